@@ -1,5 +1,5 @@
-//! Two baresip phones: they register with digest, one calls the other through frontdesk, they hear each other for some
-//! seconds, one hangs up. Judged from what the phones themselves say in their logs.
+//! Two baresip phones: they register with digest, one calls the other through the server, they exchange audio for some
+//! seconds, and one hangs up. The result is taken from the logs of the phones.
 
 use std::f32::consts::TAU;
 use std::fs;
@@ -18,7 +18,7 @@ use crate::harness::{PATIENCE, Server, wait_for};
 /// Where Debian's package puts the modules, for any architecture.
 const MODULES: [&str; 2] = ["/usr/lib/baresip/modules", "/usr/local/lib/baresip/modules"];
 
-/// How long they talk: one RTCP report, which is sent every 5 s, must fall into it.
+/// How long the call lasts: one RTCP report, which is sent every 5 s, must fall into it.
 const TALK: Duration = Duration::from_secs(7);
 
 /// A running baresip.
@@ -57,21 +57,21 @@ impl Baresip {
         format!("{}{}", String::from_utf8_lossy(&read("stdout.log")), String::from_utf8_lossy(&read("stderr.log")))
     }
 
-    /// Waits until its log says something.
+    /// Waits until its log contains a text.
     #[track_caller]
     fn says(&self, what: &str) {
         let found = wait_for(PATIENCE, || self.log().contains(what).then_some(()));
         assert!(found.is_some(), "no {what:?} in the log of the phone at {}:\n{}", self.ip, self.log());
     }
 
-    /// Types a command into it, through its control port.
+    /// Sends it a command through its control port.
     fn command(&self, command: &str, parameters: &str) {
         let text = format!(r#"{{"command":"{command}","params":"{parameters}"}}"#);
         let mut stream = TcpStream::connect(SocketAddr::new(self.ip, 4444)).expect("the control port");
         write!(stream, "{}:{text},", text.len()).expect("a command");
     }
 
-    /// How many RTP packets it received, by its own summary at the end of the call.
+    /// How many RTP packets it received, from its own summary at the end of the call.
     #[track_caller]
     fn received(&self) -> u32 {
         self.says("PR=");
@@ -80,7 +80,7 @@ impl Baresip {
         digits.parse().unwrap_or_else(|_| panic!("no number of packets in:\n{log}"))
     }
 
-    /// It ends and takes its registration back.
+    /// Unregisters and ends it.
     #[track_caller]
     fn quit(mut self) {
         self.command("quit", "");
@@ -136,15 +136,15 @@ fn tone() -> Vec<u8> {
     wav
 }
 
-/// Alice calls Bob, they talk; one of them hangs up.
+/// alice calls bob, they exchange audio, and one of them hangs up.
 #[track_caller]
-fn they_talk(alice_over: &str, bob_over: &str, hangs_up: &str) {
+fn call_with_audio(alice_over: &str, bob_over: &str, hangs_up: &str) {
     let server = Server::start(CLOSED);
     let bob = Baresip::start(&server, "bob", "builder", bob_over);
     let alice = Baresip::start(&server, "alice", "wonderland", alice_over);
     server.counts("frontdesk_bindings", &[], |count| count == 2.0);
-    // baresip 1.0 gives up at SHA-256 and tries again after half a minute. Its User-Agent says what it knows: each phone has
-    // had one challenge, and one answer to it.
+    // baresip 1.0 gives up at SHA-256 and tries again after half a minute. Its User-Agent identifies it, so each phone
+    // gets one challenge and responds to it.
     for outcome in ["challenged", "registered"] {
         server.counts("frontdesk_registrations_total", &[("outcome", outcome)], |count| count == 2.0);
     }
@@ -170,15 +170,15 @@ fn they_talk(alice_over: &str, bob_over: &str, hangs_up: &str) {
 
 #[test]
 fn two_phones_talk_over_udp() {
-    they_talk("udp", "udp", "alice");
+    call_with_audio("udp", "udp", "alice");
 }
 
 #[test]
 fn two_phones_talk_over_tcp_and_the_callee_hangs_up() {
-    they_talk("tcp", "tcp", "bob");
+    call_with_audio("tcp", "tcp", "bob");
 }
 
 #[test]
 fn two_phones_talk_from_udp_to_tcp() {
-    they_talk("udp", "tcp", "bob");
+    call_with_audio("udp", "tcp", "bob");
 }

@@ -1,9 +1,9 @@
-//! What every softphone must be able to do: register, refresh, call, be called, and de-register, over UDP and TCP, with
-//! and without an outbound proxy. A scripted phone of Carol's is the other side of the calls; what both sides say is
+//! What every softphone must be able to do: register, refresh, call, be called, and unregister, over UDP and TCP, with
+//! and without an outbound proxy. The other side of the calls is a scripted phone of carol; what both sides send is
 //! checked.
 
 use crate::harness::digest::Credentials;
-use crate::harness::phone::{ack_of, cancel_of};
+use crate::harness::message::{ack_of, cancel_of};
 use crate::harness::server::CLOSED;
 use crate::harness::{Dialog, Message, Phone, Server};
 use crate::jssip::JSSIP;
@@ -12,74 +12,74 @@ use crate::pjsua::PJSUA;
 use crate::softphone::{Client, Over, Settings, Softphone};
 use crate::twinkle::TWINKLE;
 
-/// One call, or one try.
-type Call = fn(&mut Office);
+/// One call or call attempt.
+type Call = fn(&mut Setup);
 
 /// The calls of every client, in order.
 const CALLS: [(&str, Call); 10] = [
-    ("it calls, and hangs up", |office| {
-        let invite = office.dials();
-        office.carol_answers(&invite);
-        office.hangs_up();
+    ("it calls, and hangs up", |setup| {
+        let invite = setup.dials();
+        setup.carol_answers(&invite);
+        setup.hangs_up();
     }),
-    ("it calls, and Carol hangs up", |office| {
-        let invite = office.dials();
-        let dialog = office.carol_answers(&invite);
-        office.carol_hangs_up(dialog);
+    ("it calls, and Carol hangs up", |setup| {
+        let invite = setup.dials();
+        let dialog = setup.carol_answers(&invite);
+        setup.carol_hangs_up(dialog);
     }),
-    ("it calls, and cancels", |office| {
-        let invite = office.dials();
-        office.types(office.client.hang_up);
-        let cancel = office.carol.expect("CANCEL");
-        office.carol.reply(&cancel, 200);
-        office.carol_refuses(&invite, 487);
-        office.phone.says(office.client.has_cancelled);
+    ("it calls, and cancels", |setup| {
+        let invite = setup.dials();
+        setup.types(setup.client.hang_up);
+        let cancel = setup.carol.expect("CANCEL");
+        setup.carol.reply(&cancel, 200);
+        setup.carol_refuses(&invite, 487);
+        setup.phone.says(setup.client.has_cancelled);
     }),
-    ("Carol is busy", |office| {
-        let invite = office.dials();
-        office.carol_refuses(&invite, 486);
-        office.phone.says(office.client.is_busy);
+    ("Carol is busy", |setup| {
+        let invite = setup.dials();
+        setup.carol_refuses(&invite, 486);
+        setup.phone.says(setup.client.is_busy);
     }),
-    ("Carol declines", |office| {
-        let invite = office.dials();
-        office.carol_refuses(&invite, 603);
-        office.phone.says(office.client.is_declined);
+    ("Carol declines", |setup| {
+        let invite = setup.dials();
+        setup.carol_refuses(&invite, 603);
+        setup.phone.says(setup.client.is_declined);
     }),
-    ("it is called, and hangs up", |office| {
-        let invite = office.carol_dials();
-        office.answers(&invite);
-        office.hangs_up();
+    ("it is called, and hangs up", |setup| {
+        let invite = setup.carol_dials();
+        setup.answers(&invite);
+        setup.hangs_up();
     }),
-    ("it is called, and Carol hangs up", |office| {
-        let invite = office.carol_dials();
-        let dialog = office.answers(&invite);
-        office.carol_hangs_up(dialog);
+    ("it is called, and Carol hangs up", |setup| {
+        let invite = setup.carol_dials();
+        let dialog = setup.answers(&invite);
+        setup.carol_hangs_up(dialog);
     }),
-    ("it is called, and Carol cancels", |office| {
-        let invite = office.carol_dials();
-        office.carol.send(cancel_of(&invite));
-        office.carol.response(200);
-        office.is_refused(&invite, 487);
-        office.phone.says(office.client.is_cancelled);
+    ("it is called, and Carol cancels", |setup| {
+        let invite = setup.carol_dials();
+        setup.carol.send(cancel_of(&invite));
+        setup.carol.response(200);
+        setup.is_refused(&invite, 487);
+        setup.phone.says(setup.client.is_cancelled);
     }),
-    ("it declines", |office| {
-        let invite = office.carol_dials();
-        office.types(office.client.decline);
-        office.is_refused(&invite, office.client.declines_with);
+    ("it declines", |setup| {
+        let invite = setup.carol_dials();
+        setup.types(setup.client.decline);
+        setup.is_refused(&invite, setup.client.declines_with);
     }),
-    ("it is busy", |office| {
-        let invite = office.dials();
-        let dialog = office.carol_answers(&invite);
-        let mut bob = Phone::udp("bob", office.server.address());
+    ("it is busy", |setup| {
+        let invite = setup.dials();
+        let dialog = setup.carol_answers(&invite);
+        let mut bob = Phone::udp("bob", setup.server.address());
         let invite = bob.invite("sip:alice@office.example");
         bob.authenticated(invite, Credentials::new("bob", "builder"));
         assert_eq!(bob.next_final().status(), Some(486));
-        office.carol_hangs_up(dialog);
+        setup.carol_hangs_up(dialog);
     }),
 ];
 
-/// A server, a client that is alice's phone, and Carol's phone.
-struct Office {
+/// A server, a client as the phone of alice, and the phone of carol.
+struct Setup {
     server: Server,
     client: &'static Client,
     settings: Settings,
@@ -87,8 +87,8 @@ struct Office {
     carol: Phone,
 }
 
-impl Office {
-    /// The client and Carol are registered, each after one challenge.
+impl Setup {
+    /// Registers the client and carol, each after one challenge.
     #[track_caller]
     fn open(config: &str, client: &'static Client, over: Over, carol_over: Over, proxy: bool) -> Self {
         let server = Server::start(&format!("{CLOSED}{config}"));
@@ -107,7 +107,7 @@ impl Office {
         self.phone.type_in(line);
     }
 
-    /// The client calls Carol, and her phone rings.
+    /// The client calls carol, and the phone of carol rings.
     #[track_caller]
     fn dials(&mut self) -> Message {
         self.types(&format!("{} {}", self.client.call, self.settings.uri("carol")));
@@ -117,7 +117,7 @@ impl Office {
         invite
     }
 
-    /// Carol calls, and the client rings.
+    /// carol calls, and the client rings.
     #[track_caller]
     fn carol_dials(&mut self) -> Message {
         let invite = self.carol.invite("sip:alice@office.example");
@@ -175,14 +175,14 @@ impl Office {
         self.phone.says(self.client.is_hung_up);
     }
 
-    /// The client takes its registration back.
+    /// The client unregisters.
     #[track_caller]
     fn unregisters(&mut self) {
         self.types(self.client.unregister);
         self.server.counts("frontdesk_registrations_total", &[("outcome", "unregistered")], |count| count == 1.0);
     }
 
-    /// The client takes its registration back, is not reached any more, and ends.
+    /// The client unregisters, is not called any more, and ends.
     #[track_caller]
     fn leaves(mut self) {
         self.unregisters();
@@ -194,49 +194,49 @@ impl Office {
     }
 }
 
-/// A client registers, calls and is called, and de-registers. Carol is on the other transport where there is an outbound proxy.
+/// A client registers, calls, is called, and unregisters. With an outbound proxy, carol is on the other transport.
 #[track_caller]
 fn all_calls_work(client: &'static Client, over: Over, proxy: bool) {
     let other = if over == Over::Udp { Over::Tcp } else { Over::Udp };
-    let mut office = Office::open("", client, over, if proxy { other } else { over }, proxy);
+    let mut setup = Setup::open("", client, over, if proxy { other } else { over }, proxy);
     for (name, call) in CALLS {
         println!("--- {name}");
-        call(&mut office);
-        // Nothing comes late. Twinkle, besides, ignores what is typed while it puts the last call away.
-        office.carol.silence();
+        call(&mut setup);
+        // Nothing arrives late. Besides, Twinkle ignores what is typed while it ends the previous call.
+        setup.carol.silence();
     }
-    office.server.counts("frontdesk_bindings", &[], |count| count == 2.0);
-    office.leaves();
+    setup.server.counts("frontdesk_bindings", &[], |count| count == 2.0);
+    setup.leaves();
 }
 
-/// Left alone, a client registers again before its registration ends.
+/// A client registers again before its registration ends.
 #[track_caller]
 fn it_refreshes(client: &'static Client, over: Over) {
     let config = "registrar: { min_expires: 5s, default_expires: 7s, max_expires: 7s }\n";
-    let mut office = Office::open(config, client, over, over, false);
+    let mut setup = Setup::open(config, client, over, over, false);
     let refreshed = |count| count >= 3.0;
-    office.server.counts("frontdesk_registrations_total", &[("outcome", "registered")], refreshed);
-    office.unregisters();
-    office.phone.quits();
+    setup.server.counts("frontdesk_registrations_total", &[("outcome", "registered")], refreshed);
+    setup.unregisters();
+    setup.phone.quits();
 }
 
-/// A client whose connection ends, as it does when the server is restarted, registers over a new one and is called there.
+/// A client whose connection is closed, as after a restart of the server, registers over a new one and is called there.
 #[track_caller]
 fn it_is_called_after_a_restart(client: &'static Client, over: Over) {
     let config = "location: { store: disk, path: data/location }\n";
-    let mut office = Office::open(config, client, over, Over::Udp, false);
-    let ip = office.server.ip();
-    office.server = Server::start_in(office.server.stop(), ip, &format!("{CLOSED}{config}"));
-    office.server.counts("frontdesk_registrations_total", &[("outcome", "registered")], |count| count == 1.0);
-    office.server.counts("frontdesk_bindings", &[], |count| count == 2.0);
-    let invite = office.carol_dials();
-    let dialog = office.answers(&invite);
-    office.carol_hangs_up(dialog);
-    office.leaves();
+    let mut setup = Setup::open(config, client, over, Over::Udp, false);
+    let ip = setup.server.ip();
+    setup.server = Server::start_in(setup.server.stop(), ip, &format!("{CLOSED}{config}"));
+    setup.server.counts("frontdesk_registrations_total", &[("outcome", "registered")], |count| count == 1.0);
+    setup.server.counts("frontdesk_bindings", &[], |count| count == 2.0);
+    let invite = setup.carol_dials();
+    let dialog = setup.answers(&invite);
+    setup.carol_hangs_up(dialog);
+    setup.leaves();
 }
 
 #[test]
-fn pjsua_is_called_after_a_restart() {
+fn pjsua_is_called_after_a_server_restart() {
     it_is_called_after_a_restart(&PJSUA, Over::Tcp);
 }
 
@@ -256,7 +256,7 @@ fn jssip_refreshes_over_websocket() {
 }
 
 #[test]
-fn jssip_is_called_after_a_restart() {
+fn jssip_is_called_after_a_server_restart() {
     it_is_called_after_a_restart(&JSSIP, Over::WebSocket);
 }
 

@@ -1,4 +1,4 @@
-//! linphonec, the command line of Linphone (Debian package `linphone-cli`). It answers SHA-256.
+//! linphonec, the command line of Linphone (Debian package `linphone-cli`). It responds to SHA-256.
 
 use std::fs;
 use std::process::Command;
@@ -31,15 +31,15 @@ fn start(_: &Server, settings: &Settings) -> Softphone {
     let folder = TempDir::with_prefix("frontdesk-linphone-").expect("a temporary folder");
     let config = folder.path().join("linphonerc");
     fs::write(&config, configuration(settings)).expect("a file");
-    // Its databases: it makes the files, but not their folder.
+    // The folder of its databases, which it does not create itself.
     fs::create_dir_all(folder.path().join(".local/share/linphone")).expect("a folder");
     let mut command = Command::new("linphonec");
     command.args(["-d", "6", "-l", "linphone.log", "-c"]).arg(config);
     Softphone::run(command, folder)
 }
 
-/// Port -1 is any free one. It takes a machine without a route to the internet for one without a network, unless
-/// it is kept from asking.
+/// Port -1 is any free port. Unless it is configured not to check, it takes a machine without a route to the internet
+/// for one without a network.
 fn configuration(settings: &Settings) -> String {
     let (server, identity) = (&settings.server, settings.identity());
     let route = if settings.proxy { format!("reg_route=<{server};lr>\n") } else { String::new() };

@@ -1,5 +1,5 @@
-//! Real clients, which were written by others: SIPp scenarios, baresip phones, Linphone, Twinkle,
-//! pjsua, JsSIP, and the tool sipsak. All run on loopback, without a sound card, a display, a terminal or D-Bus.
+//! Real clients by other authors: SIPp scenarios, baresip phones, Linphone, Twinkle, pjsua, JsSIP, and the tool
+//! sipsak. All run on loopback, without a sound card, a display, a terminal or D-Bus.
 //!
 //! Needs the Debian packages `sip-tester`, `baresip-core`, `sipsak`, `linphone-cli` and `twinkle-console`, and from PyPI
 //! `pjsua2-python` in a virtual environment in the build folder, and from npm `jssip` there; `tests/run` installs them.

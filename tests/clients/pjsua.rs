@@ -1,5 +1,5 @@
-//! pjsua through its Python bindings (PyPI package `pjsua2-python`, in the virtual environment that `tests/run` makes).
-//! `pjsua.py` beside this file is the phone. It answers MD5, and asks for outbound (RFC 5626) over TCP.
+//! pjsua through its Python bindings (PyPI package `pjsua2-python`, in the virtual environment that `tests/run`
+//! creates). `pjsua.py` beside this file is the phone. It responds to MD5, and asks for outbound (RFC 5626) over TCP.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -42,7 +42,7 @@ fn start(_: &Server, settings: &Settings) -> Softphone {
     Softphone::run(command, folder)
 }
 
-/// Without an outbound proxy the registrar's URI leads to the server; with one it is the domain.
+/// Without an outbound proxy the URI of the registrar leads to the server; with one it is the domain.
 fn registrar(settings: &Settings) -> String {
     if settings.proxy { format!("sip:{}", settings.domain) } else { settings.server.clone() }
 }

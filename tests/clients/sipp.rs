@@ -1,5 +1,5 @@
-//! SIPp, the traffic generator everybody knows, as phones and callers. Its scenarios are in `sipp/`; its exit code is
-//! the verdict: 0 only if every step of the scenario happened as written.
+//! SIPp, a widely used traffic generator, as phones and callers. Its scenarios are in `sipp/`. Its exit code is the
+//! result: 0 only if every step of the scenario happened as written.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -45,7 +45,7 @@ struct Sipp {
 }
 
 impl Sipp {
-    /// Starts a scenario for one call, on a loopback address of its own.
+    /// Starts a scenario for one call on its own loopback address.
     fn start(server: &Server, scenario: &'static str, over: Over, options: &[&str]) -> Self {
         let address = SocketAddr::new(fresh_ip(), 5060);
         let folder = TempDir::with_prefix("frontdesk-sipp-").expect("a temporary folder");
@@ -60,7 +60,7 @@ impl Sipp {
         Self { process, folder, scenario, address }
     }
 
-    /// Every step happened as the scenario says.
+    /// Waits for success: every step happened as the scenario says.
     #[track_caller]
     fn succeeds(&mut self) {
         let status = self.process.wait(Duration::from_secs(40));
@@ -76,13 +76,13 @@ impl Sipp {
     }
 }
 
-/// A server with Alice and Bob.
+/// A server with the accounts of alice and bob.
 #[track_caller]
-fn office(config: &str) -> Server {
+fn setup(config: &str) -> Server {
     Server::start(&format!("{CLOSED}{config}"))
 }
 
-/// A phone of Bob's: it plays `scenario` when it is called, and is registered with digest.
+/// A registered phone of bob that plays `scenario` when it is called.
 fn phone(server: &Server, scenario: &'static str, over: Over, q: &str) -> Sipp {
     let mut phone = Sipp::start(server, scenario, over, &[]);
     let ended = wait_for(PATIENCE, || listens(phone.address, over).then_some(()));
@@ -95,7 +95,7 @@ fn phone(server: &Server, scenario: &'static str, over: Over, q: &str) -> Sipp {
     phone
 }
 
-/// Bob registers a Contact.
+/// Registers a Contact for bob.
 #[track_caller]
 fn register(server: &Server, over: Over, contact: &str, q: &str) {
     let secret = ["-au", "bob", "-ap", "builder", "-auth_uri", "office.example"];
@@ -103,13 +103,13 @@ fn register(server: &Server, over: Over, contact: &str, q: &str) {
     Sipp::start(server, "register", over, &[&secret[..], &keys].concat()).succeeds();
 }
 
-/// Alice calls Bob.
+/// alice calls bob.
 fn caller(server: &Server, scenario: &'static str, over: Over) -> Sipp {
     let secret = ["-au", "alice", "-ap", "wonderland", "-auth_uri", "bob@office.example"];
     Sipp::start(server, scenario, over, &[&secret[..], &["-s", "bob", "-key", "user", "alice"]].concat())
 }
 
-/// Whether somebody listens there, by the kernel's own tables.
+/// Whether a socket listens there, according to the kernel.
 fn listens(address: SocketAddr, over: Over) -> bool {
     let std::net::IpAddr::V4(ip) = address.ip() else { return false };
     let wanted = format!("{:08X}:{:04X}", u32::from_ne_bytes(ip.octets()), address.port());
@@ -119,7 +119,7 @@ fn listens(address: SocketAddr, over: Over) -> bool {
 
 #[track_caller]
 fn basic_call(over_caller: Over, over_phone: Over) {
-    let server = office("");
+    let server = setup("");
     let mut bob = phone(&server, "answers", over_phone, "1.0");
     caller(&server, "caller", over_caller).succeeds();
     bob.succeeds();
@@ -127,12 +127,12 @@ fn basic_call(over_caller: Over, over_phone: Over) {
 
 #[test]
 fn a_phone_registers_with_digest() {
-    let server = office("");
+    let server = setup("");
     for over in [Over::Udp, Over::Tcp] {
         register(&server, over, "sip:bob@192.0.2.1", "1.0");
     }
     server.counts("frontdesk_bindings", &[], |count| count == 1.0);
-    // It knows MD5 only and gives up at SHA-256. Its User-Agent says so: one challenge, one answer.
+    // SIPp knows only MD5 and gives up at SHA-256. Its User-Agent identifies it: one challenge, one response.
     for outcome in ["challenged", "registered"] {
         server.counts("frontdesk_registrations_total", &[("outcome", outcome)], |count| count == 2.0);
     }
@@ -159,8 +159,8 @@ fn a_call_from_tcp_to_udp() {
 }
 
 #[test]
-fn one_phone_answers_and_the_other_is_told() {
-    let server = office("");
+fn one_phone_answers_and_the_other_is_cancelled() {
+    let server = setup("");
     let mut loser = phone(&server, "loses", Over::Udp, "1.0");
     let mut winner = phone(&server, "answers", Over::Tcp, "0.5");
     caller(&server, "caller", Over::Udp).succeeds();
@@ -170,7 +170,7 @@ fn one_phone_answers_and_the_other_is_told() {
 
 #[test]
 fn the_second_phone_is_tried_when_the_first_is_busy() {
-    let server = office("forking: { strategy: sequential }\n");
+    let server = setup("forking: { strategy: sequential }\n");
     let mut first = phone(&server, "busy", Over::Udp, "1.0");
     let mut second = phone(&server, "answers", Over::Udp, "0.5");
     caller(&server, "caller", Over::Udp).succeeds();
@@ -180,7 +180,7 @@ fn the_second_phone_is_tried_when_the_first_is_busy() {
 
 #[test]
 fn the_caller_hangs_up_on_one_phone() {
-    let server = office("");
+    let server = setup("");
     let mut bob = phone(&server, "rings_in_vain", Over::Udp, "1.0");
     caller(&server, "caller_cancels", Over::Udp).succeeds();
     bob.succeeds();
@@ -188,7 +188,7 @@ fn the_caller_hangs_up_on_one_phone() {
 
 #[test]
 fn the_caller_hangs_up_on_two_phones() {
-    let server = office("");
+    let server = setup("");
     let mut desk = phone(&server, "rings_in_vain", Over::Udp, "1.0");
     let mut cell = phone(&server, "rings_in_vain", Over::Tcp, "1.0");
     caller(&server, "caller_cancels", Over::Tcp).succeeds();
@@ -197,16 +197,16 @@ fn the_caller_hangs_up_on_two_phones() {
 }
 
 #[test]
-fn bob_is_busy() {
-    let server = office("");
+fn a_busy_phone_gives_486() {
+    let server = setup("");
     let mut bob = phone(&server, "busy", Over::Udp, "1.0");
     caller(&server, "caller_busy", Over::Udp).succeeds();
     bob.succeeds();
 }
 
 #[test]
-fn nobody_answers() {
-    let server = office("forking: { strategy: parallel, ring_time: 2s }\n");
+fn a_call_that_nobody_answers_ends() {
+    let server = setup("forking: { strategy: parallel, ring_time: 2s }\n");
     let mut desk = phone(&server, "rings_in_vain", Over::Udp, "1.0");
     let mut cell = phone(&server, "rings_in_vain", Over::Tcp, "1.0");
     caller(&server, "caller_unanswered", Over::Udp).succeeds();

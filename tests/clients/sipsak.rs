@@ -1,5 +1,4 @@
-//! sipsak, a tool that administrators try servers with: it knows MD5 only and gives up at SHA-256. It registers; calls
-//! are not what it is for.
+//! sipsak, a tool for trying servers: it knows only MD5 and gives up at SHA-256. It only registers.
 
 use std::process::Command;
 
@@ -7,7 +6,7 @@ use crate::harness::Server;
 use crate::harness::server::CLOSED;
 use crate::softphone::Over;
 
-/// Registers, refreshes and de-registers, each after one challenge.
+/// Registers, refreshes and unregisters, each after one challenge.
 #[track_caller]
 fn it_registers_and_leaves(over: Over, proxy: bool) {
     let server = Server::start(CLOSED);
@@ -18,7 +17,7 @@ fn it_registers_and_leaves(over: Over, proxy: bool) {
     {
         let mut sipsak = Command::new("sipsak");
         if proxy {
-            // First, or it looks the domain up.
+            // Must be the first argument, or sipsak resolves the domain.
             sipsak.args(["-p", &ip]);
         }
         sipsak.args(["-U", "-i", "-E", over.name(), "-C", "sip:bob@192.0.2.1", "-s", &format!("sip:bob@{domain}")]);

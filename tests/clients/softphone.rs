@@ -1,5 +1,5 @@
-//! A softphone without a window: lines are typed into it, and what it prints is read. It runs without sound, without a
-//! terminal and in a home folder of its own, and it ends with its test.
+//! A softphone without a window: the test types lines into it and reads what it prints. It runs without sound, without
+//! a terminal and in its own home folder, and it ends with its test.
 
 use std::cell::Cell;
 use std::fmt::Write as _;
@@ -15,37 +15,37 @@ use crate::harness::process::Process;
 use crate::harness::server::log_into;
 use crate::harness::{PATIENCE, Phone, Server, wait_for};
 
-/// A client: how it is started, how it is typed to, and what it prints.
+/// A client: how it is started, its commands, and what it prints.
 pub(crate) struct Client {
-    /// Starts it as alice's phone, with these settings.
+    /// Starts it as the phone of alice with these settings.
     pub(crate) start: fn(&Server, &Settings) -> Softphone,
-    /// What makes it call; the URI follows.
+    /// The command for a call, which the URI follows.
     pub(crate) call: &'static str,
-    /// What makes it answer.
+    /// The command for answering.
     pub(crate) answer: &'static str,
-    /// What makes it decline a call that rings.
+    /// The command for declining a ringing call.
     pub(crate) decline: &'static str,
-    /// What makes it end a call, or take back one that nobody has answered.
+    /// The command for ending a call or cancelling one.
     pub(crate) hang_up: &'static str,
-    /// What makes it take its registration back.
+    /// The command for unregistering.
     pub(crate) unregister: &'static str,
-    /// What it prints when a call for it rings.
+    /// Printed when a call for it rings.
     pub(crate) rings: &'static str,
-    /// What it prints when the phone that it calls rings.
+    /// Printed when the phone that it calls rings.
     pub(crate) hears_ringing: &'static str,
-    /// What it prints when its call was answered.
+    /// Printed when its call was answered.
     pub(crate) is_answered: &'static str,
-    /// What it prints when it has answered a call.
+    /// Printed when it has answered a call.
     pub(crate) has_answered: &'static str,
-    /// What it prints when the other side has hung up.
+    /// Printed when the other side has hung up.
     pub(crate) is_hung_up: &'static str,
-    /// What it prints when it has taken its call back.
+    /// Printed when it has cancelled its call.
     pub(crate) has_cancelled: &'static str,
-    /// What it prints when a caller gave up before it answered.
+    /// Printed when the caller hung up before it answered.
     pub(crate) is_cancelled: &'static str,
-    /// What it prints when the other side is busy (486).
+    /// Printed when the other side is busy (486).
     pub(crate) is_busy: &'static str,
-    /// What it prints when the other side declines (603).
+    /// Printed when the other side declines (603).
     pub(crate) is_declined: &'static str,
     /// The status with which it declines a call.
     pub(crate) declines_with: u16,
@@ -79,9 +79,9 @@ impl Over {
     }
 }
 
-/// What is typed into a client's account settings.
+/// The account settings of a client.
 pub(crate) struct Settings {
-    /// Between the client and the server.
+    /// The transport between the client and the server.
     pub(crate) over: Over,
     /// The domain of its address of record.
     pub(crate) domain: String,
@@ -92,7 +92,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// With an outbound proxy the domain is a name that no DNS knows; without one it is the server's address.
+    /// With an outbound proxy the domain is a name that no DNS knows; without one it is the address of the server.
     pub(crate) fn new(server: &Server, over: Over, proxy: bool) -> Self {
         let ip = server.ip();
         let domain = if proxy { "office.example".to_owned() } else { ip.to_string() };
@@ -101,7 +101,7 @@ impl Settings {
 
     /// The URI of a user, as a person dials it.
     pub(crate) fn uri(&self, user: &str) -> String {
-        // Without an outbound proxy nothing but the URI says that the server is to be asked over TCP.
+        // Without an outbound proxy only the URI says that the server must be reached over TCP.
         let transport = if self.proxy || self.over != Over::Tcp { "" } else { ";transport=tcp" };
         format!("sip:{user}@{}{transport}", self.domain)
     }
@@ -124,7 +124,7 @@ impl Softphone {
     /// Runs a command that lives in this folder.
     #[track_caller]
     pub(crate) fn run(mut command: Command, folder: TempDir) -> Self {
-        // No sound server, no desktop: what is not there cannot differ from machine to machine.
+        // No sound server and no desktop, so that the test does not depend on the machine.
         command.env("HOME", folder.path()).env("LANG", "C.UTF-8").env("PULSE_SERVER", "none");
         for name in ["DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR"] {
             command.env_remove(name);
@@ -140,14 +140,14 @@ impl Softphone {
         String::from_utf8_lossy(&fs::read(self.folder.path().join("stdout.log")).unwrap_or_default()).into_owned()
     }
 
-    /// Types a line, as fast as a person. What a client has just printed it may still be doing, and until that is done some
-    /// ignore what is typed.
+    /// Types a line as fast as a person. A client may still be busy with what it has just printed, and some ignore what
+    /// is typed until then.
     pub(crate) fn type_in(&mut self, line: &str) {
         std::thread::sleep(Duration::from_millis(100));
         writeln!(self.input, "{line}").unwrap_or_else(|error| panic!("it takes no {line:?}: {error}\n{}", self.log()));
     }
 
-    /// Waits until it prints something, after what was waited for last.
+    /// Waits until it prints a text, after the text that was waited for last.
     #[track_caller]
     pub(crate) fn says(&self, what: &str) {
         let found = wait_for(PATIENCE, || {
@@ -163,7 +163,7 @@ impl Softphone {
         );
     }
 
-    /// It ends when it is asked to.
+    /// Ends it by its own command.
     #[track_caller]
     pub(crate) fn quits(mut self) {
         self.type_in("quit");
@@ -173,7 +173,7 @@ impl Softphone {
 }
 
 impl Drop for Softphone {
-    /// A failed test shows what the client had to say.
+    /// A failed test prints the output of the client.
     fn drop(&mut self) {
         if std::thread::panicking() {
             let mut text = String::new();

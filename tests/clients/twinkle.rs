@@ -1,6 +1,6 @@
-//! twinkle-console, Twinkle without its window (Debian package `twinkle-console`). It knows MD5 only and cannot choose
-//! among challenges: its User-Agent says so, and MD5 alone is what it is offered. It publishes its presence and
-//! subscribes to its voice mail unasked.
+//! twinkle-console, Twinkle without its window (Debian package `twinkle-console`). It knows only MD5 and cannot choose
+//! among challenges. Its User-Agent identifies it, so it is offered only MD5. It publishes its presence and subscribes
+//! to its voice mail unasked.
 
 use std::fs;
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! The RFC checklist: each of its lines names what covers it, that place cites the line by its number, and no comment
-//! cites a number that has no line.
+//! The RFC checklist: each of its lines names a test or file that exists and cites the line by its number, and no
+//! comment cites a number without a line.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ const PAGE: &str = "docs/rfc-checklist.md";
 /// A line of the checklist.
 struct Line {
     number: u32,
-    /// Its last cell: what covers it.
+    /// The last cell: the test or file.
     place: String,
 }
 
@@ -21,7 +21,7 @@ struct Citation {
     number: u32,
 }
 
-/// The lines, as they come.
+/// The lines in their order.
 fn lines() -> Vec<Line> {
     let page = read(PAGE);
     let rows = page.lines().filter_map(|row| row.strip_prefix("| "));
@@ -54,7 +54,7 @@ fn cited_in(text: &str) -> Vec<u32> {
     numbers
 }
 
-/// Appends what the files of a folder and its subfolders cite.
+/// Adds the numbers that the files of a folder and its subfolders cite.
 fn add_citations(folder: &str, citations: &mut Vec<Citation>) {
     for entry in fs::read_dir(path(folder)).unwrap_or_else(|error| panic!("{folder}: {error}")) {
         let entry = entry.expect("an entry");
@@ -66,7 +66,7 @@ fn add_citations(folder: &str, citations: &mut Vec<Citation>) {
             }
             continue;
         }
-        // What is no text cites nothing.
+        // A file that is not text cites nothing.
         let Ok(text) = String::from_utf8(fs::read(entry.path()).expect("a file")) else { continue };
         for (row, text) in (1..).zip(text.lines()) {
             citations.extend(cited_in(text).into_iter().map(|number| Citation { file: file.clone(), row, number }));
@@ -86,7 +86,7 @@ fn rows_of(text: &str, function: &str) -> Option<String> {
     Some(rows[at - above..=at + length].join("\n"))
 }
 
-/// What is wrong with one place of a line: `file`, or `file::function`.
+/// What is wrong with a test or file of a line: `file`, or `file::function`.
 fn wrong_with(number: u32, place: &str) -> Option<String> {
     let (file, function) = place.split_once("::").unwrap_or((place, ""));
     if !path(file).is_file() {
@@ -103,7 +103,7 @@ fn wrong_with(number: u32, place: &str) -> Option<String> {
 }
 
 #[test]
-fn each_number_stands_once_and_in_order() {
+fn numbers_are_unique_and_in_order() {
     let numbers: Vec<_> = lines().iter().map(|line| line.number).collect();
     assert_eq!(numbers[0], 1, "{PAGE}: the first line");
     let wrong = numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1);
@@ -112,7 +112,7 @@ fn each_number_stands_once_and_in_order() {
 }
 
 #[test]
-fn each_number_that_is_cited_has_a_line() {
+fn each_cited_number_has_a_line() {
     let lines = lines();
     let mut citations = Vec::new();
     for folder in ["crates", "tests"] {
@@ -133,7 +133,7 @@ fn each_number_that_is_cited_has_a_line() {
 }
 
 #[test]
-fn what_a_line_names_is_there_and_cites_it() {
+fn the_test_of_each_line_exists_and_cites_it() {
     let mut wrong = Vec::new();
     for Line { number, place } in lines() {
         let names: Vec<_> = place.split('`').skip(1).step_by(2).collect();

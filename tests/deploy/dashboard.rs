@@ -1,5 +1,5 @@
-//! The dashboard and the rules against a real Prometheus that scrapes a real frontdesk under a small load: no query
-//! may come back empty.
+//! The dashboard and the rules with a real Prometheus that scrapes a real server under a small load: every query must
+//! return data.
 
 use std::collections::HashSet;
 use std::fs;
@@ -12,7 +12,7 @@ use serde_yaml::Value;
 use tempfile::TempDir;
 
 use crate::harness::digest::Credentials;
-use crate::harness::phone::ack_of;
+use crate::harness::message::ack_of;
 use crate::harness::process::Process;
 use crate::harness::server::{CLOSED, fresh_ip, run};
 use crate::harness::{PATIENCE, Phone, Server, wait_for};
@@ -32,7 +32,8 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one with the configuration and rules of the tree, only faster, and waits until it answers.
+    /// Starts Prometheus with the configuration and rules of this repository, but shorter intervals, and waits until it
+    /// answers.
     #[track_caller]
     fn start(target: SocketAddr) -> Self {
         let folder = TempDir::with_prefix("frontdesk-prometheus-").expect("a temporary folder");
@@ -63,7 +64,7 @@ impl Prometheus {
         Some(answer)
     }
 
-    /// The values that a query has now.
+    /// The current values of a query.
     #[track_caller]
     fn query(&self, expression: &str) -> Vec<f64> {
         let escaped: String = expression.bytes().map(|octet| format!("%{octet:02x}")).collect();
@@ -75,15 +76,15 @@ impl Prometheus {
         series.iter().map(|series| series["value"][1].as_str().expect("a value").parse().expect("a number")).collect()
     }
 
-    /// Whether a query has an answer, and none of it is "not a number".
+    /// Whether a query has results and none of them is NaN.
     fn answers(&self, expression: &str) -> bool {
         let values = self.query(expression);
         !values.is_empty() && values.iter().all(|value| !value.is_nan())
     }
 }
 
-/// The phones of a small office.
-struct Office {
+/// The phones that make the load.
+struct Phones {
     server: Server,
     bob: Phone,
     desk: Phone,
@@ -91,7 +92,7 @@ struct Office {
     alice: Phone,
 }
 
-impl Office {
+impl Phones {
     fn open() -> Self {
         let server = Server::start(&format!("{CLOSED}{CONFIG}"));
         let address = server.address();
@@ -101,7 +102,7 @@ impl Office {
         Self { bob, desk, cell, alice: Phone::tcp("alice", address).registered_as("wonderland"), server }
     }
 
-    /// A little of everything.
+    /// Makes one of each kind of event.
     fn work(&mut self) {
         let contact = format!("<{}>", self.bob.contact());
         let refresh = self.bob.register(Some(&contact));
@@ -154,7 +155,7 @@ impl Office {
     }
 }
 
-/// Every query of the dashboard, as Grafana would send it.
+/// Every query of the dashboard as Grafana would send it.
 fn queries() -> Vec<String> {
     let dashboard: Value = serde_yaml::from_str(&read("deploy/grafana/dashboard.json")).expect("JSON");
     let panels = dashboard["panels"].as_sequence().expect("panels");
@@ -166,7 +167,7 @@ fn queries() -> Vec<String> {
     found
 }
 
-/// The series that the rules choose by labels: a misspelt label would choose none, for ever.
+/// The series that the rules select by labels: a misspelt label would select none.
 fn selectors() -> Vec<String> {
     let mut found = Vec::new();
     for file in files("deploy/prometheus", "s.yml") {
@@ -187,7 +188,7 @@ fn selectors() -> Vec<String> {
 }
 
 #[test]
-fn no_panel_hides_another() {
+fn panels_do_not_overlap() {
     let dashboard: Value = serde_yaml::from_str(&read("deploy/grafana/dashboard.json")).expect("JSON");
     let panels = dashboard["panels"].as_sequence().expect("panels");
     let mut taken = HashSet::new();
@@ -204,13 +205,13 @@ fn no_panel_hides_another() {
 }
 
 #[test]
-fn no_query_comes_back_empty() {
-    let mut office = Office::open();
-    let prometheus = Prometheus::start(SocketAddr::new(office.server.ip(), 9090));
+fn every_query_returns_data() {
+    let mut phones = Phones::open();
+    let prometheus = Prometheus::start(SocketAddr::new(phones.server.ip(), 9090));
     let mut open: Vec<_> = queries().into_iter().chain(selectors()).collect();
     let done = wait_for(Duration::from_secs(60), || {
-        office.work();
-        // Rates want some scrapes, not a flood.
+        phones.work();
+        // Rates need several scrapes, not many requests.
         std::thread::sleep(Duration::from_millis(500));
         open.retain(|query| !prometheus.answers(query));
         open.is_empty().then_some(())

@@ -1,4 +1,4 @@
-//! The documents: every key and its default, and links that lead somewhere.
+//! The documents: every key with its default, and links whose targets exist.
 
 use serde_yaml::Value;
 
@@ -21,7 +21,7 @@ fn keys(config: &Value) -> Vec<(String, &Value)> {
     found
 }
 
-/// The first two cells of the rows that speak of keys: the key, and its default.
+/// The first two cells of table rows about keys: the key and its default.
 fn rows(page: &str) -> Vec<(String, String)> {
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
     let cells =
@@ -58,7 +58,7 @@ fn every_key_is_documented_with_its_default() {
     assert!(missing.is_empty(), "docs/configuration.md:\n{}", missing.join("\n"));
 }
 
-/// A heading as a link names it.
+/// A heading as a link refers to it.
 fn anchor(heading: &str) -> String {
     let kept = heading.to_lowercase();
     let kept = kept.chars().filter(|letter| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_'));
@@ -66,7 +66,7 @@ fn anchor(heading: &str) -> String {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_has_a_target() {
     let mut pages = files("docs", ".md");
     pages.extend(["README.md", "deploy/README.md"].map(str::to_owned));
     for page in pages {

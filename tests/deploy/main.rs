@@ -1,5 +1,5 @@
-//! What stands around the program: the unit, Prometheus' rules, the dashboard, the documents. Each is held against the
-//! program itself or the tool that will read it.
+//! The files around the program: the unit, the rules for Prometheus, the dashboard, the documents. Each is compared
+//! with the program or checked by the tool that reads it.
 //!
 //! Needs the Debian packages `prometheus` and `systemd`; `tests/run` installs them. The Debian package has a test of its
 //! own, `tests/deploy/deb`.
@@ -26,18 +26,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// A file of the tree, by its path from the top.
+/// A file of the repository by its path.
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name)
 }
 
-/// What a file of the tree says.
+/// The text of a file of the repository.
 #[track_caller]
 fn read(name: &str) -> String {
     fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The files of a folder of the tree with this ending, by their paths from the top.
+/// The paths of the files with this ending in a folder of the repository.
 #[track_caller]
 fn files(folder: &str, ending: &str) -> Vec<String> {
     let entries = fs::read_dir(path(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
@@ -49,7 +49,7 @@ fn files(folder: &str, ending: &str) -> Vec<String> {
     found
 }
 
-/// Runs a tool that must be content. Gives back what it said.
+/// Runs a tool that must succeed. Returns its output.
 #[track_caller]
 fn passes(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -58,13 +58,13 @@ fn passes(command: &mut Command) -> String {
     said
 }
 
-/// The words of a text that begin like a metric of ours.
+/// The words of a text that begin like one of our metrics.
 fn metrics_in(text: &str) -> Vec<&str> {
     let words = text.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_' || letter == ':'));
     words.filter(|word| word.strip_prefix("frontdesk_").is_some_and(|name| !name.is_empty())).collect()
 }
 
-/// The metrics that README promises, with what Prometheus makes of a histogram.
+/// The metrics that the README lists, with the series of each histogram.
 fn promised() -> Vec<String> {
     let readme = read("README.md");
     let rows = readme.lines().filter_map(|line| line.strip_prefix("| `frontdesk_"));

@@ -1,4 +1,4 @@
-//! Prometheus' rules: what its own tool says of them, and that every alert is tested and explained.
+//! The rules for Prometheus: checked by its own tool, and every alert is tested and explained.
 
 use std::process::Command;
 
@@ -19,7 +19,7 @@ fn promtool_accepts_configuration_and_rules() {
 }
 
 #[test]
-fn alerts_are_raised_when_they_must_be_and_only_then() {
+fn alerts_are_raised_exactly_when_they_must_be() {
     passes(Command::new("promtool").args(["test", "rules"]).arg(path("tests/deploy/alerts.yml")));
 }
 
@@ -33,7 +33,7 @@ fn every_alert_is_tested_and_explained() {
 }
 
 #[test]
-fn no_metric_is_named_that_readme_does_not_promise() {
+fn only_documented_metrics_are_used() {
     let promised = promised();
     let docs = files("docs", ".md");
     let rules = files("deploy/prometheus", ".yml");

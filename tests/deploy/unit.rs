@@ -1,4 +1,4 @@
-//! The systemd unit, as systemd reads it. That it starts, reloads and survives is shown by `tests/deploy/deb`.
+//! The systemd unit, checked by systemd. `tests/deploy/deb` tests that it starts, reloads and restarts.
 
 use std::fs;
 use std::process::Command;
@@ -9,17 +9,17 @@ use crate::{passes, path, read};
 const UNIT: &str = "deploy/systemd/frontdesk.service";
 
 #[test]
-fn the_unit_gives_the_program_little() {
+fn the_unit_restricts_the_program() {
     // The exposure in tenths: at most 2.0 of 10.
     let arguments = ["security", "--offline=true", "--threshold=20", "--no-pager"];
     passes(Command::new("systemd-analyze").args(arguments).arg(path(UNIT)));
 }
 
 #[test]
-fn systemd_understands_the_unit() {
+fn systemd_accepts_the_unit() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let unit = folder.path().join("frontdesk.service");
-    // It looks for the program, which is not installed here.
+    // systemd looks for the program, which is not installed here.
     fs::write(&unit, read(UNIT).replace("=frontdesk ", &format!("={PROGRAM} "))).expect("a file");
     let said = passes(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit));
     assert!(!said.contains("frontdesk.service"), "{said}");

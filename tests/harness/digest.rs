@@ -85,12 +85,12 @@ impl Challenge {
     }
 }
 
-/// Who answers a challenge, and how often the nonce has been used.
+/// Credentials for a challenge, and how often the nonce has been used.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Credentials<'a> {
-    /// The user name.
+    /// The username.
     pub(crate) user: &'a str,
-    /// His password, or what he thinks it is.
+    /// The password, right or wrong.
     pub(crate) password: &'a str,
     /// The algorithm to answer with.
     pub(crate) algorithm: Algorithm,

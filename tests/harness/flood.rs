@@ -1,16 +1,16 @@
-//! Requests by the ten thousand: the octets are prepared once, their digits written in place; of an answer only what says
-//! whose it is gets read. What a generator costs is time that the server under test does not have.
+//! Tens of thousands of requests: the octets are prepared once and the digits are written in place. Of a response, only
+//! what identifies its request is read. The time that a generator takes is missing for the server under test.
 //!
-//! Written for requests of our own making: it reads no SIP but its own branch.
+//! It only handles its own requests and reads no SIP but its own branch.
 
 /// Marks the user's place in a text; seven digits go there.
 const USER: &str = "UUUUUUU";
 /// Marks the turn's place; ten digits.
 const TURN: &str = "NNNNNNNNNN";
-/// Comes before both in the branch that a text must have.
+/// Precedes both in the branch that each text must have.
 const BRANCH: &[u8] = b"branch=z9hG4bK";
 
-/// A request of which only its user and its turn change.
+/// A request in which only the user and the turn change.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
     octets: Vec<u8>,
@@ -45,7 +45,7 @@ pub(crate) struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// `None` if it is none.
+    /// `None` if it is not a response to a template.
     pub(crate) fn read(text: &'a [u8]) -> Option<Self> {
         let status = digits(text.strip_prefix(b"SIP/2.0 ")?.get(..3)?)?;
         let branch = after(text, BRANCH)?;

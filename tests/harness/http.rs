@@ -1,11 +1,11 @@
-//! One HTTP request, and the whole answer: enough to look at what the server says of itself.
+//! One HTTP request and its whole response, as far as the tests need it.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::PATIENCE;
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     /// 100..=599.
@@ -36,7 +36,7 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Answer {
     send(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n"))
 }
 
-/// Something that changes something, with the header that says so.
+/// A request that changes something, with the header that such requests need.
 #[track_caller]
 pub(crate) fn change(address: SocketAddr, method: &str, path: &str) -> Answer {
     send(address, &format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nX-Frontdesk: test\r\n"))

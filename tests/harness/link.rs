@@ -1,4 +1,4 @@
-//! The way between a phone and the server: datagrams or a stream, whole messages out of either. RFC 3261 18.3.
+//! The transport between a phone and the server: datagrams or a stream, with whole messages from either. RFC 3261 18.3.
 
 use std::io::{Error, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -8,7 +8,7 @@ use super::PATIENCE;
 use super::message::Message;
 use super::websocket::Socket;
 
-/// An open way.
+/// An open transport.
 #[derive(Debug)]
 pub(crate) enum Link {
     /// Datagrams from a port of the phone's own.
@@ -17,7 +17,7 @@ pub(crate) enum Link {
     Tcp {
         /// The connection.
         stream: TcpStream,
-        /// What has come and is no whole message yet.
+        /// What has arrived and is not a whole message yet.
         unread: Vec<u8>,
         /// Whether the server has closed it.
         closed: bool,
@@ -27,7 +27,7 @@ pub(crate) enum Link {
 }
 
 impl Link {
-    /// A way over a connection, whoever opened it.
+    /// A connection that either side has opened.
     pub(crate) fn stream(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("no delay");
         Self::Tcp { stream, unread: Vec::new(), closed: false }
@@ -149,7 +149,7 @@ fn more(stream: &mut TcpStream, unread: &mut Vec<u8>, left: Duration) -> bool {
     true
 }
 
-/// Timeouts, and ICMP's news of an earlier datagram, mean: go on waiting.
+/// Timeouts, and ICMP errors for an earlier datagram, are ignored.
 fn may_wait(error: &Error) {
     let waits = [ErrorKind::WouldBlock, ErrorKind::TimedOut, ErrorKind::Interrupted, ErrorKind::ConnectionRefused];
     assert!(waits.contains(&error.kind()), "the socket failed: {error}");

@@ -1,11 +1,11 @@
-//! A SIP message as a test sees it: a start line, headers in order, a body. RFC 3261 7.
+//! A SIP message of a test: a start line, headers in order, a body. RFC 3261 7.
 //!
-//! Written apart from `crates/parser` on purpose: a test must not judge the program with the program's own reader.
-//! It is strict about what the server sends and lets a test build anything, right or wrong.
+//! It does not use `crates/parser`, because a test must not check the program with the program's own parser. It is
+//! strict about what the server sends and lets a test build any message, valid or not.
 
 use std::fmt;
 
-/// Compact header names (RFC 3261 7.3.3) that may come back in a forwarded message.
+/// Compact header names (RFC 3261 7.3.3) that may occur in a forwarded message.
 const COMPACT: [(&str, &str); 10] = [
     ("v", "Via"),
     ("f", "From"),
@@ -239,4 +239,26 @@ fn long(name: &str) -> &str {
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
+}
+
+/// The ACK of a final response other than 2xx: same branch, one Via (RFC 3261 17.1.1.3).
+pub(crate) fn ack_of(invite: &Message, response: &Message) -> Message {
+    let number = invite.header("CSeq").split(' ').next().unwrap_or_default().to_owned();
+    hop_by_hop(invite, "ACK", &number).copy(response, "To").copy(invite, "Route")
+}
+
+/// The CANCEL of an INVITE: same branch, one Via (RFC 3261 9.1).
+pub(crate) fn cancel_of(invite: &Message) -> Message {
+    let number = invite.header("CSeq").split(' ').next().unwrap_or_default().to_owned();
+    hop_by_hop(invite, "CANCEL", &number).copy(invite, "To").copy(invite, "Route")
+}
+
+fn hop_by_hop(invite: &Message, method: &str, number: &str) -> Message {
+    let via = invite.list("Via").first().copied().unwrap_or_default().to_owned();
+    Message::request(method, invite.uri())
+        .with("Via", via)
+        .with("Max-Forwards", 70)
+        .copy(invite, "From")
+        .copy(invite, "Call-ID")
+        .with("CSeq", format!("{number} {method}"))
 }

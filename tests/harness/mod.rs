@@ -1,8 +1,9 @@
-//! What every whole-program test needs: a frontdesk of its own, phones to talk to it, its metrics and its log.
+//! What the tests of the whole program share: a server for each test, phones that talk to it, its metrics and its log.
 //!
-//! A test reads as a script: send this, expect that. Nothing here knows what the server ought to decide; it starts,
-//! sends, waits with a deadline and takes apart what comes back. Loopback only, a fresh loopback address and a fresh
-//! folder per server, so tests run side by side. A broken expectation panics with the whole message.
+//! A test reads like a script: send this, expect that. This module does not know what the server should decide; it
+//! starts the server, sends, waits with a time limit and splits what arrives. Loopback only, with a new loopback
+//! address and a new folder for each server, so tests run side by side. A failed expectation panics with the whole
+//! message.
 
 #![allow(
     dead_code,
@@ -34,13 +35,13 @@ pub(crate) use message::Message;
 pub(crate) use phone::Phone;
 pub(crate) use server::Server;
 
-/// How long an expected thing may take. Generous, since the machine may be busy; a passing test never waits for it.
+/// How long an expected event may take. Long, since the machine may be busy; a passing test never waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long silence is listened to before it counts as silence.
+/// For how long no message must arrive until this counts as silence.
 pub(crate) const SILENCE: Duration = Duration::from_millis(400);
 
-/// Asks again and again until `what` has an answer, or gives up after `patience`.
+/// Calls `what` repeatedly until it returns a value, for at most `patience`.
 pub(crate) fn wait_for<T>(patience: Duration, mut what: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + patience;
     loop {

@@ -1,8 +1,8 @@
-//! A network of one's own: a test runs itself again inside a fresh network namespace, where only loopback exists and
-//! every address and port is free.
+//! A network namespace for a test: the test runs itself again inside a new one, where only loopback exists and every
+//! address and port is free.
 //!
-//! Needs root (or unprivileged user namespaces with mapping), `unshare` (util-linux) and `ip` (iproute2). Where they
-//! are missing the test fails and says so: a test that skips itself proves nothing.
+//! Needs root (or unprivileged user namespaces with mapping), `unshare` (util-linux) and `ip` (iproute2). If they are
+//! missing the test fails and says so, because a skipped test shows nothing.
 
 use std::process::Command;
 
@@ -30,7 +30,7 @@ pub(crate) fn inside(test: &str, addresses: &[&str], body: impl FnOnce()) {
     );
 }
 
-/// Root makes a namespace at once; anybody else needs a user namespace around it.
+/// Root can create a namespace at once; other users need a user namespace around it.
 pub(crate) fn rights() -> &'static [&'static str] {
     let plain = Command::new("unshare").args(["--net", "true"]).output();
     if plain.is_ok_and(|output| output.status.success()) { &[] } else { &["--map-root-user"] }

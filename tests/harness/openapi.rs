@@ -1,6 +1,7 @@
-//! docs/openapi.yaml as a judge: is this path described, and does this answer have the shape that is promised?
+//! Checks the admin API against docs/openapi.yaml: whether a path is described, and whether a response has the
+//! described shape.
 //!
-//! Knows the few words of JSON Schema that the description uses. A property that is not described is a fault too.
+//! It knows the keywords of JSON Schema that the description uses. A property that is not described is an error too.
 
 use serde_json::{Map, Value};
 
@@ -27,15 +28,15 @@ impl Description {
         paths.iter().flat_map(|(path, item)| methods(path, item)).collect()
     }
 
-    /// The statuses that an operation may be answered with.
+    /// The statuses of the responses to an operation.
     pub(crate) fn statuses(&self, method: &str, path: &str) -> Vec<u16> {
         let responses = self.0["paths"][path][method.to_lowercase()]["responses"].as_object().expect("responses");
         responses.keys().filter_map(|status| status.parse().ok()).collect()
     }
 
-    /// Fails unless this answer to an operation is as described.
+    /// Fails unless this response to an operation is as described.
     #[track_caller]
-    pub(crate) fn judge(&self, method: &str, path: &str, answer: &Answer) {
+    pub(crate) fn check(&self, method: &str, path: &str, answer: &Answer) {
         let place = format!("{method} {path}: {}", answer.status);
         let responses = &self.0["paths"][path][method.to_lowercase()]["responses"];
         let response = self.follow(&responses[answer.status.to_string()]);
@@ -51,8 +52,8 @@ impl Description {
         }
     }
 
-    /// Values of the parameters behind the `?`, each with a good or a bad one and the others as they should be: the query,
-    /// and whether it is good.
+    /// Query strings with a valid or an invalid value for each parameter, the others being valid, and whether it is
+    /// valid as a whole.
     pub(crate) fn queries(&self, method: &str, path: &str) -> Vec<(String, bool)> {
         let parameters = self.0["paths"][path][method.to_lowercase()]["parameters"].as_array();
         let parameters = parameters.into_iter().flatten().map(|parameter| self.follow(parameter));
@@ -121,7 +122,7 @@ impl Description {
     }
 }
 
-/// Good and bad values of a parameter.
+/// Valid and invalid values of a parameter.
 fn values(schema: &Value) -> Vec<(String, bool)> {
     let mut values = Vec::new();
     let mut add = |value: String, is_good| values.push((value, is_good));

@@ -1,8 +1,8 @@
-//! A small phone: one socket, one user, no opinion. It sends what a test tells it and waits for what a test expects.
+//! A small phone: one socket and one user. It sends what a test tells it and waits for what a test expects.
 //!
-//! It fills in what every request carries (Via, From, To, Call-ID, CSeq, Max-Forwards) where the test did not. Waiting
-//! is strict: a message that was not expected fails the test, but exact copies (retransmissions) and 100 Trying are
-//! passed over unless a test asks for them.
+//! It adds the headers that each request needs (Via, From, To, Call-ID, CSeq, Max-Forwards) if the test did not.
+//! Waiting is strict: an unexpected message fails the test, but exact copies (retransmissions) and 100 Trying are
+//! skipped unless a test asks for them.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::digest::{Challenge, Credentials};
 use super::link::Link;
-use super::message::Message;
+use super::message::{Message, ack_of};
 use super::websocket::{self, Socket};
 use super::{PATIENCE, SILENCE};
 
@@ -20,7 +20,7 @@ use super::{PATIENCE, SILENCE};
 pub(crate) struct Phone {
     /// Its user, as in `sip:user@office.example`.
     pub(crate) user: String,
-    /// His domain.
+    /// Its domain.
     pub(crate) domain: String,
     link: Link,
     local: SocketAddr,
@@ -60,7 +60,7 @@ impl Phone {
         Self::new(user, server, Link::WebSocket(Box::new(socket)))
     }
 
-    /// A phone on a TCP connection, whoever opened it.
+    /// A phone on a TCP connection that either side has opened.
     pub(crate) fn on_stream(user: &str, server: SocketAddr, stream: TcpStream) -> Self {
         Self::new(user, server, Link::stream(stream))
     }
@@ -126,7 +126,7 @@ impl Phone {
         self.link.websocket()
     }
 
-    /// A request outside any dialog. To is the Request-URI; a Contact goes along where a dialog may come of it.
+    /// A request outside of a dialog. To is the Request-URI; there is a Contact if the request can create a dialog.
     pub(crate) fn request(&mut self, method: &str, uri: &str) -> Message {
         self.sequence += 1;
         let message = Message::request(method, uri)
@@ -150,6 +150,21 @@ impl Phone {
         self.request("INVITE", uri).body("application/sdp", body)
     }
 
+    /// Calls a URI. The INVITE must reach this phone. Returns the INVITE as sent and as received.
+    pub(crate) fn calls(&mut self, uri: &str, phone: &mut Self) -> (Message, Message) {
+        let invite = self.invite(uri);
+        let sent = self.send(invite);
+        (sent, phone.expect("INVITE"))
+    }
+
+    /// Calls a URI. The INVITE must reach this phone, which responds with 486. Returns the INVITE that it received.
+    pub(crate) fn calls_busy_phone(&mut self, uri: &str, phone: &mut Self) -> Message {
+        let (_, received) = self.calls(uri, phone);
+        phone.reply(&received, 486);
+        self.response(486);
+        received
+    }
+
     /// A REGISTER of its own AoR with this Contact value; none for a query.
     pub(crate) fn register(&mut self, contact: Option<&str>) -> Message {
         let message = self.request("REGISTER", &format!("sip:{}", self.domain)).set("To", format!("<{}>", self.aor()));
@@ -161,7 +176,7 @@ impl Phone {
         }
     }
 
-    /// Registers its own Contact for an hour; nobody may ask it for a password.
+    /// Registers its own Contact for an hour, without a challenge.
     #[track_caller]
     pub(crate) fn registered(mut self) -> Self {
         let register = self.register(Some(&format!("<{}>", self.contact()))).with("Expires", 3600);
@@ -179,7 +194,7 @@ impl Phone {
         self
     }
 
-    /// Registers its own Contact and proves who it is.
+    /// Registers its own Contact and responds to the challenge.
     #[track_caller]
     pub(crate) fn registered_as(mut self, password: &str) -> Self {
         let register = self.register(Some(&format!("<{}>", self.contact()))).with("Expires", 3600);
@@ -189,7 +204,7 @@ impl Phone {
         self
     }
 
-    /// Sends a request, is challenged, sends it again with an answer. Gives back what was sent last.
+    /// Sends a request, and sends it again with credentials after the challenge. Returns the second request.
     #[track_caller]
     pub(crate) fn authenticated(&mut self, request: Message, credentials: Credentials<'_>) -> Message {
         let first = self.send(request.clone());
@@ -208,7 +223,7 @@ impl Phone {
         challenge
     }
 
-    /// Sends a request with the next CSeq and an answer to a challenge.
+    /// Sends a request with the next CSeq and credentials for a challenge.
     #[track_caller]
     pub(crate) fn send_again(
         &mut self,
@@ -228,7 +243,7 @@ impl Phone {
         format!("SIP/2.0/{} {};branch={};rport", self.link.transport(), self.host(), unique("z9hG4bK"))
     }
 
-    /// Sends a message to the server. A request without Via and Max-Forwards gets them. Gives back what was sent.
+    /// Sends a message to the server and adds a missing Via and Max-Forwards. Returns what was sent.
     #[track_caller]
     pub(crate) fn send(&mut self, message: Message) -> Message {
         let message = self.stamp(message);
@@ -236,14 +251,14 @@ impl Phone {
         message
     }
 
-    /// Sends a request and waits for its final answer.
+    /// Sends a request and waits for its final response.
     #[track_caller]
     pub(crate) fn ask(&mut self, request: Message) -> Message {
         self.send(request);
         self.next_final()
     }
 
-    /// The Contact values of its AoR, as a query is answered. Nobody may ask it for a password.
+    /// The Contact values of its AoR from a query, without a challenge.
     #[track_caller]
     pub(crate) fn bindings(&mut self) -> Vec<String> {
         let query = self.register(None);
@@ -268,14 +283,15 @@ impl Phone {
         self.link.send(self.server, bytes);
     }
 
-    /// Answers a request. Gives back what was sent.
+    /// Responds to a request. Returns what was sent.
     #[track_caller]
     pub(crate) fn reply(&mut self, request: &Message, status: u16) -> Message {
         let answer = self.answer(request, status);
         self.send(answer)
     }
 
-    /// An answer to a request (RFC 3261 8.2.6): a tag but to 100, a Contact where a dialog comes of it.
+    /// The response to a request (RFC 3261 8.2.6): with a tag unless it is a 100, and a Contact if it can create a
+    /// dialog.
     pub(crate) fn answer(&self, request: &Message, status: u16) -> Message {
         let mut answer = Message::response(status, "As The Test Says")
             .copy(request, "Via")
@@ -293,12 +309,12 @@ impl Phone {
         answer
     }
 
-    /// The next message, whatever it is, copies too. `None` if none comes in time.
+    /// The next message of any kind, retransmissions too. `None` if none arrives in time.
     pub(crate) fn next_any(&mut self, patience: Duration) -> Option<Message> {
         self.link.receive(patience)
     }
 
-    /// The next message that is no copy of an earlier one.
+    /// The next message that is not a copy of an earlier one.
     pub(crate) fn next_in(&mut self, patience: Duration) -> Option<Message> {
         let deadline = Instant::now() + patience;
         loop {
@@ -309,12 +325,12 @@ impl Phone {
         }
     }
 
-    /// The next message but 100 Trying; it must come.
+    /// The next message except 100 Trying; one must arrive.
     #[track_caller]
     pub(crate) fn next(&mut self) -> Message {
         loop {
             let user = &self.user;
-            let nothing = format!("{user} heard nothing");
+            let nothing = format!("{user} received nothing");
             let message = self.next_in(PATIENCE).unwrap_or_else(|| panic!("{nothing}"));
             if message.status() != Some(100) {
                 return message;
@@ -322,7 +338,7 @@ impl Phone {
         }
     }
 
-    /// The next final response; provisional ones are passed over.
+    /// The next final response; provisional ones are skipped.
     #[track_caller]
     pub(crate) fn next_final(&mut self) -> Message {
         loop {
@@ -355,7 +371,7 @@ impl Phone {
         message
     }
 
-    /// A 100 Trying must come within `patience`.
+    /// A 100 Trying must arrive within `patience`.
     #[track_caller]
     pub(crate) fn trying(&mut self, patience: Duration) -> Message {
         let message = self.next_in(patience).unwrap_or_else(|| panic!("no 100 Trying within {patience:?}"));
@@ -363,7 +379,7 @@ impl Phone {
         message
     }
 
-    /// Nothing new may come for a while, not even a 100.
+    /// No new message may arrive for a while, not even a 100.
     #[track_caller]
     pub(crate) fn silence(&mut self) {
         if let Some(message) = self.next_in(SILENCE) {
@@ -371,7 +387,7 @@ impl Phone {
         }
     }
 
-    /// Whether the server has closed the connection, or does so within `patience`; what it still says is dropped.
+    /// Whether the server has closed the connection, or does so within `patience`; what it still sends is dropped.
     pub(crate) fn closed(&mut self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         while self.next_any(deadline.saturating_duration_since(Instant::now())).is_some() {}
@@ -384,35 +400,13 @@ impl Phone {
     }
 }
 
-/// The ACK of a final response other than 2xx: same branch, one Via (RFC 3261 17.1.1.3).
-pub(crate) fn ack_of(invite: &Message, response: &Message) -> Message {
-    let number = invite.header("CSeq").split(' ').next().unwrap_or_default().to_owned();
-    hop_by_hop(invite, "ACK", &number).copy(response, "To").copy(invite, "Route")
-}
-
-/// The CANCEL of an INVITE: same branch, one Via (RFC 3261 9.1).
-pub(crate) fn cancel_of(invite: &Message) -> Message {
-    let number = invite.header("CSeq").split(' ').next().unwrap_or_default().to_owned();
-    hop_by_hop(invite, "CANCEL", &number).copy(invite, "To").copy(invite, "Route")
-}
-
-fn hop_by_hop(invite: &Message, method: &str, number: &str) -> Message {
-    let via = invite.list("Via").first().copied().unwrap_or_default().to_owned();
-    Message::request(method, invite.uri())
-        .with("Via", via)
-        .with("Max-Forwards", 70)
-        .copy(invite, "From")
-        .copy(invite, "Call-ID")
-        .with("CSeq", format!("{number} {method}"))
-}
-
-/// A token that this run has not seen.
+/// A token that is unique in this run.
 pub(crate) fn unique(prefix: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     format!("{prefix}{}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The address that a phone beside this server has.
+/// The address of a phone on the same machine as this server.
 fn own_ip(server: SocketAddr) -> IpAddr {
     match server.ip() {
         IpAddr::V4(ip) if ip.is_loopback() => IpAddr::from([127, 0, 0, 1]),

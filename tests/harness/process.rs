@@ -1,4 +1,4 @@
-//! A child process that never outlives its test: signalled and ended by its own process id.
+//! A child process that ends with its test, by signals to its own process id.
 
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
@@ -34,7 +34,7 @@ impl Process {
         wait_for(patience, || self.child.try_wait().expect("a child of ours"))
     }
 
-    /// `kill -9`, and the body collected.
+    /// `kill -9`, and waits for its end.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -1,8 +1,8 @@
-//! One frontdesk per test: its configuration, its life, its log, its metrics.
+//! One server for each test: its configuration, its process, its log, its metrics.
 //!
-//! Every server gets a loopback address of its own (all of 127.0.0.0/8 is local on Linux), so all of them listen on
-//! port 5060 and no two tests can meet. What a test does not say is filled in: `listen`, `metrics`, a memory store,
-//! two workers.
+//! Every server gets its own loopback address (all of 127.0.0.0/8 is local on Linux), so all of them listen on port
+//! 5060 and two tests cannot meet. What a test does not configure is added: `listen`, `metrics`, a memory store, two
+//! workers.
 
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -21,10 +21,10 @@ use super::{PATIENCE, wait_for};
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_frontdesk");
 
-/// A configuration that asks nobody for a password.
+/// A configuration without authentication.
 pub(crate) const OPEN: &str = "domains: [office.example]\nauthentication: off\n";
 
-/// A configuration with three users who must prove who they are.
+/// A configuration with three users who must authenticate.
 pub(crate) const CLOSED: &str = "\
 domains: [office.example]
 authentication: required
@@ -44,14 +44,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts one with this configuration and waits until it serves.
+    /// Starts a server with this configuration and waits until it serves.
     #[track_caller]
     pub(crate) fn start(config: &str) -> Self {
         let folder = TempDir::with_prefix("frontdesk-test-").expect("a temporary folder");
         Self::start_in(folder, fresh_ip(), config)
     }
 
-    /// Starts one on IPv6 loopback, whose one address all servers share: its ports are free ones.
+    /// Starts a server on the IPv6 loopback address, which all servers share, with free ports.
     #[track_caller]
     pub(crate) fn start_v6(config: &str) -> (Self, SocketAddr) {
         let port = free_port(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]));
@@ -60,19 +60,19 @@ impl Server {
         (server, SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], port)))
     }
 
-    /// Starts one in a folder and on an address that a test chose, perhaps after another server there.
+    /// Starts a server in a given folder and on a given address, perhaps after another server there.
     #[track_caller]
     pub(crate) fn start_in(folder: TempDir, ip: IpAddr, config: &str) -> Self {
         Self::launch(folder, ip, config).ready()
     }
 
-    /// Starts one that may have no more than so many open files.
+    /// Starts a server that may have at most so many open files.
     #[track_caller]
-    pub(crate) fn start_starved(config: &str, files: u32) -> Self {
+    pub(crate) fn start_with_file_limit(config: &str, files: u32) -> Self {
         Self::start_limited(config, &format!("ulimit -n {files}"))
     }
 
-    /// Starts one after these commands of a shell.
+    /// Starts a server after these shell commands.
     #[track_caller]
     pub(crate) fn start_limited(config: &str, commands: &str) -> Self {
         let folder = TempDir::with_prefix("frontdesk-test-").expect("a temporary folder");
@@ -81,13 +81,13 @@ impl Server {
         Self::launch_by(shell, folder, fresh_ip(), config).ready()
     }
 
-    /// Starts one whose data folder is on a disk of so many KiB, in memory. Needs the right to mount.
+    /// Starts a server whose data folder is on a disk of so many KiB, in memory. Needs the right to mount.
     #[track_caller]
-    pub(crate) fn start_cramped(config: &str, kib: u32) -> Self {
+    pub(crate) fn start_on_small_disk(config: &str, kib: u32) -> Self {
         Self::launch_mounted(config, kib, "").ready()
     }
 
-    /// Starts one after an earlier run of which a full disk is left: without waiting for anything, for it is to fail.
+    /// Starts a server with a full disk after an earlier run. Does not wait, because it must fail.
     pub(crate) fn launch_full(config: &str) -> Self {
         let earlier = "(timeout -s KILL 2 \"$0\" \"$@\" || true) && (dd if=/dev/zero of=data/rest bs=1k 2>&- || true)";
         Self::launch_mounted(config, 1024, &format!("{earlier} && "))
@@ -112,13 +112,13 @@ impl Server {
         self
     }
 
-    /// Starts one without waiting for anything: for those that are to fail.
+    /// Starts a server without waiting, for tests where it must fail.
     pub(crate) fn launch(folder: TempDir, ip: IpAddr, config: &str) -> Self {
         Self::launch_by(Command::new(PROGRAM), folder, ip, config)
     }
 
     fn launch_by(mut command: Command, folder: TempDir, ip: IpAddr, config: &str) -> Self {
-        // A free port of an address that nobody else has stays free.
+        // Nothing else uses this address, so the port stays free.
         let metrics = SocketAddr::new(ip, 9090);
         let path = folder.path().join("frontdesk.yaml");
         fs::write(&path, complete(config, ip, metrics)).expect("the configuration file");
@@ -127,7 +127,7 @@ impl Server {
         Self { process, folder: Some(folder), ip, metrics }
     }
 
-    /// Where phones find it.
+    /// The address that phones use.
     pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::new(self.ip, 5060)
     }
@@ -152,7 +152,7 @@ impl Server {
         self.process.id()
     }
 
-    /// Its configuration file, for a reload.
+    /// Rewrites its configuration file, for a reload.
     pub(crate) fn rewrite(&self, config: &str) {
         let path = self.path().join("frontdesk.yaml");
         fs::write(path, complete(config, self.ip, self.metrics)).expect("the configuration file");
@@ -164,24 +164,24 @@ impl Server {
         format!("{}{}", String::from_utf8_lossy(&read("stdout.log")), String::from_utf8_lossy(&read("stderr.log")))
     }
 
-    /// Waits until its log says something.
+    /// Waits until its log contains a text.
     #[track_caller]
     pub(crate) fn logs(&self, what: &str) {
         let found = wait_for(PATIENCE, || self.log().contains(what).then_some(()));
         assert!(found.is_some(), "no {what:?} in the log:\n{}", self.log());
     }
 
-    /// Where it answers HTTP.
+    /// The address of its HTTP interface.
     pub(crate) fn http(&self) -> SocketAddr {
         self.metrics
     }
 
-    /// What `/metrics` says now.
+    /// The current `/metrics`.
     pub(crate) fn metrics(&self) -> Metrics {
         Metrics::scrape(self.metrics)
     }
 
-    /// Waits until a metric has a value that fits.
+    /// Waits until the value of a metric fits.
     #[track_caller]
     pub(crate) fn counts(&self, name: &str, labels: &[(&str, &str)], fits: impl Fn(f64) -> bool) {
         let found = wait_for(PATIENCE, || fits(self.metrics().sum(name, labels)).then_some(()));
@@ -198,17 +198,17 @@ impl Server {
         self.process.signal(name);
     }
 
-    /// How it ended, if it has.
+    /// Its exit status, if it has ended.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.process.wait(Duration::ZERO)
     }
 
-    /// How it ended, if it does within `patience`.
+    /// Its exit status, if it ends within `patience`.
     pub(crate) fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
         self.process.wait(patience)
     }
 
-    /// SIGTERM; it must exit 0 within 5 s. Gives back its folder.
+    /// SIGTERM; it must exit with 0 within 5 s. Returns its folder.
     #[track_caller]
     pub(crate) fn stop(mut self) -> TempDir {
         self.signal("TERM");
@@ -218,7 +218,7 @@ impl Server {
         self.folder.take().expect("a folder until the end")
     }
 
-    /// `kill -9`. Gives back its folder.
+    /// `kill -9`. Returns its folder.
     pub(crate) fn kill(mut self) -> TempDir {
         self.process.kill();
         self.folder.take().expect("a folder until the end")
@@ -226,7 +226,7 @@ impl Server {
 }
 
 impl Drop for Server {
-    /// A failed test shows what the server had to say.
+    /// A failed test prints the log of the server.
     fn drop(&mut self) {
         if std::thread::panicking() && self.folder.is_some() {
             println!("--- log of the server at {} ---\n{}", self.ip, self.log());
@@ -275,7 +275,7 @@ pub(crate) fn data(folder: &Path) -> PathBuf {
     folder.join("data")
 }
 
-/// Fills in what a test left open.
+/// Adds what a test did not configure.
 fn complete(config: &str, ip: IpAddr, metrics: SocketAddr) -> String {
     let mut text = config.to_owned();
     let mut default = |key: &str, value: String| {

@@ -1,11 +1,11 @@
-//! The generator's command line.
+//! The command line of the load generator.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use parser::Transport;
 
-/// What is kept going.
+/// The kind of load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scenario {
     /// OPTIONS to the server.
@@ -35,12 +35,12 @@ pub(crate) struct Arguments {
     pub(crate) domain: String,
     pub(crate) transport: Transport,
     pub(crate) scenario: Scenario,
-    /// How many there are, each with its own user and socket.
+    /// The number of phones, each with its own user and socket.
     pub(crate) phones: usize,
-    /// How many of them call, each one thing at a time.
+    /// How many of them call, each one call at a time.
     pub(crate) callers: usize,
     pub(crate) time: Duration,
-    /// The server's process.
+    /// The process id of the server.
     pub(crate) pid: u32,
 }
 

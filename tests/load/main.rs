@@ -1,8 +1,9 @@
-//! A generator of load: phones that register over persistent connections, then keep a number of calls, messages or
-//! refreshes going, while the server's processor time is counted. One program for TCP and UDP, so that the two compare.
+//! A load generator: phones that register over persistent connections and then keep a number of calls, messages or
+//! refreshes going, while the processor time of the server is measured. The same program serves for TCP and UDP, so
+//! that the two can be compared.
 //!
-//! `tests/load/run` starts a server and prints the table. Loopback only, bounded in time; nothing is measured while phones
-//! still register. What the generator itself costs does not count: it belongs on another processor.
+//! `tests/load/run` starts a server and prints the table. Loopback only, with a time limit. Nothing is measured while
+//! phones still register. The processor time of the generator does not count; it should run on another processor.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,12 +26,12 @@ use phone::Phone;
 use tokio::sync::Barrier;
 use tokio::time::{Instant, sleep};
 
-/// What all phones count together.
+/// The counts of all phones.
 #[derive(Default)]
 pub(crate) struct Tally {
-    /// Transactions, or whole calls, that ended well.
+    /// Transactions or whole calls that succeeded.
     pub(crate) done: Cell<u64>,
-    /// Answers that were not 2xx, and answers that did not come.
+    /// Responses other than 2xx, and missing responses.
     pub(crate) bad: Cell<u64>,
 }
 

@@ -1,6 +1,6 @@
-//! One phone: registers, answers whatever it is asked, and, if it is a caller, keeps one thing going.
+//! One phone: it registers, answers every request, and, if it is a caller, keeps one transaction or call going.
 //!
-//! Never retransmits: over loopback a lost datagram is one for the count of bad answers.
+//! It never retransmits: over loopback a lost datagram counts as a missing response.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use crate::Tally;
 use crate::arguments::{Arguments, Scenario};
 
-/// After that an answer does not come any more.
+/// A response that has not arrived by then counts as missing.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A phone with its user's name and its connection.
@@ -66,7 +66,7 @@ impl Phone {
         }
     }
 
-    /// Registers, waits for the others, then lives for as long as the program does.
+    /// Registers, waits for the others, and then runs until the program ends.
     pub(crate) async fn live(mut self, registered: Rc<Barrier>) {
         assert!(self.transact(Scenario::Register).await, "phone {} could not register", self.number);
         registered.wait().await;
@@ -83,7 +83,7 @@ impl Phone {
         }
     }
 
-    /// One thing from its request to its end; whether it ended well.
+    /// One transaction or call; whether it succeeded.
     async fn transact(&mut self, scenario: Scenario) -> bool {
         self.sequence += 1;
         let method = match scenario {
@@ -105,13 +105,13 @@ impl Phone {
         self.final_response("BYE").await.is_some()
     }
 
-    /// The 2xx of the request that was just sent; others are served meanwhile.
+    /// The 2xx of the request that was just sent; other requests are answered meanwhile.
     async fn final_response(&mut self, method: &str) -> Option<Message> {
         loop {
             let message = timeout(PATIENCE, self.next()).await.ok()??;
             match message.status() {
                 None => self.serve(&message).await,
-                // The answer to an earlier request that nobody waits for any more, or a 1xx.
+                // The response to an earlier request that timed out, or a 1xx.
                 Some(..200) => {}
                 Some(_) if message.method().as_bytes() != method.as_bytes() => {}
                 Some(status) => return (status < 300).then_some(message),
@@ -140,7 +140,7 @@ impl Phone {
         self.answer = answer;
     }
 
-    /// Puts a request into `text`; in the dialog of `ok`, if there is one.
+    /// Writes a request into `text`, within the dialog of `ok` if there is one.
     fn write_request(&mut self, method: &str, ok: Option<&Message>) {
         let Self { number, own, sequence, arguments, text, .. } = self;
         let (domain, transport) = (&arguments.domain, arguments.transport);
@@ -152,7 +152,7 @@ impl Phone {
         };
         let to = if matches!(method, "REGISTER") { *number } else { other };
         let tag = if ok.is_some() { ";tag=callee" } else { "" };
-        // A call, or a registration, has one Call-ID, and CSeq numbers in their order.
+        // A call or a registration has one Call-ID, with ascending CSeq numbers.
         let cseq = *sequence * 2 + u32::from(method == "BYE");
         let call = if method == "REGISTER" { 0 } else { *sequence };
         text.clear();

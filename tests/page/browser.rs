@@ -1,7 +1,7 @@
-//! A browser without a screen, driven over its debugging pipe: open a page, ask it something, click, look.
+//! A headless browser, controlled over its debugging pipe: opens a page, evaluates expressions, clicks.
 //!
-//! Chromium's protocol (one JSON object a message, ended by a NUL) over two FIFOs that a shell hands it as descriptors 3
-//! and 4. Ended by its own process id when the test is over.
+//! The protocol of Chromium (one JSON object for each message, ended by a NUL) over two FIFOs that a shell passes as
+//! descriptors 3 and 4. It is ended by its own process id after the test.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -26,7 +26,7 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// Opens a page. Two minutes are enough for any test: what hangs is ended then.
+    /// Opens a page. The browser ends after two minutes, which are enough for any test.
     pub(crate) fn open(url: &str) -> Self {
         let folder = TempDir::with_prefix("frontdesk-browser-").expect("a temporary folder");
         let [to, from] = ["to", "from"].map(|name| folder.path().join(name));
@@ -39,7 +39,7 @@ impl Browser {
             --remote-debugging-pipe --user-data-dir=\"$0/profile\" 3<\"$0/to\" 4>\"$0/from\" 2>\"$0/log\"",
         ]);
         let process = Process::spawn(shell.arg(folder.path()));
-        // Opening a FIFO waits for the other end: the shell opens them in this order.
+        // Opening a FIFO waits for the other end; the shell opens them in this order.
         let to = OpenOptions::new().write(true).open(to).expect("the way to the browser");
         let from = BufReader::new(File::open(from).expect("the way from the browser"));
         let mut browser = Self { to, from, session: Value::Null, number: 0, _process: process, _folder: folder };
@@ -49,7 +49,7 @@ impl Browser {
         browser
     }
 
-    /// The value of an expression in the page; a promise is waited for.
+    /// The value of an expression in the page; a promise is awaited.
     #[track_caller]
     pub(crate) fn ask(&mut self, expression: &str) -> Value {
         let asked = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
@@ -61,10 +61,10 @@ impl Browser {
     /// Waits until an expression is true.
     #[track_caller]
     pub(crate) fn shows(&mut self, expression: &str) {
-        // Before the page is there, none of its elements is.
+        // Before the page is loaded, its elements do not exist.
         let early = format!("(() => {{ try {{ return {expression} }} catch {{ return false }} }})()");
         let shown = wait_for(PATIENCE, || {
-            // It asks its server every two seconds; no need to ask it more often than that by a hundred times.
+            // The page polls the server every two seconds.
             std::thread::sleep(Duration::from_millis(50));
             (self.ask(&early) == true).then_some(())
         });
@@ -73,13 +73,13 @@ impl Browser {
         }
     }
 
-    /// Gives the page this size.
+    /// Sets the size of the page.
     pub(crate) fn resize(&mut self, width: u32, height: u32) {
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
         self.call("Emulation.setDeviceMetricsOverride", size);
     }
 
-    /// Takes a picture of it for whoever wants to look.
+    /// Saves a picture of the page for a person to look at.
     pub(crate) fn picture(&mut self, path: &Path) {
         let data = self.call("Page.captureScreenshot", json!({ "format": "png" }))["data"].clone();
         let mut decode = Command::new("base64");

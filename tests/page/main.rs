@@ -1,5 +1,5 @@
-//! The status page in a real browser: it shows what happens while it happens, on a desk and on a phone, and what a phone
-//! calls itself stays text.
+//! The status page in a real browser: it shows events while they happen, at the widths of a desktop and of a phone, and
+//! text from a phone stays text.
 
 #![allow(
     clippy::unwrap_used,
@@ -32,7 +32,7 @@ fn registered(user: &str, device: &str, server: &Server) -> Phone {
 }
 
 #[test]
-fn it_shows_what_happens_while_it_happens() {
+fn the_page_shows_events_while_they_happen() {
     let server = Server::start(OPEN);
     let mut bob = registered("bob", "Yealink SIP-T46S 66.84.0.15", &server);
     let mut page = Browser::open(&format!("http://{}/", server.http()));
@@ -41,7 +41,7 @@ fn it_shows_what_happens_while_it_happens() {
     page.shows("document.getElementById('state').innerText === 'ready'");
     page.ask("window.same = true");
 
-    // Somebody registers, calls, is answered: nobody reloads anything.
+    // A phone registers and calls, and the call is answered; the page is not reloaded.
     let mut alice = registered("alice", HOSTILE, &server);
     page.shows("document.getElementById('users').innerText.includes('onerror')");
     let invite = alice.invite("sip:bob@office.example");
@@ -58,7 +58,7 @@ fn it_shows_what_happens_while_it_happens() {
     page.shows("document.getElementById('failures').innerText.includes('480')");
     assert_eq!(page.ask("window.same"), true, "the page was loaded again");
 
-    // What a phone calls itself is text.
+    // The name that a phone gives itself is shown as text.
     assert_eq!(page.ask("document.images.length + document.scripts.length"), 1);
     assert!(page.ask("window.taken ?? null").is_null());
     let injected =
@@ -66,7 +66,7 @@ fn it_shows_what_happens_while_it_happens() {
     page.ask(&format!("{injected}, null"));
     assert!(page.ask("window.taken ?? null").is_null(), "the policy lets foreign scripts run");
 
-    // For whoever wants to look; a phone's screen needs no sideways scrolling.
+    // Pictures for a person to look at. At the width of a phone there is no sideways scrolling.
     let pictures = Path::new(env!("CARGO_TARGET_TMPDIR"));
     page.picture(&pictures.join("page-desk.png"));
     page.resize(390, 1600);
@@ -84,7 +84,7 @@ fn it_shows_what_happens_while_it_happens() {
 }
 
 #[test]
-fn it_asks_for_the_token() {
+fn the_page_asks_for_the_token() {
     let server = Server::start(&format!("{OPEN}admin: {{ token: 0123456789abcdef }}\n"));
     let _bob = registered("bob", "phone", &server);
     let mut page = Browser::open(&format!("http://{}/", server.http()));

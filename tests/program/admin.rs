@@ -1,5 +1,4 @@
-//! The API under the status page: every route as docs/openapi.yaml has it, who may ask, and what becomes of a phone that
-//! an operator removes.
+//! The admin API: every route as docs/openapi.yaml describes it, access control, and the removal of a phone.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -11,8 +10,8 @@ use crate::harness::{PATIENCE, Phone, Server, wait_for};
 
 const HOSTILE: &str = "<script>alert(1)</script>\"'&";
 
-/// bob has two phones, one call was answered, one rings.
-fn office(server: &Server) -> Vec<Phone> {
+/// A server with some state: bob has two phones, one call was answered, one rings.
+fn setup(server: &Server) -> Vec<Phone> {
     let mut bob = Phone::udp("bob", server.address());
     let register = bob.register(Some(&format!("<{}>", bob.contact()))).with("Expires", 600).with("User-Agent", HOSTILE);
     bob.send(register);
@@ -43,11 +42,11 @@ fn path_of(template: &str) -> String {
 #[test]
 fn every_route_is_as_it_is_described() {
     let (server, description) = (Server::start(OPEN), Description::read());
-    let _phones = office(&server);
+    let _phones = setup(&server);
     let ended = || http::get(server.http(), "/api/v1/calls").json()["ended"].as_array().map(Vec::len) == Some(2);
     assert!(wait_for(PATIENCE, || ended().then_some(())).is_some(), "{}", server.log());
     let mut operations = description.operations();
-    // What removes goes last.
+    // Operations that remove something come last.
     operations.sort_by_key(|(method, _)| method == "DELETE");
     assert!(operations.len() >= 14);
     for (method, template) in &operations {
@@ -57,17 +56,17 @@ fn every_route_is_as_it_is_described() {
             "GET" => http::get(server.http(), &path),
             method => http::change(server.http(), method, &path),
         };
-        description.judge(method, template, &answer);
+        description.check(method, template, &answer);
         let described = description.statuses(method, template);
         assert!(described.contains(&answer.status), "{method} {path}: {}", answer.status);
         let absent = template.ends_with("{contact}") || template.ends_with("{address}");
         assert!(answer.status < 300 || absent, "{method} {path}: {}", answer.body);
-        // Another method is told which one is right.
+        // Another method gets a response that names the right one.
         let wrong = http::change(server.http(), "PUT", &path);
         assert!(wrong.status == 405 && wrong.header("Allow") == method, "PUT {path}: {}", wrong.head);
         if template.starts_with("/api/") {
             let page = format!("{method} {path} HTTP/1.1\r\nHost: evil.example\r\nX-Frontdesk: 1\r\n");
-            description.judge(method, template, &http::send(server.http(), &page));
+            description.check(method, template, &http::send(server.http(), &page));
         }
     }
     assert_eq!(http::get(server.http(), "/api/v1/nothing").status, 404);
@@ -82,7 +81,7 @@ fn parameters_are_as_they_are_described() {
         for (query, is_good) in description.queries(&method, &template) {
             let answer = http::get(server.http(), &format!("{}?{query}", path_of(&template)));
             assert_eq!(answer.status, if is_good { 200 } else { 400 }, "{template}?{query}: {}", answer.body);
-            description.judge(&method, &template, &answer);
+            description.check(&method, &template, &answer);
             judged += 1;
         }
     }
@@ -90,9 +89,9 @@ fn parameters_are_as_they_are_described() {
 }
 
 #[test]
-fn what_it_tells() {
+fn the_api_returns_the_state_of_the_server() {
     let server = Server::start(OPEN);
-    let phones = office(&server);
+    let phones = setup(&server);
     let get = |path: &str| http::get(server.http(), path).json();
     let calls = wait_for(PATIENCE, || {
         let calls = get("/api/v1/calls");
@@ -131,7 +130,7 @@ fn what_it_tells() {
 }
 
 #[test]
-fn a_phone_that_is_removed_is_gone_for_good() {
+fn a_removed_phone_is_not_called() {
     let config = format!("{OPEN}location: {{ store: disk, path: data/location }}\n");
     let server = Server::start(&config);
     let mut bob = Phone::udp("bob", server.address()).registered();
@@ -149,14 +148,14 @@ fn a_phone_that_is_removed_is_gone_for_good() {
     let removed = http::change(server.http(), "DELETE", "/api/v1/users/bob/phones");
     assert_eq!(removed.json()["removed"], 1, "{}", removed.body);
     assert_eq!(bob.bindings().len(), 0);
-    // A phone that is still there comes back.
+    // The phone can register again.
     let register = bob.register(Some(&format!("<{}>", bob.contact())));
     bob.send(register);
     assert_eq!(bob.response(200).list("Contact").len(), 1);
 }
 
 #[test]
-fn a_token_opens_the_door_and_only_that() {
+fn requests_need_the_configured_token() {
     let server = Server::start(&format!("{OPEN}admin: {{ token: 0123456789abcdef }}\n"));
     let host = server.http();
     let ask = |more: &str| http::send(host, &format!("GET /api/v1/users HTTP/1.1\r\nHost: {host}\r\n{more}")).status;
@@ -178,19 +177,23 @@ fn a_token_opens_the_door_and_only_that() {
 }
 
 #[test]
-fn nobody_from_elsewhere_without_a_token() {
-    crate::harness::namespace::inside("admin::nobody_from_elsewhere_without_a_token", &["192.0.2.10/32"], || {
-        let server = Server::start(&format!("{OPEN}metrics: {{ listen: \"0.0.0.0:9090\" }}\n"));
-        let (inner, outer) = ("127.0.0.1:9090".parse().unwrap(), "192.0.2.10:9090".parse().unwrap());
-        assert_eq!(http::get(inner, "/api/v1/users").status, 200, "{}", server.log());
-        for path in ["/", "/api/v1/users"] {
-            assert_eq!(http::get(outer, path).status, 403, "{path}");
-        }
-        assert_eq!(http::get(outer, "/metrics").status, 200);
-    });
+fn without_a_token_only_local_requests_are_answered() {
+    crate::harness::namespace::inside(
+        "admin::without_a_token_only_local_requests_are_answered",
+        &["192.0.2.10/32"],
+        || {
+            let server = Server::start(&format!("{OPEN}metrics: {{ listen: \"0.0.0.0:9090\" }}\n"));
+            let (inner, outer) = ("127.0.0.1:9090".parse().unwrap(), "192.0.2.10:9090".parse().unwrap());
+            assert_eq!(http::get(inner, "/api/v1/users").status, 200, "{}", server.log());
+            for path in ["/", "/api/v1/users"] {
+                assert_eq!(http::get(outer, path).status, 403, "{path}");
+            }
+            assert_eq!(http::get(outer, "/metrics").status, 200);
+        },
+    );
 }
 
-/// Whether a connection is answered at all.
+/// Whether a connection gets a response.
 fn is_served(stream: &TcpStream) -> bool {
     let mut stream = stream;
     let asked = stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
@@ -199,10 +202,10 @@ fn is_served(stream: &TcpStream) -> bool {
 }
 
 #[test]
-fn strange_requests_end() {
+fn invalid_requests_are_refused() {
     let server = Server::start(&format!("{OPEN}limits: {{ admin_connections: 16 }}\n"));
     let host = server.http();
-    // One peer has half of the slots, and an idle connection loses its own.
+    // One peer may have half of the connections, and an idle connection is closed for a new one.
     let idle: Vec<_> = (0..12).filter_map(|_| TcpStream::connect(host).ok()).collect();
     let served = wait_for(PATIENCE, || TcpStream::connect(host).ok().filter(is_served));
     assert!(served.is_some(), "idle connections keep everybody out");
@@ -222,7 +225,7 @@ fn strange_requests_end() {
 }
 
 #[test]
-fn a_reload_says_what_became_of_it() {
+fn a_reload_reports_its_result() {
     let server = Server::start(CLOSED);
     let reload = || http::change(server.http(), "POST", "/api/v1/reload");
     server.rewrite(&format!("{CLOSED}  - {{ user: dave, password: driver }}\nlimits: {{ pins: 7 }}\n"));

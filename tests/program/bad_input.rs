@@ -1,5 +1,5 @@
-//! What nobody should send: it is answered with a clear refusal or dropped and counted, and harms nobody else.
-//! RFC 3261 16.3 step 1, 18.3; RFC 4475 in spirit.
+//! Invalid input: it gets a clear refusal, or is dropped and counted, and does not affect others (RFC 3261 16.3 step 1,
+//! 18.3; the kind of messages of RFC 4475).
 
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::harness::server::OPEN;
 use crate::harness::{Message, PATIENCE, Phone, SILENCE, Server};
 
-/// Others are served, at once and over both transports.
+/// Checks that others are served at once over both transports.
 #[track_caller]
 fn serves(server: &Server) {
     for mut phone in [Phone::udp("judge", server.address()), Phone::tcp("judge", server.address())] {
@@ -25,7 +25,7 @@ fn memory(server: &Server) -> u64 {
     line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
 }
 
-/// A small generator (xorshift): the same octets in every run.
+/// A small random generator (xorshift): the same octets in every run.
 struct Noise(u64);
 
 impl Noise {
@@ -41,13 +41,13 @@ impl Noise {
     }
 }
 
-/// A good REGISTER, complete, to be spoilt.
+/// A complete, valid REGISTER, to be corrupted.
 fn good(phone: &mut Phone) -> Message {
     let register = phone.register(Some("<sip:bob@192.0.2.1>")).with("Expires", 600);
     phone.stamp(register)
 }
 
-/// Each of these is answered with a 400 whose reason names the header.
+/// Each of these gets a 400 whose reason phrase names the header.
 #[track_caller]
 fn refuses_all<const N: usize>(phone: &mut Phone, cases: [(&str, Message); N]) {
     let mut wrong = Vec::new();
@@ -66,7 +66,7 @@ fn refuses_all<const N: usize>(phone: &mut Phone, cases: [(&str, Message); N]) {
 fn a_missing_header_is_named() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address());
-    // RFC 4475 3.3.1: whoever can be reached is told.
+    // RFC 4475 3.3.1: a sender that can be reached gets a response.
     let cases = ["From", "To", "Call-ID", "CSeq"].map(|header| (header, good(&mut bob).without(header)));
     refuses_all(&mut bob, cases);
     serves(&server);
@@ -102,7 +102,7 @@ fn a_bad_header_is_named() {
 }
 
 #[test]
-fn a_header_that_may_stand_once_stands_once() {
+fn a_repeated_single_header_is_refused() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address());
     let table = [
@@ -156,7 +156,7 @@ fn garbage_is_dropped_and_counted() {
 }
 
 #[test]
-fn spoilt_messages_never_stop_the_server() {
+fn corrupted_messages_do_not_stop_the_server() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address());
     let mut alice = Phone::udp("alice", server.address());
@@ -182,7 +182,7 @@ fn spoilt_messages_never_stop_the_server() {
             }
         }
         socket.send_to(&octets, server.address()).expect("a datagram goes out");
-        // Fewer than fill the socket of a server that is not scheduled for a while.
+        // Fewer than fit into the socket buffer of a server that does not run for a while.
         if round % 100 == 0 {
             serves(&server);
         }
@@ -193,7 +193,7 @@ fn spoilt_messages_never_stop_the_server() {
 }
 
 #[test]
-fn the_biggest_datagram_is_handled() {
+fn the_largest_datagram_is_handled() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address());
     let register = good(&mut bob);
@@ -212,7 +212,7 @@ fn the_biggest_datagram_is_handled() {
 #[test]
 fn a_message_beyond_the_limit_ends_a_connection() {
     let server = Server::start(&format!("{OPEN}limits: {{ message_size: 8KiB }}\n"));
-    // A head without end, and a body that is announced too long.
+    // A head without an end, and a body that is announced too long.
     let mut endless = Phone::tcp("bob", server.address());
     let register = good(&mut endless).with("X-Filler", "x".repeat(20_000));
     endless.send_raw(&register.bytes());
@@ -225,7 +225,7 @@ fn a_message_beyond_the_limit_ends_a_connection() {
 }
 
 #[test]
-fn a_slow_sender_harms_nobody() {
+fn a_slow_sender_does_not_delay_others() {
     let server = Server::start(OPEN);
     let mut slow = Phone::tcp("slow", server.address());
     let octets = good(&mut slow).bytes();
@@ -236,7 +236,7 @@ fn a_slow_sender_harms_nobody() {
             serves(&server);
         }
     }
-    // Split wherever it was, it is one message in the end.
+    // Wherever it is split, it is one message in the end.
     slow.response(200);
 }
 
@@ -249,7 +249,7 @@ fn a_sender_that_never_finishes_is_dropped() {
     serves(&server);
     assert!(silent.closed(PATIENCE), "a connection that said nothing is still there");
     assert!(half.closed(PATIENCE), "a message that never ends is still awaited");
-    // One that did speak is kept for its idle time.
+    // A connection that has sent a message is kept for the idle time.
     let mut idle = Phone::tcp("bob", server.address()).registered();
     assert!(!idle.closed(Duration::from_millis(1_200)), "an idle connection was closed too early");
     assert!(idle.closed(PATIENCE), "an idle connection is still there");
@@ -265,7 +265,7 @@ fn a_stream_needs_a_content_length() {
     let refused = bob.next_final();
     assert_eq!(refused.status(), Some(400), "{refused}");
     assert!(refused.reason().contains("Content-Length"), "{}", refused.reason());
-    assert!(bob.closed(PATIENCE), "nobody knows where the next message would begin");
+    assert!(bob.closed(PATIENCE), "the next message cannot be found");
     serves(&server);
 }
 
@@ -296,10 +296,10 @@ fn keep_alives_are_answered() {
 }
 
 #[test]
-fn a_crowd_of_connections_leaves_room_for_others() {
+fn many_connections_of_one_peer_leave_room_for_others() {
     let server = Server::start(&format!("{OPEN}limits: {{ connections_per_source: 100 }}\n"));
     let mut before = Phone::tcp("early", server.address());
-    // From one address of loopback; the judges come from another.
+    // From one loopback address; the phones that check the service use another one.
     let crowd: Vec<_> = (0..200).filter_map(|_| from([127, 0, 0, 2], server.address())).collect();
     assert!(crowd.len() >= 100, "{} connections", crowd.len());
     serves(&server);
@@ -311,16 +311,16 @@ fn a_crowd_of_connections_leaves_room_for_others() {
 }
 
 #[test]
-fn running_out_of_files_is_survived() {
-    let server = Server::start_starved(&format!("{OPEN}limits: {{ message_time: 2s }}\n"), 64);
+fn the_server_survives_running_out_of_file_descriptors() {
+    let server = Server::start_with_file_limit(&format!("{OPEN}limits: {{ message_time: 2s }}\n"), 64);
     let crowd: Vec<_> = (0..100).filter_map(|_| from([127, 0, 0, 3], server.address())).collect();
     assert!(crowd.len() >= 64, "{} connections", crowd.len());
-    // Datagrams need no new file.
+    // Datagrams need no file descriptor.
     let mut judge = Phone::udp("judge", server.address());
     let options = judge.request("OPTIONS", "sip:office.example");
     assert_eq!(judge.ask(options).status(), Some(200));
     drop(crowd);
-    // Until the server has seen that they are closed, it has no room for another one.
+    // Until the server has noticed that they are closed, it has no room for another one.
     server.counts("frontdesk_connections", &[], |count| count == 0.0);
     serves(&server);
 }
@@ -334,7 +334,7 @@ fn from(source: [u8; 4], to: SocketAddr) -> Option<TcpStream> {
 }
 
 #[test]
-fn a_reader_that_never_reads_is_dropped() {
+fn a_peer_that_never_reads_is_dropped() {
     let server = Server::start(&format!("{OPEN}limits: {{ connection_queue: 64KiB }}\n"));
     let mut deaf = Phone::tcp("deaf", server.address()).registered();
     let mut alice = Phone::udp("alice", server.address());
@@ -347,6 +347,6 @@ fn a_reader_that_never_reads_is_dropped() {
     serves(&server);
     let after = memory(&server);
     assert!(after < before + 64 * 1024, "memory grew from {before} to {after} KiB");
-    // Its connection ends, sooner or later; what was sent before may be read.
+    // Its connection is closed sooner or later; what was sent before may still be read.
     deaf.closed(Duration::from_millis(200));
 }

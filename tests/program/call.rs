@@ -1,22 +1,19 @@
-//! A call to one phone: forwarded without a transaction, followed by everything a dialog may carry.
-//! RFC 3261 16.3 - 16.7, 16.11, 16.12.
+//! A call to one phone: forwarded without a transaction, with all requests of a dialog. RFC 3261 16.3 - 16.7, 16.11,
+//! 16.12.
 
 use std::net::TcpListener;
 
-use crate::harness::message::{param, uri};
-use crate::harness::phone::{ack_of, cancel_of};
+use crate::harness::message::{ack_of, cancel_of, param, uri};
 use crate::harness::server::{OPEN, free_port};
 use crate::harness::{Dialog, Message, PATIENCE, Phone, Server};
 
 const BOB: &str = "sip:bob@office.example";
 
-/// A call from ringing to hanging up, with a request of every kind in between; from both sides.
+/// A call from INVITE to BYE with a request of every kind in between, from both sides.
 #[track_caller]
 pub(crate) fn talk(alice: &mut Phone, bob: &mut Phone) {
     let callee = bob.aor();
-    let invite = alice.invite(&callee);
-    let sent = alice.send(invite);
-    let at_bob = bob.expect("INVITE");
+    let (sent, at_bob) = alice.calls(&callee, bob);
     bob.reply(&at_bob, 180);
     let ringing = alice.response(180);
     assert_eq!(ringing.list("Via"), sent_via(&sent, &ringing), "only the caller's own Via is left");
@@ -40,7 +37,7 @@ pub(crate) fn talk(alice: &mut Phone, bob: &mut Phone) {
     }
 }
 
-/// One request inside the dialog, its answer, and the ACK where there is one.
+/// A request inside the dialog, its response, and the ACK if there is one.
 #[track_caller]
 fn follow(from: &mut Phone, to: &mut Phone, dialog: &mut Dialog, method: &str) {
     let request = dialog.request(method).with("Contact", format!("<{}>", from.contact()));
@@ -56,7 +53,7 @@ fn follow(from: &mut Phone, to: &mut Phone, dialog: &mut Dialog, method: &str) {
     }
 }
 
-/// The Via a caller sent, with what the server may have filled in.
+/// The Via that a caller sent, with the parameters that the server may have added.
 fn sent_via<'a>(sent: &Message, received: &'a Message) -> Vec<&'a str> {
     let own = received.list("Via");
     assert_eq!(own.len(), 1);
@@ -106,7 +103,7 @@ fn one_target_gets_the_request_as_it_was_sent() {
     let route = uri(route[0]);
     assert!(route.starts_with("sip:") && route.contains(&server.ip().to_string()), "{route}");
     assert!(route.split(';').any(|item| item == "lr"), "{route}");
-    // checklist 33, 84: who keeps no transaction says no 100.
+    // checklist 33, 84: without a transaction there is no 100.
     alice.silence();
 }
 
@@ -183,13 +180,11 @@ fn a_phone_that_listens_on_tcp_is_connected_to() {
 }
 
 #[test]
-fn a_retransmission_goes_the_same_way_whatever_has_changed() {
+fn a_retransmission_takes_the_same_route_after_a_change() {
     let server = Server::start(OPEN);
     let mut desk = Phone::udp("bob", server.address()).registered();
     let mut alice = Phone::udp("alice", server.address());
-    let invite = alice.invite(BOB);
-    let sent = alice.send(invite);
-    let first = desk.expect("INVITE");
+    let (sent, first) = alice.calls(BOB, &mut desk);
 
     let mut cell = Phone::udp("bob", server.address()).registered();
     // checklist 81, 82, 83, 85
@@ -213,14 +208,12 @@ fn a_retransmission_goes_the_same_way_whatever_has_changed() {
 }
 
 #[test]
-fn a_refusal_comes_back_and_is_acknowledged() {
+fn a_failure_response_is_forwarded_and_gets_an_ack() {
     let server = Server::start(OPEN);
     let mut bob = Phone::tcp("bob", server.address()).registered();
     let mut alice = Phone::udp("alice", server.address());
     for status in [302, 404, 486, 503, 603] {
-        let invite = alice.invite(BOB);
-        let sent = alice.send(invite);
-        let at_bob = bob.expect("INVITE");
+        let (sent, at_bob) = alice.calls(BOB, &mut bob);
         bob.reply(&at_bob, status);
         let refused = alice.response(status);
         assert_eq!(refused.reason(), "As The Test Says");
@@ -230,11 +223,11 @@ fn a_refusal_comes_back_and_is_acknowledged() {
 }
 
 #[test]
-fn requests_without_a_dialog_are_forwarded_too() {
+fn requests_outside_of_a_dialog_are_forwarded() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address()).registered();
     let mut alice = Phone::tcp("alice", server.address());
-    // checklist 34: a method nobody has heard of is forwarded as well.
+    // checklist 34: an unknown method is forwarded too.
     for method in ["MESSAGE", "OPTIONS", "SUBSCRIBE", "PUBLISH", "TELEPORT"] {
         let request = alice.request(method, BOB).body("text/plain", "hello");
         alice.send(request);
@@ -246,11 +239,11 @@ fn requests_without_a_dialog_are_forwarded_too() {
 }
 
 #[test]
-fn a_route_to_us_is_taken_away() {
+fn our_route_is_removed() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address()).registered();
     let mut alice = Phone::udp("alice", server.address());
-    // checklist 42: a phone with an outbound proxy set.
+    // checklist 42: a phone with an outbound proxy.
     let invite = alice.invite(BOB).with("Route", format!("<sip:{};lr>", server.address()));
     alice.send(invite);
     let at_bob = bob.expect("INVITE");
@@ -270,7 +263,7 @@ fn missing_max_forwards_becomes_70() {
 }
 
 #[test]
-fn a_big_request_still_arrives() {
+fn a_large_request_is_forwarded() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address()).registered();
     let mut alice = Phone::udp("alice", server.address());
@@ -285,18 +278,16 @@ fn a_big_request_still_arrives() {
 }
 
 #[test]
-fn several_answers_without_a_transaction_all_come_back() {
+fn without_a_transaction_all_responses_are_forwarded() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address()).registered();
     let mut alice = Phone::udp("alice", server.address());
-    let invite = alice.invite(BOB);
-    let sent = alice.send(invite);
-    let at_bob = bob.expect("INVITE");
+    let (sent, at_bob) = alice.calls(BOB, &mut bob);
     for status in [180, 183] {
         bob.reply(&at_bob, status);
         alice.response(status);
     }
-    // checklist 86: a phone that lost the ACK says its 200 again, long after the first.
+    // checklist 86: a phone that has not received the ACK sends its 200 again much later.
     let ok = bob.reply(&at_bob, 200);
     let first = alice.response(200);
     bob.send(ok);

@@ -1,4 +1,4 @@
-//! The command line and the configuration: what is wrong is said with file, line and key, and nothing is overwritten.
+//! The command line and the configuration: errors name file, line and key, and nothing is overwritten.
 
 use std::fs;
 use std::net::UdpSocket;
@@ -24,7 +24,7 @@ fn folder() -> TempDir {
     TempDir::with_prefix("frontdesk-test-").expect("a temporary folder")
 }
 
-/// A server that must not come up: its exit code and what it said.
+/// Runs a server that must not start: its exit code and what it printed.
 #[track_caller]
 fn fails(folder: TempDir, ip: std::net::IpAddr, config: &str) -> (i32, String, Server) {
     let mut server = Server::launch(folder, ip, config);
@@ -33,7 +33,7 @@ fn fails(folder: TempDir, ip: std::net::IpAddr, config: &str) -> (i32, String, S
 }
 
 #[test]
-fn a_mistake_is_told_with_file_line_and_key() {
+fn an_error_names_file_line_and_key() {
     let folder = folder();
     let table = [
         ("domains: [office.example]\nlissten: []\n", 2, "lissten"),
@@ -77,7 +77,7 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
-fn a_good_file_is_called_good() {
+fn a_valid_file_is_reported_as_valid() {
     let folder = folder();
     fs::write(folder.path().join("good.yaml"), OPEN).expect("a file");
     let output = frontdesk(folder.path(), &["check", "--config", "good.yaml"]);
@@ -90,7 +90,7 @@ fn a_good_file_is_called_good() {
 }
 
 #[test]
-fn the_command_line_explains_itself() {
+fn help_and_usage_errors_are_printed() {
     let folder = folder();
     let help = frontdesk(folder.path(), &["--help"]);
     assert_eq!(help.status.code(), Some(0));
@@ -107,7 +107,7 @@ fn the_command_line_explains_itself() {
 }
 
 #[test]
-fn a_port_in_use_is_said() {
+fn a_port_in_use_is_reported() {
     let ip = fresh_ip();
     let _taken = UdpSocket::bind((ip, 5060)).expect("a port of our own");
     let (code, said, _) = fails(folder(), ip, OPEN);
@@ -116,8 +116,8 @@ fn a_port_in_use_is_said() {
 }
 
 #[test]
-fn a_taken_default_port_of_the_metrics_stops_no_phone() {
-    // Prometheus itself listens on 9090. If something here does already, so much the better.
+fn a_metrics_port_in_use_does_not_stop_the_server() {
+    // Prometheus uses port 9090. If something else has it already, that serves as well.
     let _taken = std::net::TcpListener::bind("127.0.0.1:9090");
     let server = Server::start(&format!("{OPEN}metrics: {{ listen: \"127.0.0.1:9090\" }}\n"));
     assert!(server.log().contains("metrics take a free port"), "{}", server.log());
@@ -135,7 +135,7 @@ fn a_second_server_does_not_share_the_port() {
 }
 
 #[test]
-fn a_data_folder_that_cannot_be_is_said() {
+fn an_impossible_data_folder_is_reported() {
     let folder = folder();
     // Root may write anywhere, but not below a file.
     fs::write(folder.path().join("data"), "a file").expect("a file");
@@ -163,7 +163,7 @@ fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 #[test]
-fn a_damaged_store_is_left_alone() {
+fn a_damaged_store_is_not_changed() {
     let config = format!("{OPEN}location: {{ store: disk, path: data/location }}\n");
     let ip = fresh_ip();
     let server = Server::start_in(folder(), ip, &config);
@@ -171,7 +171,7 @@ fn a_damaged_store_is_left_alone() {
         Phone::udp(&format!("user{number}"), server.address()).registered();
     }
     let mut folder = server.stop();
-    // At its beginning, and in the middle of what it holds.
+    // At the beginning of the file, and in the middle of its contents.
     for place in [0, 1, 2] {
         let good = contents(&data(folder.path()));
         let store = good
@@ -197,7 +197,7 @@ fn a_damaged_store_is_left_alone() {
 }
 
 #[test]
-fn a_store_has_one_owner() {
+fn a_store_is_opened_by_one_server_only() {
     let shared = folder();
     let path = shared.path().join("location");
     let config = format!("{OPEN}location: {{ store: disk, path: {} }}\n", path.display());

@@ -1,5 +1,5 @@
-//! Digest authentication: challenges, the three algorithms, nonces and their counts, who may act for whom.
-//! RFC 7616, RFC 8760, RFC 3261 22.
+//! Digest authentication: challenges, the three algorithms, nonces and their counts, and who may act for whom. RFC
+//! 7616, RFC 8760, RFC 3261 22.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn registration(phone: &mut Phone) -> Message {
     phone.register(Some(&contact)).with("Expires", 600)
 }
 
-/// Registers and gives back the challenge that was answered and the request that answered it.
+/// Registers. Returns the challenge and the request with the response to it.
 #[track_caller]
 fn register(phone: &mut Phone, credentials: Credentials<'_>) -> (Message, Message) {
     let request = registration(phone);
@@ -63,7 +63,7 @@ fn the_default_offers_sha_256_then_md5() {
 }
 
 #[test]
-fn a_wrong_password_and_an_unknown_user_look_the_same() {
+fn a_wrong_password_and_an_unknown_user_get_the_same_response() {
     let server = Server::start(CLOSED);
     let refusal = |user: &str| {
         let mut phone = Phone::udp(user, server.address());
@@ -86,7 +86,7 @@ fn a_wrong_password_and_an_unknown_user_look_the_same() {
 }
 
 #[test]
-fn a_nonce_has_its_time() {
+fn a_nonce_expires() {
     let server = Server::start(&format!("{CLOSED}digest: {{ algorithms: [sha-256], nonce_lifetime: 1s }}\n"));
     let mut bob = Phone::udp("bob", server.address());
     let (challenge, _) = register(&mut bob, BOB);
@@ -94,7 +94,7 @@ fn a_nonce_has_its_time() {
     std::thread::sleep(Duration::from_millis(2_100));
     let request = registration(&mut bob);
     bob.send_again(request.clone(), BOB.nth(2), &challenge);
-    // checklist 172: the phone may answer again without asking its user.
+    // checklist 172: the phone may respond again without asking its user.
     let stale = bob.response(401);
     assert_eq!(
         Challenge::of(&stale, Algorithm::Sha256).param("stale").map(str::to_ascii_lowercase).as_deref(),
@@ -105,7 +105,7 @@ fn a_nonce_has_its_time() {
 }
 
 #[test]
-fn a_nonce_of_somebody_else_is_no_nonce() {
+fn a_forged_nonce_is_stale() {
     let server = Server::start(CLOSED);
     let mut bob = Phone::udp("bob", server.address());
     let request = registration(&mut bob);
@@ -122,7 +122,7 @@ fn a_nonce_of_somebody_else_is_no_nonce() {
 }
 
 #[test]
-fn a_nonce_count_works_once() {
+fn a_nonce_count_is_valid_once() {
     let server = Server::start(CLOSED);
     let mut bob = Phone::udp("bob", server.address());
     let (challenge, first) = register(&mut bob, BOB);
@@ -131,7 +131,7 @@ fn a_nonce_count_works_once() {
     bob.send_again(again.clone(), BOB.nth(2), &challenge);
     bob.response(200);
 
-    // checklist 172: what somebody overheard, sent as a request of his own.
+    // checklist 172: a request that somebody captured, sent as a new one.
     for overheard in [&first, &bob.stamp(again)] {
         let mut mallory = Phone::udp("bob", server.address());
         let mut replay = mallory.register(Some("<sip:mallory@192.0.2.66>")).with("Expires", 600);
@@ -151,7 +151,7 @@ fn a_nonce_count_works_once() {
 }
 
 #[test]
-fn a_retransmission_is_no_replay() {
+fn a_retransmission_is_not_a_replay() {
     let server = Server::start(CLOSED);
     let mut bob = Phone::udp("bob", server.address());
     let (_, sent) = register(&mut bob, BOB);
@@ -163,7 +163,7 @@ fn a_retransmission_is_no_replay() {
 }
 
 #[test]
-fn an_answer_is_good_for_its_uri_only() {
+fn a_digest_response_is_valid_for_its_uri_only() {
     let server = Server::start(CLOSED);
     let mut bob = Phone::udp("bob", server.address());
     let request = registration(&mut bob);
@@ -177,10 +177,10 @@ fn an_answer_is_good_for_its_uri_only() {
 }
 
 #[test]
-fn nobody_registers_for_somebody_else() {
+fn a_user_cannot_register_for_another() {
     let server = Server::start(CLOSED);
     let mut phone = Phone::udp("bob", server.address());
-    // checklist 8: the secret is Alice's own, the address of record is not.
+    // checklist 8: the credentials are those of alice, but the address of record is not.
     let (_, _) = register(&mut phone, ALICE);
     phone.response(403);
     register(&mut phone, BOB);
@@ -188,19 +188,19 @@ fn nobody_registers_for_somebody_else() {
 }
 
 #[test]
-fn nobody_calls_as_somebody_else() {
+fn a_user_cannot_call_in_the_name_of_another() {
     let server = Server::start(CLOSED);
     let mut bob = Phone::udp("bob", server.address()).registered_as("builder");
     let mut carol = Phone::udp("carol", server.address());
     let invite = carol.invite("sip:bob@office.example");
     let sent = carol.authenticated(invite, ALICE);
     let refused = carol.response(403);
-    carol.send(crate::harness::phone::ack_of(&sent, &refused));
+    carol.send(crate::harness::message::ack_of(&sent, &refused));
     bob.silence();
 }
 
 #[test]
-fn a_call_needs_the_callers_secret() {
+fn a_call_needs_the_password_of_the_caller() {
     let server = Server::start(CLOSED);
     let mut bob = Phone::udp("bob", server.address()).registered_as("builder");
     let mut alice = Phone::udp("alice", server.address());
@@ -219,10 +219,10 @@ fn a_call_needs_the_callers_secret() {
     let at_bob = bob.expect("INVITE");
     assert_eq!(at_bob.header("Call-ID"), sent.header("Call-ID"));
 
-    // A CANCEL cannot carry an answer to a challenge: it is never asked for one.
+    // A CANCEL cannot respond to a challenge, so it is never challenged.
     bob.reply(&at_bob, 180);
     alice.response(180);
-    alice.send(crate::harness::phone::cancel_of(&sent));
+    alice.send(crate::harness::message::cancel_of(&sent));
     let cancel = bob.expect("CANCEL");
     bob.reply(&cancel, 200);
     bob.reply(&at_bob, 487);

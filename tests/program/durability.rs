@@ -1,5 +1,5 @@
-//! A 200 to a REGISTER is a promise: `kill -9` under load loses no binding that was acknowledged, and brings back none
-//! whose removal was. Six kills, or as many as `FRONTDESK_KILL_ROUNDS` says:
+//! A 200 to a REGISTER is a promise: `kill -9` under load loses no binding that was acknowledged, and restores none
+//! whose removal was acknowledged. Six kills, or as many as `FRONTDESK_KILL_ROUNDS` says:
 //!
 //!     FRONTDESK_KILL_ROUNDS=100 cargo test --release --test program -- --nocapture durability::a_kill
 
@@ -21,27 +21,27 @@ const ROUNDS: u32 = 6;
 const SENDERS: u32 = 4;
 /// Users of each sender.
 const USERS: u32 = 2_000;
-/// Requests under way at a time, per sender: the groups of the disk are some milliseconds apart, and all answers of one
-/// come at once.
+/// Requests under way at a time, per sender: the store commits in groups some milliseconds apart, and all responses of
+/// a group are sent at once.
 const WINDOW: usize = 160;
 
 fn config() -> String {
     format!("{OPEN}location: {{ store: disk, path: data/location }}\n")
 }
 
-/// What one user was told: the turn of the last request, and of the last one that had its 200. Turn 0 is before the first.
+/// The turn of the last request of a user, and of the last one that got its 200. Turn 0 is before the first one.
 #[derive(Clone, Copy, Default)]
 struct User {
     asked: u32,
     acknowledged: u32,
 }
 
-/// Every seventh request removes.
+/// The Contact of a turn. Every seventh request is a removal.
 const fn contact_of(turn: u32) -> Option<u32> {
     if turn.is_multiple_of(7) { None } else { Some(turn) }
 }
 
-/// Some users, whose phones register, refresh and unregister, one thing at a time each.
+/// Users whose phones register, refresh and unregister; each has one request under way.
 struct Sender {
     first: u32,
     users: Vec<User>,
@@ -63,7 +63,7 @@ impl Sender {
         }
     }
 
-    /// Asks as fast as the server takes it, until the server is gone; how much was acknowledged.
+    /// Sends requests as fast as the server answers them until the server is gone. Returns how many were acknowledged.
     fn load(&mut self, server: SocketAddr, until: Instant) -> usize {
         let socket = connect(server, Duration::from_millis(20));
         let (mut acknowledged, mut open) = (0, 0);
@@ -91,7 +91,7 @@ impl Sender {
         acknowledged
     }
 
-    /// The next request, of the next user who waits for none; false when nobody listens any more.
+    /// Sends a request of the next user that has none under way. False if the server is gone.
     fn ask(&mut self, socket: &UdpSocket) -> bool {
         let user = loop {
             self.turn += 1;
@@ -105,7 +105,7 @@ impl Sender {
         socket.send(template.fill(self.first + self.turn % USERS, self.turn)).is_ok()
     }
 
-    /// Compares what is there with what was promised. What it finds is a promise too.
+    /// Compares the bindings with what was acknowledged. What it finds counts as acknowledged afterwards.
     fn check(&mut self, server: SocketAddr) {
         let socket = connect(server, PATIENCE);
         let mut buffer = [0; 4096];
@@ -119,7 +119,7 @@ impl Sender {
                 let answer = read(&buffer[..length]);
                 let turn = after(answer.text, b";turn=").map(|turn| digits(&turn[..10]).expect("what we wrote"));
                 let user = &mut users[(answer.user - first) as usize];
-                // A request whose answer was not heard may have been carried out.
+                // A request without a response may have been carried out.
                 let carried_out = [user.asked, user.acknowledged].into_iter().find(|asked| contact_of(*asked) == turn);
                 *user = match carried_out {
                     Some(asked) => User { asked, acknowledged: asked },
@@ -160,7 +160,7 @@ fn query(server: SocketAddr, user: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_kill_loses_nothing_that_was_promised() {
+fn a_kill_loses_no_acknowledged_change() {
     let ip: IpAddr = fresh_ip();
     let mut folder = TempDir::with_prefix("frontdesk-test-").expect("a temporary folder");
     let mut senders: Vec<_> = (0..SENDERS).map(Sender::new).collect();
@@ -170,7 +170,7 @@ fn a_kill_loses_nothing_that_was_promised() {
         let server = Server::start_in(folder, ip, &config());
         senders.iter_mut().for_each(|sender| sender.check(server.address()));
         let address = server.address();
-        // No two rounds end at the same place.
+        // The rounds end at different times.
         let life = Duration::from_millis(100 + u64::from(round) * 373 % 1_100);
         let until = Instant::now() + life;
         under_load += life;
@@ -191,12 +191,12 @@ fn a_kill_loses_nothing_that_was_promised() {
 }
 
 #[test]
-fn a_full_disk_is_told_and_keeps_what_was_there() {
+fn a_full_disk_is_reported_and_keeps_registrations() {
     // checklist 21
-    let server = Server::start_cramped(&config(), 600);
+    let server = Server::start_on_small_disk(&config(), 600);
     let user = |number: u32| format!("user{number}");
     let mut first = Phone::udp(&user(0), server.address()).registered();
-    // A long User-Agent fills it the sooner.
+    // A long User-Agent fills the disk sooner.
     let agent = "phone".repeat(400);
     let refusal = (1..2_000).find_map(|number| {
         let mut phone = Phone::udp(&user(number), server.address());
@@ -213,7 +213,7 @@ fn a_full_disk_is_told_and_keeps_what_was_there() {
 }
 
 #[test]
-fn a_backup_of_a_running_server_has_its_registrations() {
+fn a_backup_of_a_running_server_contains_its_registrations() {
     let server = Server::start(&config());
     for number in 0..50 {
         Phone::udp(&format!("user{number}"), server.address()).registered();
@@ -238,7 +238,7 @@ fn a_backup_of_a_running_server_has_its_registrations() {
 }
 
 #[test]
-fn a_clean_stop_keeps_everything() {
+fn a_clean_stop_keeps_all_registrations() {
     let ip = fresh_ip();
     let server = Server::start_in(TempDir::with_prefix("frontdesk-test-").expect("a temporary folder"), ip, &config());
     for number in 0..50 {

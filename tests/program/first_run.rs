@@ -1,5 +1,5 @@
-//! The first start on a fresh machine: no configuration, three phones that can register, and a door that is shut to
-//! everybody else. In a network namespace, since the defaults listen on port 5060 of every address.
+//! The first start on a fresh machine: no configuration, three phones that can register, and no access for others. In a
+//! network namespace, since the defaults listen on port 5060 of every address.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ fn read(folder: &Path, name: &str) -> String {
     fs::read_to_string(folder.join(name)).unwrap_or_default()
 }
 
-/// Starts it in a folder without any argument and waits until it serves.
+/// Starts the server in a folder without arguments and waits until it serves.
 #[track_caller]
 fn start(folder: &Path) -> Process {
     let process = run(Command::new(PROGRAM), folder);
@@ -36,7 +36,7 @@ fn stop(mut process: Process) {
     assert!(status.success(), "{status}");
 }
 
-/// The passwords that a person reads off the terminal.
+/// The passwords that are printed on the terminal.
 fn passwords(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for line in text.lines() {
@@ -53,7 +53,7 @@ fn passwords(text: &str) -> Vec<(String, String)> {
 
 fn serves(folder: &Path, server: SocketAddr) {
     let first = start(folder);
-    // Serving comes first, the hint a moment later.
+    // It serves first, and prints the passwords a moment later.
     let _ = wait_for(PATIENCE, || (passwords(&read(folder, "stdout.log")).len() == 3).then_some(()));
     let text = read(folder, "stdout.log");
     let accounts = passwords(&text);
@@ -61,7 +61,7 @@ fn serves(folder: &Path, server: SocketAddr) {
     assert_eq!(users, ["101", "102", "103"], "what to type into three phones is printed:\n{text}");
     assert!(accounts.iter().all(|(_, password)| !text.replacen(password, "", 1).contains(password)), "all differ");
 
-    // The domain is what people have: the server's address.
+    // The domain is the address of the server, as people would use it.
     let phone = |user: &str| Phone::udp(user, server).of(&server.ip().to_string());
     let mut phones: Vec<_> = accounts.iter().map(|(user, password)| phone(user).registered_as(password)).collect();
 
@@ -71,7 +71,7 @@ fn serves(folder: &Path, server: SocketAddr) {
     phones[0].authenticated(invite, Credentials::new(one, secret).with(Algorithm::Md5));
     phones[1].expect("INVITE");
 
-    // Nobody else gets in.
+    // Other users and passwords are refused.
     for (user, password) in [("101", "101"), ("101", ""), ("104", "104"), ("admin", "admin")] {
         let mut mallory = phone(user);
         let register = mallory.register(Some("<sip:mallory@192.0.2.66>"));
@@ -87,7 +87,7 @@ fn serves(folder: &Path, server: SocketAddr) {
     assert_eq!(mode, 0o600, "{mode:o}");
     stop(first);
 
-    // The second start knows them, and does not shout the passwords again.
+    // The second start knows the accounts and does not print the passwords again.
     let second = start(folder);
     let log = read(folder, "stdout.log") + &read(folder, "stderr.log");
     assert!(accounts.iter().all(|(_, password)| !log.contains(password)), "{log}");
@@ -100,16 +100,16 @@ fn serves(folder: &Path, server: SocketAddr) {
 }
 
 #[test]
-fn without_any_configuration() {
-    namespace::inside("first_run::without_any_configuration", &["192.0.2.10/32"], || {
+fn the_server_starts_without_a_configuration() {
+    namespace::inside("first_run::the_server_starts_without_a_configuration", &["192.0.2.10/32"], || {
         let folder = TempDir::with_prefix("frontdesk-test-").expect("a temporary folder");
         serves(folder.path(), "127.0.0.1:5060".parse().expect("an address"));
     });
 }
 
 #[test]
-fn with_the_configuration_that_is_shipped() {
-    namespace::inside("first_run::with_the_configuration_that_is_shipped", &["192.0.2.10/32"], || {
+fn the_server_starts_with_the_shipped_configuration() {
+    namespace::inside("first_run::the_server_starts_with_the_shipped_configuration", &["192.0.2.10/32"], || {
         let folder = TempDir::with_prefix("frontdesk-test-").expect("a temporary folder");
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/frontdesk.yaml");
         fs::create_dir(folder.path().join("config")).expect("a folder");

@@ -1,18 +1,17 @@
-//! Calls to several phones: in parallel and one after another; who wins, who is told to stop, what the caller hears.
-//! RFC 3261 16.2 - 16.10, RFC 3326, RFC 6026.
+//! Calls to several phones, in parallel and one after another: which response wins, which phones are cancelled, and
+//! what the caller gets. RFC 3261 16.2 - 16.10, RFC 3326, RFC 6026.
 
 use std::time::{Duration, Instant};
 
-use crate::harness::message::uri;
-use crate::harness::phone::{ack_of, cancel_of};
+use crate::harness::message::{ack_of, cancel_of, uri};
 use crate::harness::server::OPEN;
 use crate::harness::{Dialog, Message, PATIENCE, Phone, SILENCE, Server};
 
 const BOB: &str = "sip:bob@office.example";
 const SEQUENTIAL: &str = "forking: { strategy: sequential, ring_time: 30s }\n";
 
-/// A server, a caller, and Bob's two phones.
-fn office(config: &str) -> (Server, Phone, Phone, Phone) {
+/// A server, a caller, and two phones of bob.
+fn setup(config: &str) -> (Server, Phone, Phone, Phone) {
     let server = Server::start(&format!("{OPEN}{config}"));
     let desk = Phone::udp("bob", server.address()).registered_with_q("1.0");
     let cell = Phone::tcp("bob", server.address()).registered_with_q("0.5");
@@ -20,17 +19,17 @@ fn office(config: &str) -> (Server, Phone, Phone, Phone) {
     (server, alice, desk, cell)
 }
 
-/// Calls Bob; 100 Trying must come at once.
+/// Calls bob; a 100 must arrive at once.
 #[track_caller]
 fn dial(alice: &mut Phone) -> Message {
     let invite = alice.invite(BOB);
     let sent = alice.send(invite);
-    // checklist 33, 97: within 200 ms; the rest is for a busy machine.
+    // checklist 33, 97: within 200 ms, plus time for a busy machine.
     alice.trying(Duration::from_millis(1_500));
     sent
 }
 
-/// A phone is told to stop: its INVITE ends with 487 and our ACK (checklist 75, 79, 92, 93).
+/// Expects that a phone is cancelled: its INVITE ends with 487 and our ACK (checklist 75, 79, 92, 93).
 #[track_caller]
 fn is_cancelled(phone: &mut Phone, invite: &Message) -> Message {
     let cancel = phone.expect("CANCEL");
@@ -47,15 +46,15 @@ fn is_cancelled(phone: &mut Phone, invite: &Message) -> Message {
 }
 
 #[test]
-fn all_phones_ring_and_the_first_to_answer_wins() {
-    let (server, mut alice, mut desk, mut cell) = office("");
+fn all_phones_ring_and_the_first_2xx_cancels_the_others() {
+    let (server, mut alice, mut desk, mut cell) = setup("");
     let sent = dial(&mut alice);
     let (at_desk, at_cell) = (desk.expect("INVITE"), cell.expect("INVITE"));
     assert_eq!((at_desk.uri(), at_cell.uri()), (desk.contact().as_str(), cell.contact().as_str()));
     assert_ne!(at_desk.branch(), at_cell.branch());
     assert_eq!((at_desk.body.as_slice(), at_desk.header("Max-Forwards")), (sent.body.as_slice(), "69"));
 
-    // checklist 65: every provisional response is passed on.
+    // checklist 65: every provisional response is forwarded.
     let from_desk = desk.reply(&at_desk, 180);
     assert_eq!(alice.response(180).tag("To"), from_desk.tag("To"));
     let from_cell = cell.reply(&at_cell, 180);
@@ -83,8 +82,8 @@ fn all_phones_ring_and_the_first_to_answer_wins() {
 }
 
 #[test]
-fn two_answers_both_reach_the_caller() {
-    let (_server, mut alice, mut desk, mut cell) = office("");
+fn two_2xx_both_reach_the_caller() {
+    let (_server, mut alice, mut desk, mut cell) = setup("");
     dial(&mut alice);
     let (at_desk, at_cell) = (desk.expect("INVITE"), cell.expect("INVITE"));
     cell.reply(&at_cell, 180);
@@ -92,15 +91,15 @@ fn two_answers_both_reach_the_caller() {
     let first = desk.reply(&at_desk, 200);
     assert_eq!(alice.response(200).tag("To"), first.tag("To"));
     let cancel = cell.expect("CANCEL");
-    // checklist 65, 66, 91: they were both lifted in the same moment.
+    // checklist 65, 66, 91: both phones answered at the same moment.
     let second = cell.reply(&at_cell, 200);
     cell.reply(&cancel, 200);
     assert_eq!(alice.response(200).tag("To"), second.tag("To"));
 }
 
 #[test]
-fn a_phone_that_has_said_nothing_is_cancelled_once_it_speaks() {
-    let (_server, mut alice, mut desk, mut cell) = office("");
+fn a_phone_without_a_response_is_cancelled_after_its_first_one() {
+    let (_server, mut alice, mut desk, mut cell) = setup("");
     dial(&mut alice);
     let (at_desk, at_cell) = (desk.expect("INVITE"), cell.expect("INVITE"));
     cell.reply(&at_cell, 200);
@@ -112,8 +111,8 @@ fn a_phone_that_has_said_nothing_is_cancelled_once_it_speaks() {
 }
 
 #[test]
-fn the_best_refusal_is_chosen() {
-    // checklist 68, 69, 70: the lowest class; in 4xx what tells the caller most; 503 is not passed on.
+fn the_best_failure_response_is_chosen() {
+    // checklist 68, 69, 70: the lowest class; among 4xx the one that tells the caller most; 503 is not forwarded.
     let table = [
         ((486, 480), 486),
         ((404, 486), 486),
@@ -124,7 +123,7 @@ fn the_best_refusal_is_chosen() {
         ((503, 503), 500),
         ((503, 486), 486),
     ];
-    let (_server, mut alice, mut desk, mut cell) = office("");
+    let (_server, mut alice, mut desk, mut cell) = setup("");
     for ((first, second), best) in table {
         let sent = dial(&mut alice);
         let (at_desk, at_cell) = (desk.expect("INVITE"), cell.expect("INVITE"));
@@ -140,8 +139,8 @@ fn the_best_refusal_is_chosen() {
 }
 
 #[test]
-fn a_6xx_ends_it_for_everybody() {
-    let (_server, mut alice, mut desk, mut cell) = office("");
+fn a_6xx_ends_the_call_for_all_phones() {
+    let (_server, mut alice, mut desk, mut cell) = setup("");
     let sent = dial(&mut alice);
     let (at_desk, at_cell) = (desk.expect("INVITE"), cell.expect("INVITE"));
     desk.reply(&at_desk, 180);
@@ -155,8 +154,8 @@ fn a_6xx_ends_it_for_everybody() {
 }
 
 #[test]
-fn challenges_of_all_phones_are_gathered() {
-    let (_server, mut alice, mut desk, mut cell) = office("");
+fn challenges_of_all_phones_are_merged() {
+    let (_server, mut alice, mut desk, mut cell) = setup("");
     dial(&mut alice);
     let (at_desk, at_cell) = (desk.expect("INVITE"), cell.expect("INVITE"));
     let challenge = |realm: &str| format!("Digest realm=\"{realm}\", nonce=\"{realm}\", algorithm=MD5");
@@ -172,8 +171,8 @@ fn challenges_of_all_phones_are_gathered() {
 }
 
 #[test]
-fn the_caller_hangs_up_first() {
-    let (server, mut alice, mut desk, mut cell) = office("");
+fn a_cancel_ends_the_call_at_all_phones() {
+    let (server, mut alice, mut desk, mut cell) = setup("");
     let sent = dial(&mut alice);
     let (at_desk, at_cell) = (desk.expect("INVITE"), cell.expect("INVITE"));
     desk.reply(&at_desk, 180);
@@ -186,7 +185,7 @@ fn the_caller_hangs_up_first() {
     let done = alice.response(200);
     assert_eq!(done.method(), "CANCEL");
     let cancel = is_cancelled(&mut desk, &at_desk);
-    // checklist 156: the caller's own reason goes along.
+    // checklist 156: the Reason of the caller is forwarded.
     assert!(cancel.header("Reason").contains("Q.850"), "{cancel}");
     is_cancelled(&mut cell, &at_cell);
     let ended = alice.response(487);
@@ -196,8 +195,8 @@ fn the_caller_hangs_up_first() {
 }
 
 #[test]
-fn nobody_answers_in_time() {
-    let (server, mut alice, mut desk, mut cell) = office("forking: { strategy: parallel, ring_time: 1s }\n");
+fn a_call_that_nobody_answers_ends_after_the_ring_time() {
+    let (server, mut alice, mut desk, mut cell) = setup("forking: { strategy: parallel, ring_time: 1s }\n");
     let begun = Instant::now();
     let sent = dial(&mut alice);
     let (at_desk, at_cell) = (desk.expect("INVITE"), cell.expect("INVITE"));
@@ -215,8 +214,8 @@ fn nobody_answers_in_time() {
 }
 
 #[test]
-fn one_after_another_by_q() {
-    let (_server, mut alice, mut desk, mut cell) = office(SEQUENTIAL);
+fn phones_are_called_one_after_another_by_q() {
+    let (_server, mut alice, mut desk, mut cell) = setup(SEQUENTIAL);
     let sent = dial(&mut alice);
     let at_desk = desk.expect("INVITE");
     cell.silence();
@@ -233,8 +232,8 @@ fn one_after_another_by_q() {
 }
 
 #[test]
-fn equal_q_ring_together_and_lower_q_later() {
-    let (server, mut alice, mut desk, mut cell) = office(SEQUENTIAL);
+fn phones_with_equal_q_are_called_together_and_lower_q_later() {
+    let (server, mut alice, mut desk, mut cell) = setup(SEQUENTIAL);
     let mut home = Phone::udp("bob", server.address()).registered_with_q("0.5");
     let sent = dial(&mut alice);
     let at_desk = desk.expect("INVITE");
@@ -250,8 +249,8 @@ fn equal_q_ring_together_and_lower_q_later() {
 }
 
 #[test]
-fn the_ring_time_moves_on_to_the_next() {
-    let (_server, mut alice, mut desk, mut cell) = office("forking: { strategy: sequential, ring_time: 1s }\n");
+fn after_the_ring_time_the_next_phone_is_called() {
+    let (_server, mut alice, mut desk, mut cell) = setup("forking: { strategy: sequential, ring_time: 1s }\n");
     let sent = dial(&mut alice);
     let at_desk = desk.expect("INVITE");
     desk.reply(&at_desk, 180);
@@ -266,8 +265,8 @@ fn the_ring_time_moves_on_to_the_next() {
 }
 
 #[test]
-fn hanging_up_stops_the_search() {
-    let (_server, mut alice, mut desk, mut cell) = office(SEQUENTIAL);
+fn a_cancel_ends_sequential_forking() {
+    let (_server, mut alice, mut desk, mut cell) = setup(SEQUENTIAL);
     let sent = dial(&mut alice);
     let at_desk = desk.expect("INVITE");
     desk.reply(&at_desk, 180);
@@ -280,11 +279,11 @@ fn hanging_up_stops_the_search() {
 }
 
 #[test]
-fn copies_of_an_invite_are_absorbed() {
-    let (_server, mut alice, mut desk, mut cell) = office("");
+fn retransmissions_of_an_invite_are_absorbed() {
+    let (_server, mut alice, mut desk, mut cell) = setup("");
     let sent = dial(&mut alice);
     let (at_desk, at_cell) = (desk.expect("INVITE"), cell.expect("INVITE"));
-    // Both say something, so that no copy can be ours.
+    // Both send a provisional response, so that no copy can come from our server.
     desk.reply(&at_desk, 180);
     let first = alice.response(180);
     cell.reply(&at_cell, 183);
@@ -298,8 +297,8 @@ fn copies_of_an_invite_are_absorbed() {
 }
 
 #[test]
-fn a_refusal_is_repeated_until_it_is_acknowledged() {
-    let (_server, mut alice, mut desk, mut cell) = office("timers: { t1: 100ms, t2: 400ms }\n");
+fn a_failure_response_is_retransmitted_until_its_ack() {
+    let (_server, mut alice, mut desk, mut cell) = setup("timers: { t1: 100ms, t2: 400ms }\n");
     let sent = dial(&mut alice);
     let (at_desk, at_cell) = (desk.expect("INVITE"), cell.expect("INVITE"));
     desk.reply(&at_desk, 486);
@@ -315,8 +314,8 @@ fn a_refusal_is_repeated_until_it_is_acknowledged() {
 }
 
 #[test]
-fn a_dead_phone_does_not_spoil_the_call() {
-    let (_server, mut alice, desk, mut cell) = office("timers: { t1: 50ms, t2: 200ms }\n");
+fn an_unreachable_phone_does_not_disturb_the_call() {
+    let (_server, mut alice, desk, mut cell) = setup("timers: { t1: 50ms, t2: 200ms }\n");
     drop(desk);
     let sent = dial(&mut alice);
     let at_cell = cell.expect("INVITE");
@@ -327,34 +326,34 @@ fn a_dead_phone_does_not_spoil_the_call() {
 }
 
 #[test]
-fn dead_phones_only_end_in_a_refusal() {
-    let (_server, mut alice, desk, cell) = office("timers: { t1: 50ms, t2: 200ms }\n");
+fn unreachable_phones_only_give_a_failure_response() {
+    let (_server, mut alice, desk, cell) = setup("timers: { t1: 50ms, t2: 200ms }\n");
     drop((desk, cell));
     let sent = dial(&mut alice);
-    // checklist 71, 77: 64 T1 are 3.2 s here.
+    // checklist 71, 77: 64·T1 are 3.2 s here.
     let refused = alice.next();
     assert!(matches!(refused.status(), Some(408 | 480 | 500)), "{refused}");
     alice.send(ack_of(&sent, &refused));
 }
 
 #[test]
-fn a_message_is_forked_too_and_answered_once() {
-    let (_server, mut alice, mut desk, mut cell) = office("");
+fn a_message_is_forked_and_gets_one_response() {
+    let (_server, mut alice, mut desk, mut cell) = setup("");
     let message = alice.request("MESSAGE", BOB).body("text/plain", "hello");
     alice.send(message);
     let (at_desk, at_cell) = (desk.expect("MESSAGE"), cell.expect("MESSAGE"));
     desk.reply(&at_desk, 200);
     alice.response(200);
     cell.reply(&at_cell, 200);
-    // checklist 66: the second 2xx of a non-INVITE is not for the caller.
+    // checklist 66: the second 2xx to a non-INVITE is not forwarded.
     alice.silence();
     desk.silence();
 }
 
 #[test]
-fn contacts_that_lead_back_here_do_not_multiply() {
+fn contacts_that_lead_back_to_the_server_do_not_multiply() {
     let server = Server::start(&format!("{OPEN}timers: {{ t1: 50ms, t2: 200ms }}\n"));
-    // checklist 29, 37, 127, 129: either such Contacts are refused, or the loop they make is found.
+    // checklist 29, 37, 127, 129: such Contacts are refused, or the loop that they make is detected.
     for (user, other) in [("ping", "pong"), ("pong", "ping")] {
         let mut phone = Phone::udp(user, server.address());
         let here = server.address();
@@ -373,7 +372,7 @@ fn contacts_that_lead_back_here_do_not_multiply() {
 
 #[test]
 fn every_branch_carries_our_record_route() {
-    let (server, mut alice, mut desk, mut cell) = office("");
+    let (server, mut alice, mut desk, mut cell) = setup("");
     dial(&mut alice);
     for phone in [&mut desk, &mut cell] {
         let invite = phone.expect("INVITE");

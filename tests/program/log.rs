@@ -1,4 +1,4 @@
-//! What an operator reads: a line for a registration, a line for a call, as text or JSON; secrets never.
+//! The log: one line for a registration, one line for a call, as text or JSON, and never a secret.
 
 use crate::harness::digest::Credentials;
 use crate::harness::server::CLOSED;
@@ -20,7 +20,7 @@ fn one_call(server: &Server) {
 }
 
 #[test]
-fn a_registration_and_a_call_are_a_line_each() {
+fn a_registration_and_a_call_log_one_line_each() {
     let server = Server::start(CLOSED);
     one_call(&server);
     let log = server.log();
@@ -34,7 +34,7 @@ fn a_registration_and_a_call_are_a_line_each() {
 }
 
 #[test]
-fn a_guesser_gets_a_few_lines() {
+fn password_guesses_log_a_limited_number_of_lines() {
     let server = Server::start(CLOSED);
     for _ in 0..12 {
         let mut mallory = Phone::udp("bob", server.address());
@@ -51,7 +51,7 @@ fn a_guesser_gets_a_few_lines() {
 }
 
 #[test]
-fn who_wants_no_names_gets_none() {
+fn user_names_can_be_left_out_of_the_log() {
     let server = Server::start(&format!("{CLOSED}log: {{ mask: [users, addresses] }}\n"));
     one_call(&server);
     let log = server.log();
@@ -65,7 +65,7 @@ fn who_wants_no_names_gets_none() {
 }
 
 #[test]
-fn json_is_one_object_a_line() {
+fn json_logs_are_one_object_per_line() {
     let server = Server::start(&format!("{CLOSED}log: {{ format: json, level: debug }}\n"));
     one_call(&server);
     Phone::udp("mallory", server.address()).send_raw(b"garbage");

@@ -1,4 +1,4 @@
-//! The program as a whole, from outside: real sockets, a real process, one file per behaviour.
+//! The whole program, with real sockets and a real process. There is one file for each behaviour.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,25 +16,25 @@ mod admin;
 mod attack;
 mod bad_input;
 mod call;
+mod commands;
 mod config;
 mod digest;
 mod durability;
-mod extensions;
-mod field;
 mod first_run;
 mod fork;
-mod heisenberg;
-mod joining;
+mod interoperability;
+mod late_targets;
 mod log;
 mod metrics;
 mod names;
-mod operator;
-mod patience;
-mod reach;
+mod nat_and_connections;
+mod public_addresses;
 mod register;
+mod registrar_extensions;
+mod registration_events;
 mod relay;
 mod routing;
 mod signals;
 mod systemd;
-mod watch;
+mod timeouts_and_limits;
 mod websocket;

@@ -1,15 +1,14 @@
-//! `/metrics`: what Prometheus' own tool accepts, with the names that the README promises, moving when something
-//! happens.
+//! `/metrics`: accepted by Prometheus' own tool, with the names that the README lists, and counting what happens.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 use crate::harness::digest::Credentials;
-use crate::harness::phone::ack_of;
+use crate::harness::message::ack_of;
 use crate::harness::server::CLOSED;
 use crate::harness::{Phone, Server};
 
-/// A call, a refusal, a wrong password, some garbage.
+/// A call, a refused call, a wrong password, some invalid datagrams.
 fn traffic(server: &Server) -> (Phone, Phone) {
     let mut bob = Phone::udp("bob", server.address()).registered_as("builder");
     let mut alice = Phone::tcp("alice", server.address()).registered_as("wonderland");
@@ -48,7 +47,7 @@ fn promtool_accepts_the_scrape() {
 }
 
 #[test]
-fn every_metric_has_our_prefix_a_help_and_a_type() {
+fn every_metric_has_the_prefix_a_help_text_and_a_type() {
     let server = Server::start(CLOSED);
     let _phones = traffic(&server);
     let text = server.metrics().text;
@@ -63,7 +62,7 @@ fn every_metric_has_our_prefix_a_help_and_a_type() {
 }
 
 #[test]
-fn what_happens_is_counted() {
+fn events_are_counted() {
     let server = Server::start(&format!("{CLOSED}location: {{ store: disk, path: data/location }}\n"));
     let (_alice, _bob) = traffic(&server);
     let at_least = |least: f64| move |count: f64| count >= least;
@@ -97,7 +96,7 @@ fn what_happens_is_counted() {
 }
 
 #[test]
-fn a_call_that_is_being_set_up_is_a_pin_for_a_while() {
+fn a_stateless_call_holds_a_pin_for_a_while() {
     let server = Server::start(&CLOSED.replace("required", "off"));
     let mut bob = Phone::udp("bob", server.address()).registered();
     let mut alice = Phone::udp("alice", server.address());

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use crate::harness::digest::Credentials;
-use crate::harness::phone::ack_of;
+use crate::harness::message::ack_of;
 use crate::harness::server::CLOSED;
 use crate::harness::{DnsServer, Message, Phone, Server};
 
@@ -42,6 +42,7 @@ fn refused(alice: &mut Phone, invite: &Message) -> Option<u16> {
 
 #[test]
 fn naptr_and_srv_records_name_the_transport_and_the_port() {
+    // checklist 118
     let (dns, server, mut alice) = start();
     let mut dave = far(&server);
     dns.set(&format!("far.example NAPTR 1 1 s SIP+D2U _sip._udp.far.example\n{}", srv("udp", &[dave.local()])));

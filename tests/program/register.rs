@@ -1,4 +1,4 @@
-//! REGISTER with authentication off: add, refresh, remove, query; expiry, order, all-or-nothing. RFC 3261 10.3.
+//! REGISTER without authentication: add, refresh, remove, query; expiry, order, all or nothing. RFC 3261 10.3.
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ fn seconds(contact: &str) -> u32 {
     param(contact, "expires").and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no expires in {contact}"))
 }
 
-/// The life of a binding over any link: added, listed, refreshed, removed.
+/// A binding over any transport: added, listed, refreshed, removed.
 #[track_caller]
-fn comes_and_goes(mut bob: Phone) {
+fn is_added_and_removed(mut bob: Phone) {
     let contact = format!("<{}>", bob.contact());
     let register = bob.register(Some(&contact)).with("Expires", 600);
     let sent = bob.send(register);
     let ok = bob.response(200);
-    // RFC 3261 8.2.6.2: what the answer repeats, and the tag it adds.
+    // RFC 3261 8.2.6.2: the headers that the response repeats, and the tag that it adds.
     for header in ["From", "Call-ID", "CSeq"] {
         assert_eq!(ok.header(header), sent.header(header));
     }
@@ -50,26 +50,26 @@ fn comes_and_goes(mut bob: Phone) {
 }
 
 #[test]
-fn a_binding_comes_and_goes_over_udp() {
+fn a_binding_is_added_and_removed_over_udp() {
     let server = Server::start(OPEN);
-    comes_and_goes(Phone::udp("bob", server.address()));
+    is_added_and_removed(Phone::udp("bob", server.address()));
 }
 
 #[test]
-fn a_binding_comes_and_goes_over_tcp() {
+fn a_binding_is_added_and_removed_over_tcp() {
     let server = Server::start(OPEN);
-    comes_and_goes(Phone::tcp("bob", server.address()));
+    is_added_and_removed(Phone::tcp("bob", server.address()));
 }
 
 #[test]
-fn a_binding_comes_and_goes_over_ipv6() {
+fn a_binding_is_added_and_removed_over_ipv6() {
     let (_server, address) = Server::start_v6(OPEN);
-    comes_and_goes(Phone::udp("bob", address));
-    comes_and_goes(Phone::tcp("carol", address));
+    is_added_and_removed(Phone::udp("bob", address));
+    is_added_and_removed(Phone::tcp("carol", address));
 }
 
 #[test]
-fn several_devices_of_a_user_live_side_by_side() {
+fn several_devices_of_a_user_are_registered() {
     let server = Server::start(OPEN);
     let mut desk = Phone::udp("bob", server.address()).registered();
     let mut cell = Phone::tcp("bob", server.address()).registered();
@@ -86,7 +86,7 @@ fn several_devices_of_a_user_live_side_by_side() {
         left
     });
 
-    // checklist 12, 13: `*` takes the devices of other Call-IDs too.
+    // checklist 12, 13: `*` also removes the devices with other Call-IDs.
     let all = soft.register(Some("*")).with("Expires", 0);
     let ok = soft.ask(all);
     assert_eq!(ok.status(), Some(200));
@@ -107,17 +107,17 @@ fn one_request_may_carry_several_contacts() {
     let ok = bob.ask(register);
     let mut found: Vec<_> = ok.list("Contact").iter().map(|contact| (uri(contact), seconds(contact))).collect();
     found.sort_unstable();
-    // checklist 14: the Contact's own expires wins over the header.
+    // checklist 14: the expires parameter of a Contact precedes the header.
     let expected =
         [("sip:bob@192.0.2.1", 300), ("sip:bob@192.0.2.2:5070;transport=tcp", 700), ("sip:bob@192.0.2.3", 200)];
     assert_eq!(found, expected);
-    // checklist 24: q is kept where it was given, and only there.
+    // checklist 24: q is kept where it was sent, and only there.
     let q: Vec<_> = ok.list("Contact").iter().filter_map(|contact| param(contact, "q")).collect();
     assert_eq!(q, ["0.5"]);
 }
 
 #[test]
-fn a_star_must_stand_alone_and_with_expires_zero() {
+fn a_star_must_be_the_only_contact_and_have_expires_0() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address()).registered();
     // checklist 12
@@ -131,7 +131,7 @@ fn a_star_must_stand_alone_and_with_expires_zero() {
 }
 
 #[test]
-fn the_time_granted_follows_the_rules() {
+fn the_granted_expiry_follows_the_settings() {
     let config = "registrar: { min_expires: 60s, default_expires: 30m, max_expires: 2h }\n";
     let server = Server::start(&format!("{OPEN}{config}"));
     let mut bob = Phone::udp("bob", server.address());
@@ -155,21 +155,21 @@ fn the_time_granted_follows_the_rules() {
 }
 
 #[test]
-fn too_brief_a_time_is_refused_with_423() {
+fn a_too_short_expiry_gets_423() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address());
     // checklist 16
     let brief = bob.register(Some("<sip:bob@192.0.2.1>")).with("Expires", 59);
     let refused = bob.ask(brief);
     assert_eq!((refused.status(), refused.header("Min-Expires")), (Some(423), "60"));
-    // checklist 21: one bad Contact spoils the whole request.
+    // checklist 21: one invalid Contact makes the whole request fail.
     let mixed = bob.register(Some("<sip:bob@192.0.2.1>;expires=600, <sip:bob@192.0.2.2>;expires=5"));
     assert_eq!(bob.ask(mixed).status(), Some(423));
     assert!(bob.bindings().is_empty());
 }
 
 #[test]
-fn a_binding_ends_when_its_time_is_over() {
+fn a_binding_expires_after_its_interval() {
     let server = Server::start(&format!("{OPEN}registrar: {{ min_expires: 1s }}\n"));
     let mut bob = Phone::udp("bob", server.address());
     let register = bob.register(Some("<sip:bob@192.0.2.1>;expires=2, <sip:bob@192.0.2.2>;expires=600"));
@@ -179,7 +179,7 @@ fn a_binding_ends_when_its_time_is_over() {
 }
 
 #[test]
-fn an_old_request_changes_nothing() {
+fn an_out_of_order_request_changes_nothing() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address());
     let old = bob.register(Some("<sip:bob@192.0.2.1>")).with("Expires", 0);
@@ -197,7 +197,7 @@ fn an_old_request_changes_nothing() {
 }
 
 #[test]
-fn a_retransmission_is_answered_like_the_first() {
+fn a_retransmission_gets_the_same_response() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address());
     let register = bob.register(Some("<sip:bob@192.0.2.1>")).with("Expires", 600);
@@ -211,12 +211,12 @@ fn a_retransmission_is_answered_like_the_first() {
 }
 
 #[test]
-fn another_call_id_takes_a_binding_over() {
+fn another_call_id_replaces_a_binding() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address());
     let first = bob.register(Some("<sip:bob@192.0.2.1>")).with("Expires", 600).set("CSeq", "700 REGISTER");
     assert_eq!(bob.ask(first).status(), Some(200));
-    // checklist 18: after a restart a phone has a new Call-ID and counts from 1.
+    // checklist 18: after a restart a phone has a new Call-ID and begins with CSeq 1.
     let again = bob.register(Some("<sip:bob@192.0.2.1>")).with("Expires", 900);
     let ok = bob.ask(again.set("Call-ID", "after-the-restart").set("CSeq", "1 REGISTER"));
     let contacts = ok.list("Contact");
@@ -237,7 +237,7 @@ fn contacts_are_compared_as_uris() {
 }
 
 #[test]
-fn the_address_of_record_is_canonical() {
+fn the_address_of_record_is_normalised() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address());
     // checklist 10
@@ -249,7 +249,7 @@ fn the_address_of_record_is_canonical() {
 }
 
 #[test]
-fn every_domain_is_a_name_space_and_own_addresses_name_the_first() {
+fn domains_are_separate_and_our_addresses_mean_the_first() {
     let config = "domains: [office.example, shop.example]\naliases: [sip.office.example]\nauthentication: off\n";
     let server = Server::start(config);
     Phone::udp("bob", server.address()).registered();
@@ -259,13 +259,13 @@ fn every_domain_is_a_name_space_and_own_addresses_name_the_first() {
 }
 
 #[test]
-fn what_cannot_be_registered_is_refused() {
+fn invalid_contacts_are_refused() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address());
     // checklist 9
     let elsewhere = bob.register(Some("<sip:bob@192.0.2.1>")).set("To", "<sip:bob@elsewhere.example>");
     assert_eq!(bob.ask(elsewhere).status(), Some(404));
-    // checklist 5: the Request-URI is not ours, and strangers' domains are not served.
+    // checklist 5: the Request-URI is not ours, and other domains are not served.
     let mut foreign = Phone::udp("bob", server.address()).of("elsewhere.example");
     let register = foreign.register(Some("<sip:bob@192.0.2.1>"));
     assert_eq!(foreign.ask(register).status(), Some(403));

@@ -4,13 +4,11 @@ use crate::harness::phone::unique;
 use crate::harness::server::{CLOSED, OPEN};
 use crate::harness::{Dialog, Message, Phone, Server};
 
-/// A call that is up: both phones and the caller's dialog.
+/// An established call: both phones and the dialog of the caller.
 fn call(server: &Server) -> (Phone, Phone, Dialog) {
     let mut bob = Phone::udp("bob", server.address()).registered();
     let mut alice = Phone::udp("alice", server.address());
-    let invite = alice.invite("sip:bob@office.example");
-    let sent = alice.send(invite);
-    let at_bob = bob.expect("INVITE");
+    let (sent, at_bob) = alice.calls("sip:bob@office.example", &mut bob);
     bob.reply(&at_bob, 200);
     let dialog = Dialog::caller(&sent, &alice.response(200));
     alice.send(dialog.ack());
@@ -18,7 +16,7 @@ fn call(server: &Server) -> (Phone, Phone, Dialog) {
     (alice, bob, dialog)
 }
 
-/// A refusal of any kind; what matters is that it is one, and that it is short.
+/// Sends a request that must get a failure response.
 #[track_caller]
 fn refused(phone: &mut Phone, request: Message) {
     let answer = phone.ask(request);
@@ -26,12 +24,12 @@ fn refused(phone: &mut Phone, request: Message) {
 }
 
 #[test]
-fn a_route_that_is_not_ours_is_refused() {
+fn a_forged_route_is_refused() {
     let server = Server::start(OPEN);
     let (mut alice, mut bob, mut dialog) = call(&server);
     let route = dialog.routes.first().cloned().expect("we are in the route set");
 
-    // checklist 141: one character of the token is another one. Every position of it is signed.
+    // checklist 141: one character of the token is changed. Each position of it is signed.
     let own = route.replacen(&server.ip().to_string(), "", 1);
     let letters = own.char_indices().filter(|(_, letter)| letter.is_ascii_alphanumeric());
     let token: Vec<_> = letters.map(|(at, _)| at + (route.len() - own.len())).collect();
@@ -47,7 +45,7 @@ fn a_route_that_is_not_ours_is_refused() {
     }
     assert!(forged > 0, "no token found in {route}");
 
-    // No token at all.
+    // Without a token.
     let request = dialog.request("INFO").set("Route", format!("<sip:{};lr>", server.address()));
     refused(&mut alice, request);
     bob.silence();
@@ -58,18 +56,18 @@ fn a_route_that_is_not_ours_is_refused() {
 }
 
 #[test]
-fn a_good_route_does_not_open_the_way_to_others() {
+fn a_valid_route_does_not_permit_relaying() {
     let server = Server::start(CLOSED.replace("required", "off").as_str());
     let (_alice, _bob, mut dialog) = call(&server);
     let mut victim = Phone::udp("victim", server.address());
-    // Somebody saw a route set of ours and uses it for a call of his own, from another place.
+    // An attacker has read a route set of ours and uses it for a call of its own from another address.
     let mut mallory = Phone::tcp("mallory", server.address()).of("elsewhere.example");
     let target = victim.contact();
     let mut request = dialog.request("INVITE").set("Call-ID", unique("stolen"));
     request.start = format!("INVITE {target} SIP/2.0");
     let request = request.set("From", "<sip:mallory@elsewhere.example>;tag=1").set("To", format!("<{target}>;tag=2"));
     refused(&mut mallory, request);
-    // The same without any To tag.
+    // The same without a To tag.
     let mut request = dialog.request("INVITE").set("Call-ID", unique("stolen"));
     request.start = format!("INVITE {target} SIP/2.0");
     let request = request.set("From", "<sip:mallory@elsewhere.example>;tag=1").set("To", format!("<{target}>"));
@@ -78,7 +76,7 @@ fn a_good_route_does_not_open_the_way_to_others() {
 }
 
 #[test]
-fn a_foreign_target_is_refused_whatever_leads_there() {
+fn a_foreign_target_is_refused_with_any_route() {
     let server = Server::start(OPEN);
     let mut victim = Phone::udp("victim", server.address());
     let mut mallory = Phone::udp("mallory", server.address()).of("elsewhere.example");
@@ -100,7 +98,7 @@ fn a_foreign_target_is_refused_whatever_leads_there() {
 }
 
 #[test]
-fn a_response_that_nobody_asked_for_ends_here() {
+fn a_stray_response_is_dropped() {
     let server = Server::start(OPEN);
     let mut victim = Phone::udp("victim", server.address());
     let mut mallory = Phone::udp("mallory", server.address());
@@ -120,7 +118,7 @@ fn a_response_that_nobody_asked_for_ends_here() {
 }
 
 #[test]
-fn a_mark_is_good_for_its_own_way_back_only() {
+fn a_mark_is_valid_only_for_the_path_of_its_request() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address()).registered();
     let mut alice = Phone::udp("alice", server.address());
@@ -128,7 +126,7 @@ fn a_mark_is_good_for_its_own_way_back_only() {
     let invite = alice.invite("sip:bob@office.example");
     alice.send(invite);
     let at_bob = bob.expect("INVITE");
-    // The callee knows our branch. He sends a response with it to somebody who never called him.
+    // The callee knows our branch, and sends a response with it to somebody who has not called.
     let ours = at_bob.list("Via")[0].to_owned();
     let bent = bob.answer(&at_bob, 200).without("Via").with_first("Via", victim.via()).with_first("Via", ours);
     bob.send(bent);

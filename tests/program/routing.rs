@@ -1,15 +1,14 @@
-//! Who may call whom, and what is refused how. RFC 3261 16.3 - 16.5.
+//! Who may call whom, and which status a refusal has. RFC 3261 16.3 - 16.5.
 
 use crate::harness::digest::Credentials;
-use crate::harness::message::uri;
-use crate::harness::phone::ack_of;
+use crate::harness::message::{ack_of, uri};
 use crate::harness::server::{CLOSED, OPEN};
 use crate::harness::{Message, Phone, Server};
 
 const BOB: &str = "sip:bob@office.example";
 const ALICE: Credentials<'static> = Credentials::new("alice", "wonderland");
 
-/// The final answer to an INVITE, acknowledged.
+/// The final response to an INVITE, after its ACK.
 #[track_caller]
 fn outcome(phone: &mut Phone, invite: Message) -> Message {
     let sent = phone.send(invite);
@@ -18,13 +17,13 @@ fn outcome(phone: &mut Phone, invite: Message) -> Message {
     answer
 }
 
-/// A phone of a foreign domain.
+/// A phone of another domain.
 fn stranger(server: &Server) -> Phone {
     Phone::udp("eve", server.address()).of("elsewhere.example")
 }
 
 #[test]
-fn unknown_users_and_absent_ones_are_told_apart() {
+fn unknown_users_get_404_and_absent_ones_480() {
     let server = Server::start(CLOSED);
     let mut alice = Phone::udp("alice", server.address());
     // checklist 46
@@ -38,7 +37,7 @@ fn unknown_users_and_absent_ones_are_told_apart() {
 }
 
 #[test]
-fn with_authentication_off_a_list_of_accounts_still_counts() {
+fn without_authentication_unlisted_users_still_get_404() {
     let server = Server::start(&CLOSED.replace("required", "off"));
     let mut bob = Phone::udp("bob", server.address()).registered();
     let mut alice = Phone::udp("alice", server.address());
@@ -69,16 +68,12 @@ fn strangers_are_refused() {
 }
 
 #[test]
-fn strangers_are_let_in_where_the_house_is_open() {
+fn strangers_may_call_if_configured() {
     let server = Server::start(&format!("{CLOSED}strangers: accept\n"));
     let mut bob = Phone::udp("bob", server.address()).registered_as("builder");
     let mut eve = stranger(&server);
-    let invite = eve.invite(BOB);
-    eve.send(invite);
-    let at_bob = bob.expect("INVITE");
-    bob.reply(&at_bob, 486);
-    eve.response(486);
-    // Who says that he is one of ours must still prove it.
+    eve.calls_busy_phone(BOB, &mut bob);
+    // A sender in the name of a user must authenticate.
     let mut fake = Phone::udp("alice", server.address());
     let invite = fake.invite(BOB);
     assert_eq!(outcome(&mut fake, invite).status(), Some(407));
@@ -92,7 +87,7 @@ fn a_trusted_network_needs_no_credentials() {
     let invite = trunk.invite(BOB);
     trunk.send(invite);
     bob.expect("INVITE");
-    // It may call our users, not the world.
+    // It may call local users, but no other domains.
     let abroad = trunk.invite("sip:someone@192.0.2.99");
     assert_eq!(outcome(&mut trunk, abroad).status(), Some(403));
 
@@ -103,7 +98,7 @@ fn a_trusted_network_needs_no_credentials() {
 }
 
 #[test]
-fn our_users_stay_inside_unless_they_may_go_out() {
+fn users_may_call_other_domains_only_if_configured() {
     let server = Server::start(CLOSED);
     let mut alice = Phone::udp("alice", server.address());
     let mut far = stranger(&server);
@@ -113,7 +108,7 @@ fn our_users_stay_inside_unless_they_may_go_out() {
 }
 
 #[test]
-fn authenticated_users_call_abroad_where_they_may() {
+fn authenticated_users_may_call_other_domains_if_configured() {
     let server = Server::start(&format!("{CLOSED}foreign: authenticated\n"));
     let mut alice = Phone::udp("alice", server.address());
     let mut far = stranger(&server);
@@ -138,7 +133,7 @@ fn authenticated_users_call_abroad_where_they_may() {
 }
 
 #[test]
-fn a_name_that_leads_nowhere_is_answered() {
+fn an_unresolvable_name_gets_a_response() {
     let server = Server::start(&format!("{CLOSED}foreign: authenticated\n"));
     let mut alice = Phone::udp("alice", server.address());
     let invite = alice.invite("sip:eve@no-such-host.invalid");
@@ -149,7 +144,7 @@ fn a_name_that_leads_nowhere_is_answered() {
 }
 
 #[test]
-fn max_forwards_ends_here() {
+fn max_forwards_zero_gets_483() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address()).registered();
     let mut alice = Phone::udp("alice", server.address());
@@ -163,7 +158,7 @@ fn max_forwards_ends_here() {
 }
 
 #[test]
-fn an_extension_that_a_proxy_must_know_is_refused() {
+fn an_unsupported_proxy_require_gets_420() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address()).registered();
     let mut alice = Phone::udp("alice", server.address());
@@ -172,7 +167,7 @@ fn an_extension_that_a_proxy_must_know_is_refused() {
     let refused = outcome(&mut alice, invite);
     assert_eq!(refused.status(), Some(420));
     assert_eq!(refused.list("Unsupported"), ["nat-traversal", "teleport"]);
-    // What the phone must know is for the phone to say.
+    // Require is for the phone to check.
     let invite = alice.invite(BOB).with("Require", "100rel");
     alice.send(invite);
     assert_eq!(bob.expect("INVITE").header("Require"), "100rel");
@@ -193,7 +188,7 @@ fn options_to_the_server_is_answered() {
 }
 
 #[test]
-fn another_scheme_is_416() {
+fn an_unsupported_scheme_gets_416() {
     let server = Server::start(OPEN);
     let mut alice = Phone::udp("alice", server.address());
     // checklist 35
@@ -204,7 +199,7 @@ fn another_scheme_is_416() {
 }
 
 #[test]
-fn an_ack_is_never_answered() {
+fn an_ack_gets_no_response() {
     let server = Server::start(CLOSED);
     let mut alice = Phone::udp("alice", server.address());
     for target in ["sip:nobody@office.example", "sip:bob@office.example", "sip:eve@192.0.2.1", "tel:1"] {
@@ -214,16 +209,14 @@ fn an_ack_is_never_answered() {
     alice.silence();
 }
 
-/// What a strict router makes of a request that was to follow our Record-Route (RFC 3261 16.12.1.2): our URI comes as
-/// the Request-URI, and where it is to go is the last Route.
+/// What a strict router sends for a request that was to follow our Record-Route (RFC 3261 16.12.1.2): our URI is the
+/// Request-URI, and the target is the last Route.
 #[test]
-fn a_strict_router_before_us_is_understood() {
+fn a_request_from_a_strict_router_is_processed() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address()).registered();
     let mut alice = Phone::udp("alice", server.address());
-    let invite = alice.invite(BOB);
-    let sent = alice.send(invite);
-    let at_bob = bob.expect("INVITE");
+    let (sent, at_bob) = alice.calls(BOB, &mut bob);
     bob.reply(&at_bob, 200);
     let ok = alice.response(200);
     let mut dialog = crate::harness::Dialog::caller(&sent, &ok);
@@ -239,17 +232,16 @@ fn a_strict_router_before_us_is_understood() {
     assert!(arrived.find("Route").is_none(), "{arrived}");
 }
 
-/// A phone behind a strict router of its own: its URI becomes the Request-URI, the phone's goes to the end.
+/// A phone behind a strict router: the URI of the router becomes the Request-URI, and that of the phone becomes the
+/// last Route.
 #[test]
-fn a_strict_router_after_us_gets_its_due() {
+fn a_request_to_a_strict_router_is_rewritten() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address()).registered();
     let mut alice = Phone::udp("alice", server.address());
     let mut strict = Phone::udp("router", server.address());
-    let invite = alice.invite(BOB);
-    let sent = alice.send(invite);
-    let at_bob = bob.expect("INVITE");
-    // The strict router was between us and Bob: it is in the route set of the answer.
+    let (sent, at_bob) = alice.calls(BOB, &mut bob);
+    // The strict router was between the server and bob, so it is in the route set of the response.
     let own = strict.local();
     let answer = bob.answer(&at_bob, 200).with_first("Record-Route", format!("<sip:{own}>"));
     bob.send(answer);

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT end the program in order, SIGHUP makes it read its configuration again.
+//! SIGTERM and SIGINT stop the server cleanly, SIGHUP reloads the configuration.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::harness::{Phone, Server, wait_for};
 
 const DAVE: &str = "  - { user: dave, password: driver }\n";
 
-/// Whether a user can log in now.
+/// Whether a user can register now.
 fn knows(server: &Server, user: &str, password: &str) -> bool {
     let mut phone = Phone::udp(user, server.address());
     let query = phone.register(None);
@@ -17,14 +17,14 @@ fn knows(server: &Server, user: &str, password: &str) -> bool {
 }
 
 #[test]
-fn sigterm_ends_it_in_order() {
+fn sigterm_stops_the_server_cleanly() {
     let server = Server::start(CLOSED);
     let _bob = Phone::tcp("bob", server.address()).registered_as("builder");
     server.stop();
 }
 
 #[test]
-fn sigint_ends_it_too() {
+fn sigint_stops_the_server_cleanly() {
     let mut server = Server::start(CLOSED);
     server.signal("INT");
     let status = server.wait(Duration::from_secs(5)).expect("it ends within 5 s");
@@ -32,7 +32,7 @@ fn sigint_ends_it_too() {
 }
 
 #[test]
-fn sighup_reads_the_accounts_again() {
+fn sighup_reloads_the_accounts() {
     let server = Server::start(CLOSED);
     assert!(!knows(&server, "dave", "driver"));
     let mut bob = Phone::udp("bob", server.address()).registered_as("builder");
@@ -42,21 +42,21 @@ fn sighup_reads_the_accounts_again() {
     let changed = wait_for(Duration::from_secs(5), || knows(&server, "dave", "driver").then_some(()));
     assert!(changed.is_some(), "the new account is not known:\n{}", server.log());
     assert!(!knows(&server, "carol", "christmas"), "the old account is still known");
-    // Who was registered still is.
+    // Registered phones stay registered.
     let query = bob.register(None);
     bob.authenticated(query, Credentials::new("bob", "builder"));
     assert_eq!(bob.response(200).list("Contact").len(), 1);
 }
 
 #[test]
-fn a_wrong_file_leaves_everything_as_it_was() {
+fn an_invalid_file_changes_nothing() {
     let server = Server::start(CLOSED);
     server.rewrite(&format!("{CLOSED}{DAVE}nonsense: true\n"));
     server.signal("HUP");
     server.logs("nonsense");
     assert!(knows(&server, "bob", "builder"));
     assert!(!knows(&server, "dave", "driver"));
-    // Mended, it is taken.
+    // After the correction it is accepted.
     server.rewrite(&format!("{CLOSED}{DAVE}"));
     server.signal("HUP");
     let changed = wait_for(Duration::from_secs(5), || knows(&server, "dave", "driver").then_some(()));
@@ -64,7 +64,7 @@ fn a_wrong_file_leaves_everything_as_it_was() {
 }
 
 #[test]
-fn a_reload_in_the_middle_of_a_call_loses_nothing() {
+fn a_reload_during_a_call_loses_nothing() {
     let open = OPEN.replace("[office.example]", "[office.example, branch.example]");
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address()).registered();
@@ -78,7 +78,7 @@ fn a_reload_in_the_middle_of_a_call_loses_nothing() {
 
     let changes = "forking: { strategy: sequential }\nregistrar: { min_expires: 10m }\nlog: { level: debug }\n";
     server.rewrite(&format!("{open}{changes}"));
-    // Packets go on while it reads: none of them is lost.
+    // No packet is lost while the configuration is read.
     for turn in 0..20 {
         if turn == 10 {
             server.signal("HUP");
@@ -90,7 +90,7 @@ fn a_reload_in_the_middle_of_a_call_loses_nothing() {
     alice.response(200);
     assert_eq!(bob.expect("CANCEL").uri(), at_bob.uri());
 
-    // What begins now goes by the new settings.
+    // New requests use the new settings.
     let register = bob.register(Some(&format!("<{}>", bob.contact()))).with("Expires", 60);
     bob.send(register);
     bob.response(423);

@@ -1,4 +1,4 @@
-//! What a service manager is told over its socket: ready, alive, reloading, stopping.
+//! Notifications to the service manager: ready, watchdog, reloading, stopping.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -8,24 +8,24 @@ use std::time::Duration;
 use crate::harness::PATIENCE;
 use crate::harness::server::{OPEN, PROGRAM, fresh_ip, run};
 
-/// Waits for a datagram that says this.
+/// Waits for a datagram with this text.
 #[track_caller]
-fn hears(manager: &UnixDatagram, what: &str) -> String {
-    let mut heard = Vec::new();
+fn wait_for_notification(manager: &UnixDatagram, what: &str) -> String {
+    let mut received = Vec::new();
     for _ in 0..20 {
         let mut buffer = [0; 512];
-        let length = manager.recv(&mut buffer).unwrap_or_else(|error| panic!("no {what}, only {heard:?}: {error}"));
+        let length = manager.recv(&mut buffer).unwrap_or_else(|error| panic!("no {what}, only {received:?}: {error}"));
         let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
         if text.lines().any(|line| line == what) {
             return text;
         }
-        heard.push(text);
+        received.push(text);
     }
-    panic!("no {what}, only {heard:?}");
+    panic!("no {what}, only {received:?}");
 }
 
 #[test]
-fn it_is_told_what_happens() {
+fn the_service_manager_is_notified() {
     let (folder, ip) = (tempfile::tempdir().expect("a folder"), fresh_ip());
     let socket = folder.path().join("notify");
     let manager = UnixDatagram::bind(&socket).expect("a socket");
@@ -38,14 +38,14 @@ fn it_is_told_what_happens() {
     command.args(["run", "--config", "frontdesk.yaml"]);
     command.env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "5000000");
     let mut process = run(command, folder.path());
-    hears(&manager, "READY=1");
-    hears(&manager, "WATCHDOG=1");
-    hears(&manager, "WATCHDOG=1");
+    wait_for_notification(&manager, "READY=1");
+    wait_for_notification(&manager, "WATCHDOG=1");
+    wait_for_notification(&manager, "WATCHDOG=1");
     process.signal("HUP");
-    let reloading = hears(&manager, "RELOADING=1");
+    let reloading = wait_for_notification(&manager, "RELOADING=1");
     assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");
-    hears(&manager, "READY=1");
+    wait_for_notification(&manager, "READY=1");
     process.signal("TERM");
-    hears(&manager, "STOPPING=1");
+    wait_for_notification(&manager, "STOPPING=1");
     assert!(process.wait(Duration::from_secs(5)).expect("it ends").success());
 }

@@ -1,5 +1,5 @@
-//! What a request costs, counted by an allocator: a forked INVITE while it rings (the figure that config/frontdesk.yaml
-//! promises), and what goes on without a transaction.
+//! The memory of a request, measured by a counting allocator: a forked INVITE while it rings (the value that
+//! config/frontdesk.yaml states), a subscription, and requests without a transaction.
 
 #[path = "../benches/office/mod.rs"]
 mod office;
@@ -7,17 +7,17 @@ mod office;
 use allocation_counter::measure;
 use office::{Office, caller, ok, options, phone, register, register_with, request, subscribe};
 
-/// INVITEs that ring at once, so that the growth of tables is shared by many.
+/// INVITEs that ring at the same time, so that the growth of tables is divided among many.
 const CALLS: u32 = 4_000;
 
-/// What `limits.subscriptions` says of one that is at rest.
-const PROMISED_WATCHER: u64 = 1536;
+/// The value in `limits.subscriptions` for an idle subscription, in octets.
+const DOCUMENTED_SUBSCRIPTION: u64 = 1536;
 
-/// What `limits.transactions` says of one with three branches.
-const PROMISED: u64 = 6 * 1024;
+/// The value in `limits.transactions` for a call to three phones, in octets.
+const DOCUMENTED_CALL: u64 = 6 * 1024;
 
 #[test]
-fn a_call_that_rings_at_three_phones() {
+fn a_call_to_three_phones_stays_below_the_documented_memory() {
     let mut office = Office::with_phones(3);
     let size = request("INVITE", 1, 1).len();
     let held = measure(|| {
@@ -28,19 +28,19 @@ fn a_call_that_rings_at_three_phones() {
     });
     let each = u64::try_from(held.bytes_current).expect("more than before") / u64::from(CALLS);
     println!("{each} bytes for an INVITE of {size} at three phones");
-    assert!(each <= PROMISED, "{each} bytes");
+    assert!(each <= DOCUMENTED_CALL, "{each} bytes");
 }
 
-/// The lists of the outbox have grown to their size with the first messages, and so have the tables of the pins.
+/// The lists of the outbox and the tables of the pins have grown to their size with the first messages.
 #[test]
-fn what_is_forwarded_without_a_transaction_allocates_nothing() {
+fn stateless_forwarding_allocates_nothing() {
     const WARM: u32 = 1_200;
     let mut office = Office::new();
     for method in ["MESSAGE", "INVITE"] {
         for turn in 0..WARM {
             office.receive(request(method, turn, turn), caller());
         }
-        // From the phone that the last of them went to.
+        // From the phone that received the last one.
         let (ok, called) = (ok(office.sent()), phone(WARM - 1));
         office.receive(ok.clone(), called);
         let (request, options) = (request(method, 7, WARM), options(WARM));
@@ -53,11 +53,11 @@ fn what_is_forwarded_without_a_transaction_allocates_nothing() {
 }
 
 #[test]
-fn credentials_are_judged_without_an_allocation() {
+fn credentials_are_checked_without_an_allocation() {
     let (mut open, (mut secured, nonces)) = (Office::new(), Office::secured());
     let nonce = nonces.first().expect("one for each user");
     let [mut plain, mut signed] = [0, 0];
-    // The first grow the lists of the outbox.
+    // The first ones make the lists of the outbox grow.
     for cseq in 3..6 {
         let (register, register_with) = (register(0, cseq), register_with(0, cseq, nonce));
         plain = measure(|| assert!(open.receive(register, phone(0)) > 0)).count_total;
@@ -68,7 +68,7 @@ fn credentials_are_judged_without_an_allocation() {
 }
 
 #[test]
-fn a_phone_that_watches_its_user() {
+fn a_subscription_stays_below_the_documented_memory() {
     // checklist 155
     let mut office = Office::new();
     let held = measure(|| {
@@ -81,5 +81,5 @@ fn a_phone_that_watches_its_user() {
     });
     let each = u64::try_from(held.bytes_current).expect("more than before") / u64::from(CALLS);
     println!("{each} bytes for a subscription");
-    assert!(each <= PROMISED_WATCHER, "{each} bytes");
+    assert!(each <= DOCUMENTED_SUBSCRIPTION, "{each} bytes");
 }

@@ -1,8 +1,9 @@
-//! What must not grow: the server's processor time for a REGISTER with ever more users, and for a MESSAGE beside calls that
-//! ring; what the disk adds to a REGISTER; how soon a server is ready, and what one costs that has nothing to do.
+//! Costs that must not grow: the processor time of the server for a REGISTER with ever more users, and for a MESSAGE
+//! beside ringing calls; what the disk adds to a REGISTER; how soon a server is ready, and what it uses while idle.
 //!
-//! `tests/load/growth/run` builds and prints the table. The servers of one row run at the same time, idle but for the one
-//! that is measured, in short slices in turn: so all of them meet the same weather. Loopback only, bounded in time.
+//! `tests/load/growth/run` builds and prints the table. The servers of one row run at the same time, and one of them is
+//! measured at a time, in short turns: so other load on the machine affects all of them equally. Loopback only, with a
+//! time limit.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,24 +16,24 @@
 #[expect(dead_code, reason = "all that counts here is that an answer came")]
 #[path = "../../harness/flood.rs"]
 mod flood;
-mod office;
 mod server;
 mod slices;
 #[path = "../usage.rs"]
 mod usage;
+mod users;
 
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-use office::Office;
 use server::{Layout, Server, Store};
+use users::Users;
 
 /// Calls that ring while others send messages.
 const CALLS: u32 = 50_000;
-/// Requests under way at a time: enough for a server that always has something to do.
+/// Requests under way at a time, enough to keep the server busy.
 const WINDOW: u32 = 64;
-/// The same for a disk, which answers by the group.
+/// The same for a disk store, which answers in groups.
 const WINDOW_OF_DISK: u32 = 512;
 
 fn main() {
@@ -51,20 +52,20 @@ fn main() {
 /// Refreshes over UDP, the store in memory.
 fn users(program: &Path) {
     let counts = [10_000, 100_000, 1_000_000];
-    let mut offices = counts.map(|users| Office::open(server(program), users, WINDOW));
-    let costs = slices::compare(&mut offices, Office::refresh);
+    let mut groups = counts.map(|users| Users::open(server(program), users, WINDOW));
+    let costs = slices::compare(&mut groups, Users::refresh);
     slices::print("REGISTER again", counts.map(|users| format!("{users} users")), &costs);
 }
 
-/// Refreshes whose 200 waits for an fsync, against those that do not; and how long one waits.
+/// Refreshes whose 200 waits for an fsync, compared with those that do not; and the waiting time of one.
 fn disk(program: &Path) {
-    let mut offices = [Store::Memory, Store::Disk].map(|store| {
+    let mut groups = [Store::Memory, Store::Disk].map(|store| {
         let (server, _) = Server::start(program, store, Layout::Pinned);
-        Office::open(server, 100_000, WINDOW_OF_DISK)
+        Users::open(server, 100_000, WINDOW_OF_DISK)
     });
-    let costs = slices::compare(&mut offices, Office::refresh);
+    let costs = slices::compare(&mut groups, Users::refresh);
     slices::print("REGISTER again", ["store in memory", "store on disk"].map(str::to_owned), &costs);
-    let best = (0..5).map(|_| offices[1].paced(10_000, Duration::from_secs(2))).map(|waits| {
+    let best = (0..5).map(|_| groups[1].paced(10_000, Duration::from_secs(2))).map(|waits| {
         let at = |share: usize| waits[waits.len() * share / 100].as_secs_f64() * 1e3;
         (at(99), at(50))
     });
@@ -72,12 +73,12 @@ fn disk(program: &Path) {
     println!("{:<44}{middle:>8.2} ms p50, {most:.2} ms p99, the best of five", "on disk, 10,000 a second");
 }
 
-/// Messages to users who have one phone, while others are being called on two.
+/// Messages to users with one phone, while others are being called on two phones.
 fn calls(program: &Path) {
-    let mut offices = [(); 2].map(|()| Office::open(server(program), CALLS + 10_000, WINDOW));
-    offices.iter_mut().for_each(|office| office.add_phones(CALLS));
-    offices[1].ring();
-    let costs = slices::compare(&mut offices, Office::message);
+    let mut groups = [(); 2].map(|()| Users::open(server(program), CALLS + 10_000, WINDOW));
+    groups.iter_mut().for_each(|group| group.add_phones(CALLS));
+    groups[1].ring();
+    let costs = slices::compare(&mut groups, Users::message);
     slices::print("MESSAGE forwarded", [0, CALLS].map(|calls| format!("{calls} pending forks")), &costs);
 }
 
@@ -85,7 +86,7 @@ fn server(program: &Path) -> Server {
     Server::start(program, Store::Memory, Layout::Pinned).0
 }
 
-/// From the start of the process to its first answer.
+/// From the start of the process to its first response.
 fn start(program: &Path) {
     for (store, name) in [(Store::Memory, "memory"), (Store::Disk, "disk")] {
         let mut took: Vec<_> = (0..20).map(|_| Server::start(program, store, Layout::Free).1).collect();
@@ -99,7 +100,7 @@ fn start(program: &Path) {
     }
 }
 
-/// A server as it is installed, nobody calling.
+/// A server as installed, without calls.
 fn idle(program: &Path) {
     let (server, _) = Server::start(program, Store::Disk, Layout::Free);
     sleep(Duration::from_secs(2));

@@ -1,4 +1,4 @@
-//! One frontdesk of our own, with its folder; ended when it is dropped.
+//! A server process with its folder; it is ended when dropped.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -15,12 +15,12 @@ pub(crate) enum Store {
     Disk,
 }
 
-/// Whose processors a server has.
+/// The processors of a server.
 #[derive(Clone, Copy)]
 pub(crate) enum Layout {
     /// One worker, on processor 0.
     Pinned,
-    /// As it is installed: a worker for each processor.
+    /// As installed: one worker for each processor.
     Free,
 }
 
@@ -32,11 +32,11 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts one and waits for its first answer; says how long that took.
+    /// Starts a server and waits for its first response. Returns how long that took.
     pub(crate) fn start(program: &Path, store: Store, layout: Layout) -> (Self, Duration) {
         let folder = TempDir::with_prefix("frontdesk-growth-").expect("a temporary folder");
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        // It was free a moment ago, and nobody else takes ports here.
+        // It was free a moment ago, and nothing else takes ports here.
         let address = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr()).expect("a port");
         socket.connect(address).expect("an address");
         let path = folder.path().join("frontdesk.yaml");
@@ -55,7 +55,7 @@ impl Server {
         (server, begin.elapsed())
     }
 
-    /// Asks until there is an answer: a port where nobody listens says so at once.
+    /// Sends requests until there is a response; a port without a socket reports an error at once.
     fn wait(&self, socket: &UdpSocket, begin: Instant) {
         let own = socket.local_addr().expect("an address");
         let request = format!(
@@ -79,7 +79,7 @@ impl Server {
         self.child.id()
     }
 
-    /// Octets of memory that it has now.
+    /// Its resident memory in octets.
     pub(crate) fn resident(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("the process");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");

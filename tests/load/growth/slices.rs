@@ -1,38 +1,38 @@
-//! Processor time of several servers, measured in short slices in turn.
+//! Processor time of several servers, measured in short turns.
 //!
-//! Decides what is told: the least that a transaction cost, which the machine disturbed least, and the median of the
-//! quotients of neighbouring slices, which both had the same disturbance.
+//! It reports the least cost of a transaction, which other load disturbed least, and the median of the quotients of
+//! neighbouring turns, which had the same disturbance.
 
 use std::time::{Duration, Instant};
 
-use crate::office::Office;
 use crate::usage;
+use crate::users::Users;
 
-/// Slices of each server.
+/// Turns of each server.
 const ROUNDS: usize = 21;
-/// How long one is.
+/// The length of a turn.
 const SLICE: Duration = Duration::from_millis(400);
 
 /// What a transaction costs one server.
 pub(crate) struct Cost {
-    /// Processor time in microseconds, in the best slice.
+    /// Processor time in microseconds, in the best turn.
     least: f64,
-    /// Times that of the first server.
+    /// As a multiple of that of the first server.
     ratio: f64,
-    /// Transactions a second, in the best slice.
+    /// Transactions per second, in the best turn.
     rate: f64,
 }
 
 /// Lets each server do `work` in turn.
-pub(crate) fn compare(offices: &mut [Office], work: fn(&mut Office, Duration) -> u32) -> Vec<Cost> {
-    let mut slices = vec![Vec::with_capacity(ROUNDS); offices.len()];
+pub(crate) fn compare(groups: &mut [Users], work: fn(&mut Users, Duration) -> u32) -> Vec<Cost> {
+    let mut slices = vec![Vec::with_capacity(ROUNDS); groups.len()];
     for round in 0..=ROUNDS {
-        for (office, slices) in offices.iter_mut().zip(&mut slices) {
-            let (before, begin) = (usage::of(office.process()), Instant::now());
-            let done = f64::from(work(office, SLICE));
+        for (group, slices) in groups.iter_mut().zip(&mut slices) {
+            let (before, begin) = (usage::of(group.process()), Instant::now());
+            let done = f64::from(work(group, SLICE));
             let rate = done / begin.elapsed().as_secs_f64();
-            let cost = (usage::of(office.process()) - before).as_secs_f64() * 1e6 / done;
-            // The first round warms up.
+            let cost = (usage::of(group.process()) - before).as_secs_f64() * 1e6 / done;
+            // The first round is a warm-up.
             if round > 0 {
                 slices.push((cost, rate));
             }

@@ -1,6 +1,6 @@
-//! Answers over UDP to a sender that has proved nothing: none is longer than three times its request, whatever is asked.
+//! Responses over UDP to an unauthenticated sender: none is longer than three times its request.
 //!
-//! The source of a datagram can be forged; whoever owns that address gets the answer.
+//! The source of a datagram can be forged, and the owner of that address gets the response.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::harness::{Phone, Server};
 
 const FACTOR: usize = 3;
 
-/// A request of as few octets as an answer can be had for.
+/// A request with as few octets as possible.
 fn smallest(method: &str, uri: &str, more: &str) -> String {
     format!(
         "{method} {uri} SIP/2.0\r\nv:SIP/2.0/UDP a;rport\r\nf:<sip:a@b>\r\nt:<{uri}>\r\ni:1\r\nCSeq:1 {method}\r\n{more}\r\n"
@@ -17,7 +17,7 @@ fn smallest(method: &str, uri: &str, more: &str) -> String {
 }
 
 #[test]
-fn no_answer_is_longer_than_three_times_its_request() {
+fn no_response_is_longer_than_three_times_its_request() {
     let server = Server::start(CLOSED);
     let user = "sip:bob@office.example";
     let tags = vec!["a"; 700].join(",");
@@ -38,7 +38,7 @@ fn no_answer_is_longer_than_three_times_its_request() {
         mallory.send_raw(request.as_bytes());
         let answer = mallory.next_any(Duration::from_secs(5)).unwrap_or_else(|| panic!("no {status} to\n{request}"));
         assert_eq!(answer.status(), Some(status), "{answer}");
-        // What the harness adds to a message without one.
+        // Without the header that the harness adds to a message.
         let octets = answer.bytes().len() - if answer.find("Content-Length").is_none() { 19 } else { 0 };
         assert!(octets <= FACTOR * request.len(), "{octets} octets for {}:\n{request}\n{answer}", request.len());
         assert!(mallory.next_any(Duration::from_millis(50)).is_none(), "one answer only");

@@ -1,8 +1,9 @@
-//! Nobody makes the server connect to its own machine: a phone in the LAN names a loopback address, an address of the server,
-//! or a name that leads there.
+//! A phone cannot make the server connect to its own machine: by a loopback address, an address of the server, or a
+//! name that leads there.
 //!
-//! The tests of the program live on loopback, where such a Contact is as good as any other: what comes from elsewhere is in
-//! crates/proxy/tests/core/contacts.rs. Here is what nobody may name, and what the configuration forbids.
+//! The tests of the program run on loopback, where such a Contact is valid. Requests from other networks are tested in
+//! crates/proxy/tests/core/forbidden_addresses.rs; here are the addresses that are always refused, and those that the
+//! configuration forbids.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -17,7 +18,7 @@ fn refusal(phone: &mut Phone, contact: &str) -> (Option<u16>, String) {
 }
 
 #[test]
-fn no_phone_is_at_an_address_of_everybody() {
+fn broadcast_and_multicast_contacts_are_refused() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address());
     for host in
@@ -27,13 +28,13 @@ fn no_phone_is_at_an_address_of_everybody() {
         assert_eq!(status, Some(403), "{host}: {line}");
         assert!(line.contains("Contact names "), "{line}");
     }
-    // Where the phone is, it may say that it is.
+    // Its own address is accepted.
     let own = bob.contact();
     assert_eq!(refusal(&mut bob, &own).0, Some(200));
 }
 
 #[test]
-fn no_phone_is_outside_the_networks_of_the_configuration() {
+fn contacts_outside_of_the_configured_networks_are_refused() {
     let server = Server::start(&format!("{OPEN}registrar: {{ contact_networks: [127.0.0.0/24] }}\n"));
     let mut bob = Phone::udp("bob", server.address());
     let own = bob.contact();
@@ -44,8 +45,8 @@ fn no_phone_is_outside_the_networks_of_the_configuration() {
 }
 
 #[test]
-fn a_name_does_not_lead_where_its_phone_could_not_say_that_it_is() {
-    // `localhost` is 127.0.0.1 for every resolver, and outside the networks here: it is found out when it is called.
+fn a_name_that_leads_to_a_forbidden_address_is_not_called() {
+    // `localhost` is 127.0.0.1 for every resolver and outside of the networks here. It is checked when it is called.
     let server = Server::start(&format!("{OPEN}registrar: {{ contact_networks: [192.0.2.0/24] }}\n"));
     let inside = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = inside.local_addr().expect("an address").port();

@@ -1,15 +1,15 @@
-//! A captured message of a call is worth nothing: its Record-Route, its branch, its identifiers, from another address, in
-//! another order, after a restart, with an account of one's own (RFC 3261 16.4, 16.10, 16.11, 22.1).
+//! A captured message of a call permits nothing: its Record-Route, branch and identifiers are useless from another
+//! address, in another order, after a restart, or with another account (RFC 3261 16.4, 16.10, 16.11, 22.1).
 
 use crate::harness::digest::Credentials;
-use crate::harness::phone::{ack_of, cancel_of};
+use crate::harness::message::{ack_of, cancel_of};
 use crate::harness::server::CLOSED;
 use crate::harness::{Dialog, Message, Phone, Server};
 
-/// Methods that a dialog carries.
+/// Methods that are used within dialogs.
 const METHODS: [&str; 7] = ["BYE", "INVITE", "UPDATE", "INFO", "MESSAGE", "REFER", "NOTIFY"];
 
-/// What the server keeps between two runs of it: its folder, with the keys.
+/// What the server keeps between two runs: its folder with the keys.
 const WITH_MALLORY: &str = "\
 domains: [office.example]
 accounts:
@@ -20,7 +20,7 @@ accounts:
 
 const ALICE: fn() -> Credentials<'static> = || Credentials::new("alice", "wonderland");
 
-/// A call that is up: both phones and both ends of its dialog.
+/// An established call: both phones and both ends of its dialog.
 fn call(server: &Server) -> (Phone, Phone, [Dialog; 2]) {
     let mut bob = Phone::udp("bob", server.address()).registered_as("builder");
     let mut alice = Phone::udp("alice", server.address());
@@ -35,13 +35,13 @@ fn call(server: &Server) -> (Phone, Phone, [Dialog; 2]) {
     (alice, bob, ends)
 }
 
-/// The same message as somebody else sends it: with a way back of the sender's own.
+/// The message as another sender sends it, with its own Via.
 fn captured(message: Message, sender: &Phone) -> Message {
     message.without("Via").with_first("Via", sender.via())
 }
 
 #[test]
-fn the_route_of_a_call_is_no_relay() {
+fn a_captured_route_does_not_permit_relaying() {
     for strangers in ["refuse", "accept"] {
         let server = Server::start(&format!("{WITH_MALLORY}strangers: {strangers}\n"));
         let (mut alice, mut bob, ends) = call(&server);
@@ -61,7 +61,7 @@ fn the_route_of_a_call_is_no_relay() {
                     }
                 }
             }
-            // Nobody is asked for credentials by an ACK.
+            // An ACK cannot be challenged.
             for end in &ends {
                 mallory.send(captured(end.ack(), mallory));
             }
@@ -76,7 +76,7 @@ fn the_route_of_a_call_is_no_relay() {
 }
 
 #[test]
-fn an_account_of_ones_own_is_no_part_of_a_call_of_others() {
+fn an_account_does_not_admit_to_calls_of_others() {
     let server = Server::start(WITH_MALLORY);
     let (mut alice, mut bob, ends) = call(&server);
     let mut mallory = Phone::udp("mallory", server.address()).registered_as("malice");
@@ -89,7 +89,7 @@ fn an_account_of_ones_own_is_no_part_of_a_call_of_others() {
     }
     alice.silence();
     bob.silence();
-    // Her own dialog leads to its other side, and only as herself.
+    // Its own dialog leads only to its other side, and only in its own name.
     let mut victim = Phone::udp("victim", server.address());
     let own = mallory.invite("sip:bob@office.example");
     let own = mallory.authenticated(own, Credentials::new("mallory", "malice"));
@@ -115,8 +115,8 @@ fn an_account_of_ones_own_is_no_part_of_a_call_of_others() {
 }
 
 #[test]
-fn a_restart_changes_nothing_for_either() {
-    // The keys that sign routes are kept beside the registrations.
+fn a_restart_changes_nothing_for_phones_and_attackers() {
+    // The keys that sign routes are stored beside the registrations.
     let config = format!("{CLOSED}location: {{ store: disk, path: data/location }}\n");
     let server = Server::start(&config);
     let (mut alice, mut bob, ends) = call(&server);
@@ -134,7 +134,7 @@ fn a_restart_changes_nothing_for_either() {
 }
 
 #[test]
-fn the_branch_of_an_authenticated_message_is_no_pass() {
+fn the_branch_of_an_authenticated_message_permits_nothing() {
     let server = Server::start(CLOSED);
     let mut bob = Phone::udp("bob", server.address()).registered_as("builder");
     let mut alice = Phone::udp("alice", server.address());
@@ -155,13 +155,13 @@ fn the_branch_of_an_authenticated_message_is_no_pass() {
         mallory.send(forged);
         bob.silence();
     }
-    // The very same octets from elsewhere neither.
+    // The same octets from another address are refused too.
     mallory.send(message);
     bob.silence();
 }
 
 #[test]
-fn a_call_is_cancelled_and_acknowledged_by_its_caller_only() {
+fn only_the_caller_may_cancel_and_acknowledge_a_call() {
     let server = Server::start(WITH_MALLORY);
     let mut bobs = [(); 2].map(|()| Phone::udp("bob", server.address()).registered_as("builder"));
     for phones in [2, 1] {
@@ -197,7 +197,7 @@ fn a_call_is_cancelled_and_acknowledged_by_its_caller_only() {
 }
 
 #[test]
-fn a_cancel_of_nothing_tells_nobody_who_is_registered() {
+fn a_cancel_without_an_invite_does_not_reveal_registrations() {
     let server = Server::start(CLOSED);
     let mut bob = Phone::udp("bob", server.address()).registered_as("builder");
     let mut mallory = Phone::udp("mallory", server.address());

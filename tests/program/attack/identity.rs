@@ -1,5 +1,5 @@
-//! Nobody is said to be somebody else: identity headers of phones and strangers come off, in requests and in responses
-//! (RFC 3325 5).
+//! Nobody can assert the identity of another: identity headers of phones and strangers are removed from requests and
+//! responses (RFC 3325 5).
 
 use crate::harness::digest::Credentials;
 use crate::harness::server::CLOSED;
@@ -12,13 +12,13 @@ fn with_claims(message: Message) -> Message {
     CLAIMS.iter().fold(message, |message, name| message.with(name, "<sip:boss@office.example>;index=1"))
 }
 
-/// The claims that a message has.
+/// The names of the identity headers of a message.
 fn claims(message: &Message) -> Vec<&'static str> {
     CLAIMS.into_iter().filter(|name| message.find(name).is_some()).collect()
 }
 
 #[test]
-fn a_user_calls_as_nobody_else() {
+fn a_user_cannot_assert_another_identity() {
     let server = Server::start(CLOSED);
     let mut bob = Phone::udp("bob", server.address()).registered_as("builder");
     let mut alice = Phone::udp("alice", server.address());
@@ -26,14 +26,14 @@ fn a_user_calls_as_nobody_else() {
     alice.authenticated(invite, Credentials::new("alice", "wonderland"));
     let at_bob = bob.expect("INVITE");
     assert_eq!(claims(&at_bob), [""; 0], "{at_bob}");
-    // And nobody answers as somebody else.
+    // Responses assert no identity either.
     for status in [180, 200] {
         let answer = with_claims(bob.answer(&at_bob, status));
         bob.send(answer);
-        let heard = alice.response(status);
-        assert_eq!(claims(&heard), [""; 0], "{heard}");
+        let received = alice.response(status);
+        assert_eq!(claims(&received), [""; 0], "{received}");
     }
-    // What is alice's own is asserted.
+    // The identity of alice is asserted.
     let message = alice.request("MESSAGE", "sip:bob@office.example");
     let message = message.with("P-Preferred-Identity", "\"The Boss\" <sip:alice@office.example>");
     alice.authenticated(message, Credentials::new("alice", "wonderland"));
@@ -43,7 +43,7 @@ fn a_user_calls_as_nobody_else() {
 }
 
 #[test]
-fn a_stranger_calls_as_nobody_else_and_a_trunk_as_it_says() {
+fn a_stranger_cannot_assert_an_identity_and_a_trunk_can() {
     for (trusted, left) in [("192.0.2.0/24", &[][..]), ("127.0.0.0/8", &CLAIMS[..])] {
         let server = Server::start(&format!("{CLOSED}strangers: accept\ntrusted: [{trusted}]\n"));
         let mut bob = Phone::udp("bob", server.address()).registered_as("builder");

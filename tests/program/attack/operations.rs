@@ -1,4 +1,4 @@
-//! Attacks on those who look after the server: its log, its HTTP interface, its file descriptors, its memory, its clock.
+//! Attacks on the operation of the server: its log, its HTTP interface, its file descriptors, its memory, its clock.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
@@ -15,7 +15,7 @@ fn phone_at(ip: [u8; 4], user: &str, server: &Server) -> Phone {
 }
 
 #[test]
-fn a_crowd_of_refused_requests_does_not_blind_the_log() {
+fn many_refused_requests_do_not_hide_other_log_lines() {
     let mut server = Server::start(CLOSED);
     for number in 0..1_100_u16 {
         let [high, low] = number.to_be_bytes();
@@ -24,13 +24,13 @@ fn a_crowd_of_refused_requests_does_not_blind_the_log() {
         stranger.send(invite);
     }
     server.counts("frontdesk_calls_ended_total", &[("ending", "forbidden")], |count| count == 1_100.0);
-    // Another kind has a budget of its own.
+    // Other kinds of lines have their own limit.
     let mut mallory = Phone::udp("bob", server.address());
     let register = mallory.register(Some("<sip:mallory@192.0.2.66>"));
     mallory.authenticated(register, Credentials::new("bob", "guess"));
     mallory.response(401);
     server.logs("registration of bob refused: wrong password");
-    // And what was left out is summed up: once a minute, and at the end.
+    // The number of suppressed lines is logged once a minute and at the end.
     server.signal("TERM");
     assert!(server.wait(Duration::from_secs(5)).is_some_and(|status| status.success()));
     let log = server.log();
@@ -60,7 +60,7 @@ fn garbage_and_foreign_identities_are_logged() {
 }
 
 #[test]
-fn nothing_of_a_peer_turns_a_line_around() {
+fn text_of_a_peer_is_escaped_in_the_log() {
     let server = Server::start(OPEN);
     let mut phone = Phone::udp("mallory", server.address());
     let agent = "A\u{202e}B\u{2028}C\u{2066}D\u{85}E\u{200b}F\u{feff}G";
@@ -82,7 +82,7 @@ fn nothing_of_a_peer_turns_a_line_around() {
 }
 
 #[test]
-fn one_host_and_no_more() {
+fn an_http_request_needs_exactly_one_host() {
     // RFC 9112 3.2
     let server = Server::start(OPEN);
     let host = server.http();
@@ -102,12 +102,12 @@ fn one_host_and_no_more() {
         );
         assert_eq!(ask(&format!("GET http://evil.example{path} HTTP/1.1\r\nHost: {host}\r\n")), 400, "{path}");
     }
-    // A load balancer of old.
+    // An old load balancer.
     assert_eq!(ask("GET /health HTTP/1.0\r\n"), 200);
 }
 
 #[test]
-fn slow_http_clients_delay_nobody() {
+fn slow_http_clients_do_not_delay_others() {
     let server = Server::start(&format!("{OPEN}limits: {{ admin_connections: 2 }}\n"));
     let host = server.http();
     let slow: Vec<_> = (0..6)
@@ -127,20 +127,20 @@ fn slow_http_clients_delay_nobody() {
     server.counts("frontdesk_limits_reached_total", &[("limit", "admin_connections")], |count| count >= 1.0);
 }
 
-/// Connections that say nothing.
+/// Connections that send nothing.
 fn idle(server: SocketAddr, count: usize) -> Vec<TcpStream> {
     (0..count).filter_map(|_| TcpStream::connect_timeout(&server, PATIENCE).ok()).collect()
 }
 
 #[test]
-fn more_connections_than_descriptors_stop_nothing() {
+fn more_connections_than_file_descriptors_do_not_stop_the_server() {
     // As many as the system allows: the soft limit is raised to the hard one.
     let server = Server::start_limited(OPEN, "ulimit -Sn 64 && ulimit -Hn 512");
     let many = idle(server.address(), 200);
     server.counts("frontdesk_connections", &[], |open| open == 200.0);
     assert_eq!(http::get(server.http(), "/health").status, 200);
     drop(many);
-    // Where that is fewer than `limits.connections`, that is said, and the rest is kept for everything else.
+    // If that is fewer than `limits.connections`, this is logged, and the rest is kept for everything else.
     let server = Server::start_limited(OPEN, "ulimit -n 160");
     server.logs("limits.connections");
     let many = idle(server.address(), 300);
@@ -178,7 +178,7 @@ fn a_final_dot_is_the_same_domain() {
 }
 
 #[test]
-fn who_lets_anybody_register_has_a_bound_on_users() {
+fn open_registration_has_a_limit_on_users() {
     let server = Server::start(&format!("{OPEN}limits: {{ users: 3 }}\n"));
     let mut first = Phone::udp("user1", server.address()).registered();
     for user in ["user2", "user3"] {
@@ -190,14 +190,14 @@ fn who_lets_anybody_register_has_a_bound_on_users() {
     assert_eq!(refused.status(), Some(503), "{refused}");
     assert!(refused.find("Retry-After").is_some(), "{refused}");
     server.counts("frontdesk_limits_reached_total", &[("limit", "users")], |count| count == 1.0);
-    // Who is there may refresh, and have a second phone.
+    // Registered users may refresh and add a second phone.
     let register = first.register(Some(&format!("<{}>", first.contact())));
     assert_eq!(first.ask(register).status(), Some(200));
     Phone::udp("user1", server.address()).registered();
 }
 
 #[test]
-fn a_slow_reader_delays_nobody() {
+fn a_slow_reader_does_not_delay_others() {
     let server = Server::start(&format!("{OPEN}limits: {{ admin_connections: 2 }}\n"));
     let host = server.http();
     let slow: Vec<_> = (0..4)

@@ -1,5 +1,5 @@
-//! What happens to the store's files under a running server, and at its start and end: a 200 to a REGISTER is never given
-//! for what would be lost, and an account that is gone has no registrations.
+//! The files of the store are deleted or replaced while the server runs, at its start and at its end: no 200 to a
+//! REGISTER confirms what would be lost, and a removed account has no registrations.
 
 use std::fs::{self, OpenOptions};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,13 +17,13 @@ fn folder() -> TempDir {
     TempDir::with_prefix("frontdesk-test-").expect("a temporary folder")
 }
 
-/// The contacts of a user as the administrator sees them.
+/// How many contacts of a user the admin API lists.
 fn phones(server: &Server, user: &str) -> usize {
     let answer = http::get(server.http(), &format!("/api/v1/users/{user}"));
     if answer.status == 404 { 0 } else { answer.json()["phones"].as_array().map_or(0, Vec::len) }
 }
 
-/// A REGISTER of a user who has not registered before, and its answer.
+/// A REGISTER of a new user, and its response.
 fn register(server: &Server, user: &str) -> Message {
     let mut phone = Phone::udp(user, server.address());
     let contact = format!("<{}>", phone.contact());
@@ -37,7 +37,7 @@ fn a_reload_that_removes_an_account_removes_its_registrations() {
     let server = Server::start(&config);
     let mut carol = Phone::udp("carol", server.address()).registered_as("christmas");
     let _bob = Phone::udp("bob", server.address()).registered_as("builder");
-    // A reload that is refused changes nothing.
+    // A refused reload changes nothing.
     let without = config.replace("  - { user: carol, password: christmas }\n", "");
     server.rewrite(&format!("{without}nonsense: true\n"));
     assert_eq!(http::change(server.http(), "POST", "/api/v1/reload").status, 422);
@@ -52,7 +52,7 @@ fn a_reload_that_removes_an_account_removes_its_registrations() {
     bob.authenticated(invite, Credentials::new("bob", "builder"));
     assert!(matches!(bob.next_final().status(), Some(404 | 480)));
     carol.silence();
-    // It is gone for good.
+    // It does not come back after a restart.
     let (ip, folder) = (server.ip(), server.kill());
     let server = Server::start_in(folder, ip, &config);
     assert_eq!((phones(&server, "carol"), phones(&server, "bob")), (0, 1));
@@ -73,24 +73,24 @@ fn a_start_without_an_account_removes_its_registrations() {
 }
 
 #[test]
-fn without_authentication_only_listed_accounts_count() {
+fn without_authentication_registrations_of_unlisted_users_are_removed() {
     let ip = fresh_ip();
     let open = format!("{OPEN}{DISK}");
     let server = Server::start_in(folder(), ip, &open);
     let _phones = ["alice", "dave"].map(|user| Phone::udp(user, server.address()).registered());
-    // Anybody may register: nothing is removed.
+    // Without authentication and accounts nothing is removed.
     assert_eq!(http::change(server.http(), "POST", "/api/v1/reload").status, 200);
     let server = Server::start_in(server.stop(), ip, &open);
     assert_eq!((phones(&server, "alice"), phones(&server, "dave")), (1, 1));
-    // Only alice exists, whether she has a password or not.
+    // Only alice has an account, with or without a password.
     server.rewrite(&format!("{open}accounts: [{{ user: alice, contacts: [\"sip:door@192.0.2.50\"] }}]\n"));
     assert_eq!(http::change(server.http(), "POST", "/api/v1/reload").status, 200);
     assert_eq!((phones(&server, "alice"), phones(&server, "dave")), (2, 0), "{}", server.log());
 }
 
 #[test]
-fn a_store_that_cannot_be_written_is_refused_at_the_start() {
-    // A first run makes the files, then the disk is filled.
+fn a_read_only_store_is_refused_at_the_start() {
+    // A first run creates the files, then the disk is filled.
     let mut server = Server::launch_full(&format!("{OPEN}{DISK}"));
     let ended = wait_for(Duration::from_secs(20), || server.ended());
     assert_eq!(ended.and_then(|status| status.code()), Some(1), "{}", server.log());
@@ -100,7 +100,7 @@ fn a_store_that_cannot_be_written_is_refused_at_the_start() {
 }
 
 #[test]
-fn files_that_are_taken_away_are_missed() {
+fn deleted_store_files_are_detected() {
     type Damage = fn(&std::path::Path);
     let table: [(&str, Damage); 6] = [
         ("deleted", |store| fs::remove_file(store).expect("removed")),
@@ -119,7 +119,7 @@ fn files_that_are_taken_away_are_missed() {
         let server = Server::start(&format!("{OPEN}{DISK}"));
         assert_eq!(register(&server, "first").status(), Some(200));
         damage(&data(server.path()).join("location"));
-        // At once, before anything has looked at it.
+        // At once, before the next check of the files.
         let refused = register(&server, "second");
         assert!(matches!(refused.status(), Some(500 | 503)), "{what}: a 200 for what is lost: {refused}");
         assert!(refused.find("Retry-After").is_some(), "{what}: {refused}");
@@ -127,20 +127,20 @@ fn files_that_are_taken_away_are_missed() {
         assert_eq!(http::get(server.http(), "/health").status, 200, "{what}");
         server.counts("frontdesk_store_usable", &[], |usable| usable == 0.0);
         server.logs("deleted, cut or replaced");
-        // Who is registered still is.
+        // Registered users stay registered.
         assert_eq!(phones(&server, "first"), 1, "{what}");
     }
 }
 
 #[test]
-fn a_store_that_is_put_back_is_used_again() {
+fn a_restored_store_is_used_again() {
     let server = Server::start(&format!("{OPEN}{DISK}"));
     assert_eq!(register(&server, "first").status(), Some(200));
     let store = data(server.path()).join("location");
     fs::rename(&store, store.with_file_name("elsewhere")).expect("moved");
     // Without any REGISTER.
     let unready = wait_for(PATIENCE, || (http::get(server.http(), "/ready").status == 503).then_some(()));
-    assert!(unready.is_some(), "nobody has noticed:\n{}", server.log());
+    assert!(unready.is_some(), "the loss was not noticed:\n{}", server.log());
     fs::rename(store.with_file_name("elsewhere"), &store).expect("moved back");
     let ready = wait_for(PATIENCE, || (http::get(server.http(), "/ready").status == 200).then_some(()));
     assert!(ready.is_some(), "{}", server.log());
@@ -152,7 +152,7 @@ fn a_store_that_is_put_back_is_used_again() {
 }
 
 #[test]
-fn registers_at_the_end_are_kept_or_refused_for_a_while() {
+fn registers_during_shutdown_are_stored_or_refused() {
     let ip = fresh_ip();
     let config = format!("{OPEN}{DISK}");
     let mut server = Server::start_in(folder(), ip, &config);
@@ -173,7 +173,7 @@ fn registers_at_the_end_are_kept_or_refused_for_a_while() {
                         phone.send(register);
                         match phone.next_in(Duration::from_millis(300)) {
                             Some(answer) => answers.push((user, answer)),
-                            // The server is gone.
+                            // The server has stopped.
                             None => break,
                         }
                     }
@@ -187,7 +187,7 @@ fn registers_at_the_end_are_kept_or_refused_for_a_while() {
         stop.store(true, Ordering::Relaxed);
         senders.into_iter().flat_map(|sender| sender.join().expect("a sender")).collect()
     });
-    // RFC 3261 21.5.4: maintenance is a 503, and says when to come back.
+    // RFC 3261 21.5.4: during maintenance a 503 with Retry-After is sent.
     for (user, answer) in &answers {
         let good = match answer.status() {
             Some(200) => true,
@@ -198,6 +198,6 @@ fn registers_at_the_end_are_kept_or_refused_for_a_while() {
     }
     let server = Server::start_in(server.kill(), ip, &config);
     for (user, _) in answers.iter().filter(|(_, answer)| answer.status() == Some(200)) {
-        assert_eq!(phones(&server, user), 1, "{user} was told 200");
+        assert_eq!(phones(&server, user), 1, "{user} got 200");
     }
 }

@@ -5,9 +5,6 @@
 #![allow(dead_code, reason = "each user of this file needs its own part of it")]
 #![allow(clippy::unwrap_used, reason = "a message that is not SIP is a mistake in this file")]
 
-#[path = "../../tests/sim/settings.rs"]
-mod sim_settings;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -20,7 +17,7 @@ use proxy::{
     Settings, SubscriberIndex, Wall,
 };
 
-use sim_settings::DOMAIN;
+use sim::DOMAIN;
 
 /// Users that are registered.
 pub(crate) const USERS: u32 = 10_000;
@@ -86,7 +83,7 @@ impl Office {
     }
 
     fn over(store: Arc<MemoryStore>, worker: u8, settings: Settings) -> Self {
-        let core = Core::new(settings.into(), &sim_settings::KEYS, worker, 1, SubscriberIndex::new(2).into());
+        let core = Core::new(settings.into(), &sim::KEYS, worker, 1, SubscriberIndex::new(2).into());
         let now = Now { mono: Instant::from_micros(0), wall: Wall(1_700_000_000_000) };
         Self { core, store, outbox: Outbox::new(), questions: Vec::new(), now, turn: 0 }
     }
@@ -105,8 +102,7 @@ impl Office {
 
     fn take(&mut self, datagram: Bytes, from: SocketAddr) -> usize {
         self.outbox.clear();
-        let flow =
-            Flow { transport: Transport::Udp, remote: from, local: sim_settings::SERVER, id: location::FlowId::None };
+        let flow = Flow { transport: Transport::Udp, remote: from, local: sim::SERVER, id: location::FlowId::None };
         let message = Message::parse(datagram).unwrap();
         self.core.receive(self.now, Received { message, flow }, &mut self.outbox);
         while !self.outbox.questions.is_empty() {
@@ -282,7 +278,7 @@ fn body(method: &str) -> &'static str {
 
 /// The office of the tests, without its bounds: a benchmark is a flood.
 fn settings() -> Settings {
-    let mut office = sim_settings::office();
+    let mut office = sim::default_settings();
     office.limits = Limits {
         pins: 10_000_000,
         transaction_memory: usize::MAX,

@@ -1,23 +1,18 @@
-//! A Request-URI that is the Contact of one of our phones leads to that phone, over its own way, for users who have proved
-//! themselves: targets of transfers, phones that keep no route set. It opens no relay and tells strangers nothing.
+//! A Request-URI that is the Contact of a registered phone leads to that phone, over its flow, for authenticated users:
+//! targets of transfers, and phones that keep no route set. It relays nothing to other hosts and reveals nothing to
+//! strangers.
 
-use location::Aor;
-use proxy::{Authentication, Foreign, Settings};
+use proxy::{Foreign, Settings};
 
-use crate::sim::{Agent, DOMAIN, Login, Sip, World, cseq};
+use sim::{Agent, Login, Simulation, Sip, cseq};
 
-const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
-const BOB: Login<'static> = Login { user: "bob", password: "builder" };
-const CAROL: Login<'static> = Login { user: "carol", password: "christmas" };
+use crate::accounts::{ALICE, BOB, CAROL, add_accounts};
 
 fn secured(settings: &mut Settings) {
-    settings.authentication = Authentication::Required;
-    for login in [ALICE, BOB, CAROL] {
-        settings.accounts.insert(Aor::new(login.user.as_bytes(), DOMAIN.as_bytes()), login.account(DOMAIN));
-    }
+    add_accounts(settings, &[ALICE, BOB, CAROL]);
 }
 
-/// Carol's phone is behind a NAT, or on TCP with a Contact that nobody can connect to.
+/// Registers a phone of carol behind a NAT, or on TCP with a Contact that cannot be connected to.
 fn registers_hidden(carol: &Agent, contact: &str, login: Option<Login<'_>>) {
     let register = carol.register().set("Contact", format_args!("<{contact}>"));
     let register = register.set("Via", carol.via().replace(&carol.address.ip().to_string(), "192.168.1.5"));
@@ -35,9 +30,9 @@ fn registers_hidden(carol: &Agent, contact: &str, login: Option<Login<'_>>) {
 }
 
 #[test]
-fn the_target_of_a_transfer_is_called_at_its_contact() {
+fn a_transfer_target_is_called_at_its_contact() {
     let contacts = [
-        // What the Contact is, and what it says in the request that it is called by.
+        // The Contact, and the parameters that a call adds to it.
         ("sip:carol@192.168.1.5:5062", ""),
         ("sip:carol@192.168.1.5:5062;line=7", ""),
         ("sip:carol-0x55d0c@192.168.1.5:5062", ""),
@@ -47,23 +42,23 @@ fn the_target_of_a_transfer_is_called_at_its_contact() {
     for on_tcp in [false, true] {
         for (contact, referred_by) in contacts {
             for foreign in [Foreign::Refuse, Foreign::Authenticated] {
-                let world = World::with(|settings| {
+                let sim = Simulation::with(|settings| {
                     secured(settings);
                     settings.foreign = foreign;
                 });
-                let alice = world.udp("alice");
-                let carol = if on_tcp { world.tcp("carol") } else { world.udp("carol") };
-                carol.appears_at("198.51.100.7:1026".parse().unwrap());
+                let alice = sim.udp("alice");
+                let carol = if on_tcp { sim.tcp("carol") } else { sim.udp("carol") };
+                carol.sends_from("198.51.100.7:1026".parse().unwrap());
                 alice.signs_in(ALICE);
                 registers_hidden(&carol, contact, Some(CAROL));
                 let mut invite = alice.request("INVITE", contact);
                 if !referred_by.is_empty() {
                     invite = invite.with("Referred-By", referred_by);
                 }
-                let invite = alice.proves(ALICE, &invite);
-                let heard = carol.expects("INVITE");
-                assert_eq!(heard.uri(), contact);
-                carol.sends(&carol.answer(&heard, 200).set("Contact", format_args!("<{contact}>")));
+                let invite = alice.authenticates(ALICE, &invite);
+                let received = carol.expects("INVITE");
+                assert_eq!(received.uri(), contact);
+                carol.sends(&carol.answer(&received, 200).set("Contact", format_args!("<{contact}>")));
                 let ok = alice.expects("200");
                 alice.acks(&invite, &ok);
                 carol.expects("ACK");
@@ -77,17 +72,17 @@ fn the_target_of_a_transfer_is_called_at_its_contact() {
 }
 
 #[test]
-fn phones_without_a_route_set_hang_up_where_nobody_proves_anything() {
-    // RFC 3261 12.1 asks for one; some phones keep none and send all to their server.
+fn without_authentication_a_bye_without_a_route_set_is_forwarded() {
+    // RFC 3261 12.1 requires a route set. Some phones keep none and send everything to their server.
     for contact in ["sip:carol@192.168.1.5:5062", "sip:a7c93f@192.168.1.5:5062"] {
-        let world = World::new();
-        let (alice, carol) = (world.udp("alice"), world.udp("carol"));
-        carol.appears_at("198.51.100.7:1026".parse().unwrap());
+        let sim = Simulation::new();
+        let (alice, carol) = (sim.udp("alice"), sim.udp("carol"));
+        carol.sends_from("198.51.100.7:1026".parse().unwrap());
         alice.registers();
         registers_hidden(&carol, contact, None);
         let invite = alice.calls("carol");
-        let heard = carol.expects("INVITE");
-        carol.sends(&carol.answer(&heard, 200).set("Contact", format_args!("<{contact}>")));
+        let received = carol.expects("INVITE");
+        carol.sends(&carol.answer(&received, 200).set("Contact", format_args!("<{contact}>")));
         let ok = alice.expects("200");
         let ack = alice.within(&invite, &ok, "ACK").without("Route").set("CSeq", cseq(&invite, 0, "ACK"));
         alice.sends(&ack);
@@ -100,18 +95,18 @@ fn phones_without_a_route_set_hang_up_where_nobody_proves_anything() {
 }
 
 #[test]
-fn a_request_of_a_dialog_needs_its_route_where_users_prove_themselves() {
-    // checklist 42: a phone finds its call by Call-ID and tags, and does not ask for the From.
-    let world = World::with(secured);
-    let (alice, bob, carol) = (world.udp("alice"), world.udp("bob"), world.udp("carol"));
-    carol.appears_at("198.51.100.7:1026".parse().unwrap());
+fn with_authentication_a_request_in_a_dialog_needs_its_route() {
+    // checklist 42: a phone finds its call by Call-ID and tags and does not check the From.
+    let sim = Simulation::with(secured);
+    let (alice, bob, carol) = (sim.udp("alice"), sim.udp("bob"), sim.udp("carol"));
+    carol.sends_from("198.51.100.7:1026".parse().unwrap());
     let contact = "sip:carol@192.168.1.5:5062";
     alice.signs_in(ALICE);
     bob.signs_in(BOB);
     registers_hidden(&carol, contact, Some(CAROL));
-    let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:carol@office.example"));
-    let heard = carol.expects("INVITE");
-    carol.sends(&carol.answer(&heard, 200).set("Contact", format_args!("<{contact}>")));
+    let invite = alice.authenticates(ALICE, &alice.request("INVITE", "sip:carol@office.example"));
+    let received = carol.expects("INVITE");
+    carol.sends(&carol.answer(&received, 200).set("Contact", format_args!("<{contact}>")));
     let ok = alice.expects("200");
     alice.acks(&invite, &ok);
     carol.expects("ACK");
@@ -123,23 +118,22 @@ fn a_request_of_a_dialog_needs_its_route_where_users_prove_themselves() {
             sender.expects("481");
         }
         sender.sends(&alice.within(&invite, &ok, "ACK").without("Route").set("Via", sender.via()));
-        sender.hears_nothing();
+        sender.receives_nothing();
     }
-    assert_eq!(carol.heard(), []);
+    assert_eq!(carol.all_received(), []);
 }
 
 #[test]
-fn only_live_contacts_count_and_only_for_users_who_proved_themselves() {
+fn only_current_contacts_count_and_only_for_authenticated_users() {
     // checklist 42, 43
-    let world = World::with(secured);
-    let (alice, carol, mallory, victim) =
-        (world.udp("alice"), world.udp("carol"), world.udp("mallory"), world.udp("victim"));
-    carol.appears_at("198.51.100.7:1026".parse().unwrap());
+    let sim = Simulation::with(secured);
+    let (alice, carol, mallory, victim) = (sim.udp("alice"), sim.udp("carol"), sim.udp("mallory"), sim.udp("victim"));
+    carol.sends_from("198.51.100.7:1026".parse().unwrap());
     let contact = "sip:carol@192.168.1.5:5062";
     alice.signs_in(ALICE);
     registers_hidden(&carol, contact, Some(CAROL));
     let from = |name: &str, request: Sip| request.set("From", format_args!("<sip:{name}>;tag=1"));
-    // A stranger is told the same of what is there and of what is not, whoever it says that it is.
+    // A stranger gets the same response for a registered Contact and an unknown one, whatever its From is.
     for uri in [contact, "sip:carol@192.168.1.5:5063", "sip:nobody@192.168.1.5:5062"] {
         for name in ["alice@office.example", "carol@office.example", "x@elsewhere.example"] {
             for method in ["INVITE", "MESSAGE", "INFO", "REFER"] {
@@ -147,43 +141,43 @@ fn only_live_contacts_count_and_only_for_users_who_proved_themselves() {
                 mallory.expects("403");
             }
             mallory.sends(&from(name, mallory.request("ACK", uri).set("To", format_args!("<{uri}>;tag=9"))));
-            mallory.hears_nothing();
+            mallory.receives_nothing();
         }
     }
-    // A user reaches nobody else.
+    // A user reaches nothing but registered Contacts.
     let far = format!("sip:carol@{}", victim.address);
     for uri in [far.as_str(), "sip:carol@192.168.1.5:5063", "sip:bob@192.168.1.5:5062"] {
-        alice.proves(ALICE, &alice.request("MESSAGE", uri));
+        alice.authenticates(ALICE, &alice.request("MESSAGE", uri));
         alice.expects("403");
         alice.sends(&alice.request("ACK", uri).set("To", format_args!("<{uri}>;tag=9")));
     }
-    alice.hears_nothing();
-    // In somebody else's name neither, also with good credentials.
+    alice.receives_nothing();
+    // In the name of another user it is refused, even with valid credentials.
     alice.sends(&alice.request("MESSAGE", contact));
     let challenge = alice.expects("407");
     let as_carol = from("carol@office.example", alice.request("MESSAGE", contact));
     let credentials = ALICE.answer(&challenge, "SHA-256", &as_carol, 1);
     alice.sends(&as_carol.with("Proxy-Authorization", credentials));
     assert_eq!(alice.expects("403").reason(), "Authenticated as another user");
-    // With a Route it is a request to that place.
+    // With a Route, it is a request to that host.
     alice.sends(&alice.request("MESSAGE", contact).with("Route", format_args!("<{far};lr>")));
     alice.expects("403");
-    // And nobody any more, once the phone has gone.
-    alice.proves(ALICE, &alice.request("MESSAGE", contact));
+    // After the phone has unregistered, it is refused.
+    alice.authenticates(ALICE, &alice.request("MESSAGE", contact));
     carol.expects("MESSAGE");
     let gone = carol.register().set("Contact", format_args!("<{contact}>;expires=0")).set("CSeq", "90 REGISTER");
-    carol.proves(CAROL, &gone.set("Call-ID", "another"));
+    carol.authenticates(CAROL, &gone.set("Call-ID", "another"));
     carol.expects("200");
-    alice.proves(ALICE, &alice.request("MESSAGE", contact));
+    alice.authenticates(ALICE, &alice.request("MESSAGE", contact));
     alice.expects("403");
-    assert_eq!((carol.heard(), victim.heard()), (vec![], vec![]));
+    assert_eq!((carol.all_received(), victim.all_received()), (vec![], vec![]));
 }
 
 #[test]
-fn where_nobody_proves_anything_a_registered_phone_may() {
-    let world = World::new();
-    let (alice, carol, mallory) = (world.udp("alice"), world.udp("carol"), world.udp("mallory"));
-    carol.appears_at("198.51.100.7:1026".parse().unwrap());
+fn without_authentication_a_registered_phone_may_call_a_contact() {
+    let sim = Simulation::new();
+    let (alice, carol, mallory) = (sim.udp("alice"), sim.udp("carol"), sim.udp("mallory"));
+    carol.sends_from("198.51.100.7:1026".parse().unwrap());
     let contact = "sip:carol@192.168.1.5:5062";
     alice.registers();
     registers_hidden(&carol, contact, None);
@@ -196,13 +190,13 @@ fn where_nobody_proves_anything_a_registered_phone_may() {
 }
 
 #[test]
-fn a_copy_goes_the_way_of_the_first_though_the_phone_has_come_meanwhile() {
-    // RFC 3261 16.11: a copy must not be routed by what the location service says by then.
-    let world = World::with(|settings| {
+fn a_retransmission_takes_the_same_route_although_the_phone_has_registered_since() {
+    // RFC 3261 16.11: a copy must not be routed by what the location service contains by then.
+    let sim = Simulation::with(|settings| {
         secured(settings);
         settings.foreign = Foreign::Authenticated;
     });
-    let (alice, carol) = (world.udp("alice"), world.udp("carol"));
+    let (alice, carol) = (sim.udp("alice"), sim.udp("carol"));
     alice.signs_in(ALICE);
     let options = alice.request("OPTIONS", &carol.contact());
     alice.sends(&options);

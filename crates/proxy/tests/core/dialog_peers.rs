@@ -1,148 +1,143 @@
-//! Requests in a dialog pass from one side of it to the other, and from nobody else to nowhere else: what a captured
-//! message is good for (nothing), and what a call of honest phones survives.
+//! Requests in a dialog pass only from one side to the other. A captured message must permit nothing, and the calls of
+//! honest phones must work in all variants.
 
-use location::Aor;
-use proxy::{Account, Authentication, Caller, DialogRequest, Event, Settings, Strangers};
+use proxy::{Account, Caller, DialogRequest, Event, Settings, Strangers};
 
-use crate::sim::{Agent, DOMAIN, Login, Sip, World, uri_in};
+use sim::{Agent, DOMAIN, Simulation, Sip, uri_in};
 
-const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
-const BOB: Login<'static> = Login { user: "bob", password: "builder" };
-const MALLORY: Login<'static> = Login { user: "mallory", password: "malice" };
+use crate::accounts::{ALICE, BOB, MALLORY, add_accounts, aor};
 
-/// Methods that a dialog carries.
+/// Methods that are used within dialogs.
 const METHODS: [&str; 8] = ["BYE", "INVITE", "UPDATE", "INFO", "MESSAGE", "REFER", "NOTIFY", "OPTIONS"];
 
-fn secured(settings: &mut Settings) {
-    settings.authentication = Authentication::Required;
-    for login in [ALICE, BOB, MALLORY] {
-        settings.accounts.insert(Aor::new(login.user.as_bytes(), DOMAIN.as_bytes()), login.account(DOMAIN));
-    }
+pub(crate) fn secured(settings: &mut Settings) {
+    add_accounts(settings, &[ALICE, BOB, MALLORY]);
 }
 
-/// Alice calls bob, who picks up. Returns her INVITE and its 200.
-fn call(alice: &Agent, bob: &Agent) -> (Sip, Sip) {
+/// alice calls bob, who answers. Returns the INVITE and its 200.
+pub(crate) fn call(alice: &Agent, bob: &Agent) -> (Sip, Sip) {
     bob.signs_in(BOB);
-    let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+    let invite = alice.authenticates(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
     let ok = picks_up(bob, alice, &bob.contact());
     alice.acks(&invite, &ok);
     bob.expects("ACK");
     (invite, ok)
 }
 
-/// The called side picks up, with this Contact. Returns the 200 as the caller gets it.
-fn picks_up(called: &Agent, caller: &Agent, contact: &str) -> Sip {
+/// The callee answers with this Contact. Returns the 200 as the caller receives it.
+pub(crate) fn picks_up(called: &Agent, caller: &Agent, contact: &str) -> Sip {
     let invite = called.expects("INVITE");
     called.sends(&called.answer(&invite, 200).set("Contact", format_args!("<{contact}>")));
     caller.expects("200")
 }
 
-fn refused(world: &World) -> usize {
-    world.saw(|event| matches!(event, Event::DialogRequest { outcome: DialogRequest::Refused, .. }))
+pub(crate) fn refused(sim: &Simulation) -> usize {
+    sim.count_events(|event| matches!(event, Event::DialogRequest { outcome: DialogRequest::Refused, .. }))
 }
 
 #[test]
-fn a_captured_message_of_a_call_opens_nothing() {
+fn a_captured_message_of_a_call_permits_nothing() {
     // checklist 42
     for strangers in [Strangers::Refuse, Strangers::Accept] {
-        let world = World::with(|settings| {
+        let sim = Simulation::with(|settings| {
             secured(settings);
             settings.strangers = strangers;
         });
-        let (alice, bob) = (world.udp("alice"), world.udp("bob"));
-        let [mallory, victim] = ["mallory", "victim"].map(|name| world.udp(name));
+        let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
+        let [mallory, victim] = ["mallory", "victim"].map(|name| sim.udp(name));
         let (invite, ok) = call(&alice, &bob);
         let far = format!("sip:{}", victim.address);
         for method in METHODS {
-            // Her dialog as she and as he would go on in it, and on to somebody else; as herself, as him, as a stranger.
-            let captured = [alice.within(&invite, &ok, method), bob.back_within(&invite, &ok, method)];
+            // The dialog as each side would continue it, and with another target; in the own name, in that of the user,
+            // and as a stranger.
+            let captured = [alice.within(&invite, &ok, method), bob.within_as_callee(&invite, &ok, method)];
             for captured in captured.into_iter().flat_map(|it| [it.clone().to(&far), it]) {
                 for from in ["sip:alice@office.example", "sip:bob@office.example", "sip:x@elsewhere.example"] {
                     let tag = captured.param("From", "tag").unwrap().to_owned();
                     let sent = captured.clone().set("From", format_args!("<{from}>;tag={tag}"));
                     mallory.sends(&sent.set("Via", mallory.via()));
-                    let status = mallory.heard_soon().status();
+                    let status = mallory.next_message().status();
                     assert!(matches!(status, Some(403 | 407)), "{method} {status:?}");
                 }
             }
         }
-        // An ACK cannot be challenged, and repeats credentials that everybody has read.
-        for captured in [alice.within(&invite, &ok, "ACK"), bob.back_within(&invite, &ok, "ACK")] {
+        // An ACK cannot be challenged, and repeats credentials that everybody on the path has read.
+        for captured in [alice.within(&invite, &ok, "ACK"), bob.within_as_callee(&invite, &ok, "ACK")] {
             mallory.sends(&captured.with("Proxy-Authorization", invite.value("Proxy-Authorization")));
         }
-        mallory.hears_nothing();
-        assert!(refused(&world) > 0);
+        mallory.receives_nothing();
+        assert!(refused(&sim) > 0);
         for phone in [&alice, &bob, &victim] {
-            assert_eq!(phone.heard(), []);
+            assert_eq!(phone.all_received(), []);
         }
     }
 }
 
 #[test]
-fn credentials_of_somebody_else_are_no_part_of_a_call() {
-    let world = World::with(secured);
-    let (alice, bob, mallory) = (world.udp("alice"), world.udp("bob"), world.udp("mallory"));
+fn credentials_of_another_user_do_not_admit_to_a_dialog() {
+    let sim = Simulation::with(secured);
+    let (alice, bob, mallory) = (sim.udp("alice"), sim.udp("bob"), sim.udp("mallory"));
     let (invite, ok) = call(&alice, &bob);
     for from in ["alice", "bob", "mallory"] {
-        for captured in [alice.within(&invite, &ok, "BYE"), bob.back_within(&invite, &ok, "BYE")] {
+        for captured in [alice.within(&invite, &ok, "BYE"), bob.within_as_callee(&invite, &ok, "BYE")] {
             let tag = captured.param("From", "tag").unwrap().to_owned();
             let bye = captured.set("From", format_args!("<sip:{from}@{DOMAIN}>;tag={tag}")).set("Via", mallory.via());
-            mallory.proves(MALLORY, &bye);
+            mallory.authenticates(MALLORY, &bye);
             mallory.expects("403");
         }
     }
-    assert_eq!((alice.heard(), bob.heard()), (vec![], vec![]));
+    assert_eq!((alice.all_received(), bob.all_received()), (vec![], vec![]));
 }
 
 #[test]
-fn a_dialog_of_ones_own_leads_to_its_other_side_only() {
-    let world = World::with(secured);
-    let (alice, bob, victim) = (world.udp("alice"), world.udp("bob"), world.udp("victim"));
+fn a_dialog_leads_only_to_its_other_side() {
+    let sim = Simulation::with(secured);
+    let (alice, bob, victim) = (sim.udp("alice"), sim.udp("bob"), sim.udp("victim"));
     let (invite, ok) = call(&alice, &bob);
     let far = format!("sip:{}", victim.address);
     let elsewhere = format!("<{far};lr>");
     for method in METHODS {
         let within = || alice.within(&invite, &ok, method).set("Via", alice.via());
-        // Wherever the Request-URI leads, it goes to bob.
+        // It goes to bob, whatever the Request-URI is.
         alice.sends(&within().to(&far));
         bob.expects(method);
         alice.sends(&within().with("Route", &elsewhere));
         alice.expects("403");
-        // A strict router's form of the same.
+        // The same in the form of a strict router.
         let route = uri_in(ok.value("Record-Route")).to_owned();
         alice.sends(&within().to(route).set("Route", &elsewhere));
         bob.expects(method);
-        // To another user of ours neither: what has a To tag is of a dialog.
+        // It does not reach another local user either, since a request with a To tag belongs to a dialog.
         alice.sends(&within().to("sip:mallory@office.example"));
         alice.expects("403");
     }
-    assert_eq!((bob.heard(), victim.heard()), (vec![], vec![]));
+    assert_eq!((bob.all_received(), victim.all_received()), (vec![], vec![]));
 }
 
 #[test]
-fn a_side_of_a_dialog_cannot_speak_as_somebody_else() {
-    let world = World::with(secured);
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+fn a_side_of_a_dialog_cannot_use_another_users_name() {
+    let sim = Simulation::with(secured);
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     let (invite, ok) = call(&alice, &bob);
     let tag = invite.param("From", "tag").unwrap();
     let update =
         alice.within(&invite, &ok, "UPDATE").set("From", format_args!("<sip:mallory@office.example>;tag={tag}"));
-    alice.proves(ALICE, &update);
+    alice.authenticates(ALICE, &update);
     alice.expects("403");
-    assert_eq!(bob.heard(), []);
+    assert_eq!(bob.all_received(), []);
 }
 
 #[test]
-fn a_user_has_no_foreign_name_in_a_dialog_either() {
-    // RFC 4916 lets a From change: to one that the account may have.
-    let world = World::with(|settings| {
+fn a_user_cannot_use_a_foreign_name_within_a_dialog() {
+    // RFC 4916 allows another From: one that the account may use.
+    let sim = Simulation::with(|settings| {
         secured(settings);
-        let alice = Aor::new(b"alice", DOMAIN.as_bytes());
+        let alice = aor("alice");
         let account = settings.accounts.find(&alice).cloned().unwrap();
         let listed = Account { may_call_as: vec![Caller::User(b"+4989".as_slice().into())], ..account };
         settings.accounts.insert(alice, listed);
     });
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     let (invite, ok) = call(&alice, &bob);
     for (side, from, passes) in [
         (&alice, "sip:boss@bank.example", false),
@@ -159,7 +154,7 @@ fn a_user_has_no_foreign_name_in_a_dialog_either() {
         let within = if side.user() == "alice" {
             alice.within(&invite, &ok, "UPDATE")
         } else {
-            bob.back_within(&invite, &ok, "UPDATE")
+            bob.within_as_callee(&invite, &ok, "UPDATE")
         };
         let tag = within.param("From", "tag").unwrap().to_owned();
         let update = within.set("From", format_args!("<{from}>;tag={tag}")).set("Via", side.via());
@@ -167,48 +162,48 @@ fn a_user_has_no_foreign_name_in_a_dialog_either() {
         if passes {
             other.expects("UPDATE");
         } else {
-            assert!(matches!(side.heard_soon().status(), Some(403 | 407)), "{from}");
-            assert_eq!(other.heard(), [], "{from}");
+            assert!(matches!(side.next_message().status(), Some(403 | 407)), "{from}");
+            assert_eq!(other.all_received(), [], "{from}");
         }
     }
 }
 
 #[test]
-fn whoever_called_by_another_name_keeps_it() {
-    let world = World::with(secured);
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+fn a_caller_keeps_the_name_it_called_with() {
+    let sim = Simulation::with(secured);
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.signs_in(BOB);
     let hidden = "sip:anonymous@anonymous.invalid";
     let invite = alice.request("INVITE", "sip:bob@office.example");
     let tag = invite.param("From", "tag").unwrap().to_owned();
-    let invite = alice.proves(ALICE, &invite.set("From", format_args!("<{hidden}>;tag={tag}")));
+    let invite = alice.authenticates(ALICE, &invite.set("From", format_args!("<{hidden}>;tag={tag}")));
     let ok = picks_up(&bob, &alice, &bob.contact());
     alice.acks(&invite, &ok);
     bob.expects("ACK");
     for from in ["sip:boss@bank.example", "sip:bob@office.example"] {
         let update = alice.within(&invite, &ok, "UPDATE").set("Via", alice.via());
         alice.sends(&update.set("From", format_args!("<{from}>;tag={tag}")));
-        assert!(matches!(alice.heard_soon().status(), Some(403 | 407)), "{from}");
+        assert!(matches!(alice.next_message().status(), Some(403 | 407)), "{from}");
     }
-    bob.sends(&bob.back_within(&invite, &ok, "UPDATE"));
+    bob.sends(&bob.within_as_callee(&invite, &ok, "UPDATE"));
     alice.expects("UPDATE");
     alice.sends(&alice.within(&invite, &ok, "BYE"));
     bob.expects("BYE");
-    assert_eq!(bob.heard(), []);
+    assert_eq!(bob.all_received(), []);
 }
 
 #[test]
-fn tokens_of_two_dialogs_do_not_make_a_third() {
-    // A caller may choose the Call-ID and the tag of a call that she has seen.
-    let world = World::with(secured);
-    let (alice, bob, mallory) = (world.udp("alice"), world.udp("bob"), world.udp("mallory"));
+fn tokens_of_two_dialogs_cannot_be_combined() {
+    // A caller may choose the Call-ID and the tag of another call that it has seen.
+    let sim = Simulation::with(secured);
+    let (alice, bob, mallory) = (sim.udp("alice"), sim.udp("bob"), sim.udp("mallory"));
     let (invite, ok) = call(&alice, &bob);
     let (call_id, tag) = (invite.value("Call-ID"), invite.param("From", "tag").unwrap());
     let own = mallory
         .request("INVITE", "sip:bob@office.example")
         .set("Call-ID", call_id)
         .set("From", format_args!("<sip:mallory@office.example>;tag={tag}"));
-    let own = mallory.proves(MALLORY, &own);
+    let own = mallory.authenticates(MALLORY, &own);
     let own_ok = picks_up(&bob, &mallory, &bob.contact());
     mallory.acks(&own, &own_ok);
     bob.expects("ACK");
@@ -217,251 +212,24 @@ fn tokens_of_two_dialogs_do_not_make_a_third() {
     for routes in [[&hers, &captured], [&captured, &hers]] {
         let bye = routes.iter().fold(bye.clone(), |bye, route| bye.with("Route", route));
         mallory.sends(&bye.set("Via", mallory.via()));
-        let status = mallory.heard_soon().status();
+        let status = mallory.next_message().status();
         assert!(matches!(status, Some(403 | 407)), "{status:?}");
     }
-    assert_eq!(bob.heard(), []);
+    assert_eq!(bob.all_received(), []);
 }
 
 #[test]
-fn a_call_goes_on_at_another_core_with_the_same_keys() {
-    // As after a restart: nothing of the call is known there but what its messages say.
-    for (alice_on_tcp, bob_on_tcp) in [(false, false), (false, true), (true, false), (true, true)] {
-        let world = World::with_workers(2, secured);
-        let phone = |name, on_tcp| if on_tcp { world.tcp(name) } else { world.udp(name) };
-        let (alice, bob) = (phone("alice", alice_on_tcp), phone("bob", bob_on_tcp));
-        let (invite, ok) = call(&alice, &bob);
-        alice.lands_on(1);
-        bob.lands_on(1);
-        for (sender, other, request) in [
-            (&alice, &bob, alice.within(&invite, &ok, "INFO")),
-            (&bob, &alice, bob.back_within(&invite, &ok, "INFO")),
-            (&bob, &alice, bob.back_within(&invite, &ok, "BYE")),
-        ] {
-            sender.sends(&request);
-            let came = other.expects(request.what());
-            other.answers(&came, 200);
-            sender.expects("200");
-        }
-        assert_eq!(refused(&world), 0);
-    }
-}
-
-#[test]
-fn a_side_behind_a_nat_that_has_moved_proves_itself_once() {
-    let world = World::with(secured);
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
-    alice.appears_at("198.51.100.7:1026".parse().unwrap());
-    let (invite, ok) = call(&alice, &bob);
-    alice.appears_at("198.51.100.7:2052".parse().unwrap());
-    let again = alice.proves(ALICE, &alice.within(&invite, &ok, "INVITE"));
-    let ok_again = picks_up(&bob, &alice, &bob.contact());
-    // Neither the ACK nor what comes after it needs credentials, and bob's requests find the new place.
-    alice.sends(&alice.within(&invite, &ok, "ACK").set("CSeq", again.value("CSeq").replace("INVITE", "ACK")));
-    bob.expects("ACK");
-    bob.sends(&bob.back_within(&invite, &ok, "INFO"));
-    let info = alice.expects("INFO");
-    alice.answers(&info, 200);
-    bob.expects("200");
-    alice.sends(&alice.within(&invite, &ok_again, "BYE").set("Route", ok.value("Record-Route")));
-    bob.expects("BYE");
-    assert_eq!(world.load(0).moved_dialogs, 1);
-}
-
-#[test]
-fn a_side_that_registered_from_its_new_place_needs_no_credentials() {
-    for on_tcp in [false, true] {
-        let world = World::with(secured);
-        let alice = if on_tcp { world.tcp("alice") } else { world.udp("alice") };
-        let bob = world.udp("bob");
-        alice.signs_in(ALICE);
-        let (invite, ok) = call(&alice, &bob);
-        match on_tcp {
-            true => alice.disconnects(),
-            false => drop(alice.appears_at("192.0.2.77:5060".parse().unwrap())),
-        }
-        alice.signs_in(ALICE);
-        alice.sends(&alice.within(&invite, &ok, "BYE"));
-        let bye = bob.expects("BYE");
-        bob.answers(&bye, 200);
-        alice.expects("200");
-    }
-}
-
-#[test]
-fn a_route_may_come_back_with_escapes() {
-    // RFC 3261 19.1.4. Twinkle writes every Z of a user part as %5a, in a Route and in the Record-Route of its responses.
-    let world = World::with(secured);
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
-    let escaped = |value: &str| {
-        let (user, rest) = value.split_once('@').unwrap();
-        let octets = user.strip_prefix("<sip:").unwrap().bytes();
-        format!("<sip:{}@{rest}", octets.map(|octet| format!("%{octet:02x}")).collect::<String>())
-    };
-    bob.signs_in(BOB);
-    alice.proves(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
-    let invite = bob.expects("INVITE");
-    let ok = bob.answer(&invite, 200).set("Contact", format_args!("<{}>", bob.contact()));
-    bob.sends(&ok.set("Record-Route", escaped(invite.value("Record-Route"))));
-    let ok = alice.expects("200");
-    for method in ["UPDATE", "BYE"] {
-        let request = alice.within(&invite, &ok, method);
-        let route = escaped(request.value("Route"));
-        alice.sends(&request.set("Route", route));
-        let came = bob.expects(method);
-        bob.answers(&came, 200);
-        alice.expects("200");
-    }
-}
-
-#[test]
-fn a_refreshed_target_is_followed() {
-    // RFC 3261 12.2.1.1, RFC 3311 5.1: from both sides, by both methods, at every worker.
-    for method in ["INVITE", "UPDATE"] {
-        for callee_moves in [true, false] {
-            let world = World::with_workers(2, secured);
-            // A private address is one machine.
-            let [alice, bob] = ["alice", "bob"].map(|name| world.udp(name));
-            let (alice, bob) = (alice.at("10.0.0.11:5060".parse().unwrap()), bob.at("10.0.0.12:5060".parse().unwrap()));
-            let (invite, ok) = call(&alice, &bob);
-            let (mover, stays) = if callee_moves { (&bob, &alice) } else { (&alice, &bob) };
-            // Another port of the same host.
-            let new = world.udp("new");
-            let moved_to = std::net::SocketAddr::new(mover.address.ip(), 5062);
-            new.appears_at(moved_to);
-            let within = |agent: &Agent, method: &str| match agent.user() {
-                "bob" => agent.back_within(&invite, &ok, method),
-                _ => agent.within(&invite, &ok, method),
-            };
-            let contact = format!("sip:{}@{moved_to}", mover.user());
-            mover.sends(&within(mover, method).set("Contact", format_args!("<{contact}>")));
-            let came = stays.expects(method);
-            assert!(came.value("Contact").contains(&contact));
-            stays.answers(&came, 200);
-            mover.expects("200");
-            stays.lands_on(1).sends(&within(stays, "BYE").to(&contact));
-            let bye = new.expects("BYE");
-            new.answers(&bye, 200);
-            stays.expects("200");
-        }
-    }
-}
-
-#[test]
-fn a_gateway_may_name_another_host_in_its_200() {
-    let world = World::with(|settings| {
-        secured(settings);
-        settings.foreign = proxy::Foreign::Authenticated;
-    });
-    let (alice, gateway, media) = (world.udp("alice"), world.udp("gateway"), world.udp("media"));
-    world.dns("gw.example", &[gateway.address]);
-    let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:5551234@gw.example"));
-    let ok = picks_up(&gateway, &alice, &format!("sip:5551234@{}", media.address));
-    alice.acks(&invite, &ok);
-    media.expects("ACK");
-    // A copy of its 200 names it again.
-    alice.sends(&alice.within(&invite, &ok, "BYE"));
-    let bye = media.expects("BYE");
-    media.answers(&bye, 200);
-    alice.expects("200");
-}
-
-#[test]
-fn a_provider_may_answer_from_another_address_of_its_networks() {
-    let world = World::with(|settings| {
-        secured(settings);
-        settings.trusted = vec!["192.0.2.14/31".parse().unwrap()];
-    });
-    let (_alice, bob, _, one, two) =
-        (world.udp("alice"), world.udp("bob"), world.udp("x"), world.udp("one"), world.udp("two"));
-    assert_eq!(
-        (one.address.ip().to_string(), two.address.ip().to_string()),
-        ("192.0.2.14".into(), "192.0.2.15".into())
-    );
-    bob.signs_in(BOB);
-    let invite = one.request("INVITE", "sip:bob@office.example").set("From", "<sip:5551234@provider.example>;tag=p1");
-    one.sends(&invite);
-    let ok = picks_up(&bob, &one, &bob.contact());
-    two.sends(&two.within(&invite, &ok, "ACK"));
-    bob.expects("ACK");
-    // Its Contact may move too, and bob's requests go there.
-    two.sends(&two.within(&invite, &ok, "UPDATE"));
-    let update = bob.expects("UPDATE");
-    bob.answers(&update, 200);
-    two.expects("200");
-    bob.sends(&bob.back_within(&invite, &ok, "BYE").to(two.contact()));
-    let bye = two.expects("BYE");
-    two.answers(&bye, 200);
-    bob.expects("200");
-}
-
-#[test]
-fn a_stranger_who_calls_may_hang_up_from_where_it_called() {
-    let world = World::with(|settings| {
-        secured(settings);
-        settings.strangers = Strangers::Accept;
-    });
-    let bob = world.udp("bob");
-    bob.signs_in(BOB);
-    for stranger in [world.udp("stranger"), world.tcp("stranger")] {
-        let invite =
-            stranger.request("INVITE", "sip:bob@office.example").set("From", "<sip:stranger@far.example>;tag=s1");
-        stranger.sends(&invite);
-        let ok = picks_up(&bob, &stranger, &bob.contact());
-        stranger.acks(&invite, &ok);
-        bob.expects("ACK");
-        // Over TCP also by another connection: it has no credentials of ours to show.
-        stranger.disconnects();
-        stranger.sends(&stranger.within(&invite, &ok, "BYE"));
-        let bye = bob.expects("BYE");
-        bob.answers(&bye, 200);
-        stranger.expects("200");
-    }
-}
-
-#[test]
-fn a_call_that_came_by_twice_goes_on_through_both() {
-    // A spiral: a proxy without Record-Route sends the call back to us, for another user.
-    let world = World::with(|settings| {
-        secured(settings);
-        settings.foreign = proxy::Foreign::Authenticated;
-        settings.trusted = vec!["192.0.2.13/32".parse().unwrap()];
-    });
-    let (alice, bob, proxy) = (world.udp("alice"), world.udp("bob"), world.udp("proxy"));
-    assert_eq!(proxy.address.ip().to_string(), "192.0.2.13");
-    world.dns("proxy.example", &[proxy.address]);
-    bob.signs_in(BOB);
-    let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:x@proxy.example"));
-    let came = proxy.expects("INVITE");
-    proxy.sends(&came.to("sip:bob@office.example").set("Max-Forwards", 60).with_first("Via", proxy.via()));
-    let heard = bob.expects("INVITE");
-    assert_eq!(heard.values("Record-Route").count(), 2, "{heard}");
-    bob.answers(&heard, 200);
-    let ok = proxy.expects("200");
-    proxy.sends(&ok.without_first("Via"));
-    let ok = alice.expects("200");
-    alice.acks(&invite, &ok);
-    let ack = bob.expects("ACK");
-    assert!(!ack.has("Route"), "{ack}");
-    bob.sends(&bob.back_within(&invite, &ok, "BYE"));
-    let bye = alice.expects("BYE");
-    assert!(!bye.has("Route"), "{bye}");
-    alice.answers(&bye, 200);
-    bob.expects("200");
-}
-
-#[test]
-fn a_side_names_no_place_that_it_could_not_register() {
-    let world = World::with(secured);
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+fn a_side_cannot_put_a_forbidden_address_into_its_contact() {
+    let sim = Simulation::with(secured);
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     signs_in_and_picks_up_at(&alice, &bob, "sip:bob@127.0.0.1:9090");
     signs_in_and_picks_up_at(&alice, &bob, "sip:bob@192.0.2.1:22");
 }
 
-/// The ACK of a call whose callee names this place in its 200 goes to the callee all the same.
+/// The ACK goes to the callee, although its 200 has this Contact.
 fn signs_in_and_picks_up_at(alice: &Agent, bob: &Agent, contact: &str) {
     bob.signs_in(BOB);
-    let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+    let invite = alice.authenticates(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
     let ok = picks_up(bob, alice, contact);
     alice.acks(&invite, &ok);
     assert_eq!(bob.expects("ACK").uri(), contact);
@@ -470,16 +238,16 @@ fn signs_in_and_picks_up_at(alice: &Agent, bob: &Agent, contact: &str) {
 }
 
 #[test]
-fn a_request_without_our_route_is_of_no_dialog() {
-    // A phone finds a call by its Call-ID and its tags: with an account, or as a stranger, anybody could name one.
+fn a_request_without_our_route_does_not_belong_to_a_dialog() {
+    // A phone finds a call by its Call-ID and tags, which anybody could use, with an account or as a stranger.
     for strangers in [Strangers::Refuse, Strangers::Accept] {
-        let world = World::with(|settings| {
+        let sim = Simulation::with(|settings| {
             secured(settings);
             settings.strangers = strangers;
         });
-        let (alice, bob, mallory) = (world.udp("alice"), world.udp("bob"), world.udp("mallory"));
+        let (alice, bob, mallory) = (sim.udp("alice"), sim.udp("bob"), sim.udp("mallory"));
         let (invite, ok) = call(&alice, &bob);
-        // Nor does the CANCEL of an INVITE that is not known, from where its user is registered.
+        // The CANCEL of an unknown INVITE is not forwarded either, even from a registered phone.
         mallory.signs_in(MALLORY);
         let tag = invite.param("From", "tag").unwrap();
         let cancel = alice.within(&invite, &ok, "CANCEL").without("Route").to("sip:bob@office.example");
@@ -487,7 +255,7 @@ fn a_request_without_our_route_is_of_no_dialog() {
             &cancel.set("Via", mallory.via()).set("From", format_args!("<sip:mallory@office.example>;tag={tag}")),
         );
         mallory.expects("481");
-        // Nor are these of any, without a To tag: a phone may look at the Call-ID alone.
+        // Without a To tag these methods are refused too, since a phone may only check the Call-ID.
         for method in ["BYE", "UPDATE", "PRACK"] {
             let request = alice.within(&invite, &ok, method).without("Route").to("sip:bob@office.example");
             mallory.sends(&request.set("To", invite.value("To")).set("Via", mallory.via()));
@@ -501,18 +269,18 @@ fn a_request_without_our_route_is_of_no_dialog() {
                 mallory.expects("481");
             }
         }
-        assert_eq!(bob.heard(), []);
+        assert_eq!(bob.all_received(), []);
     }
 }
 
 #[test]
-fn nobody_goes_on_in_a_call_of_a_stranger() {
-    // It has no user, so no credentials are those of that side.
-    let world = World::with(|settings| {
+fn only_the_stranger_may_continue_its_own_call() {
+    // A stranger has no user, so no credentials belong to its side.
+    let sim = Simulation::with(|settings| {
         secured(settings);
         settings.strangers = Strangers::Accept;
     });
-    let (bob, stranger, mallory) = (world.udp("bob"), world.udp("stranger"), world.udp("mallory"));
+    let (bob, stranger, mallory) = (sim.udp("bob"), sim.udp("stranger"), sim.udp("mallory"));
     bob.signs_in(BOB);
     let invite = stranger.request("INVITE", "sip:bob@office.example").set("From", "<sip:stranger@far.example>;tag=s1");
     stranger.sends(&invite);
@@ -522,16 +290,16 @@ fn nobody_goes_on_in_a_call_of_a_stranger() {
         mallory.sends(&bye.set("From", format_args!("<{from}>;tag=s1")));
         mallory.expects("403");
     }
-    bob.hears_nothing();
+    bob.receives_nothing();
 }
 
 #[test]
-fn a_subscription_is_refreshed_from_its_place_or_with_its_credentials() {
-    // RFC 3680 4.6: whoever has read the SUBSCRIBE knows all that names its dialog.
-    let world = World::with(secured);
-    let (alice, mallory) = (world.udp("alice"), world.udp("mallory"));
+fn a_subscription_is_refreshed_from_its_address_or_with_its_credentials() {
+    // RFC 3680 4.6: everybody who has read the SUBSCRIBE knows all identifiers of its dialog.
+    let sim = Simulation::with(secured);
+    let (alice, mallory) = (sim.udp("alice"), sim.udp("mallory"));
     let subscribe = alice.request("SUBSCRIBE", "sip:alice@office.example").with("Event", "reg");
-    let subscribe = alice.proves(ALICE, &subscribe);
+    let subscribe = alice.authenticates(ALICE, &subscribe);
     let ok = alice.expects("200");
     let notify = alice.expects("NOTIFY");
     alice.answers(&notify, 200);
@@ -542,39 +310,40 @@ fn a_subscription_is_refreshed_from_its_place_or_with_its_credentials() {
     };
     for expires in [600, 0] {
         let captured = again(expires).set("Via", mallory.via()).set("Contact", format_args!("<{}>", mallory.contact()));
-        mallory.proves(MALLORY, &captured);
+        mallory.authenticates(MALLORY, &captured);
         mallory.expects("403");
     }
-    // Nor does anybody answer its NOTIFYs.
+    // A response of others to a NOTIFY does not count.
     mallory.sends(&mallory.answer(&notify, 481));
     alice.sends(&again(600));
     alice.expects("200");
     let notify = alice.expects("NOTIFY");
     alice.answers(&notify, 200);
-    // From another place of hers with her password.
-    alice.appears_at("192.0.2.77:5060".parse().unwrap());
-    alice.proves(ALICE, &again(0).set("CSeq", "92 SUBSCRIBE"));
+    // From another address with the password of alice.
+    alice.sends_from("192.0.2.77:5060".parse().unwrap());
+    alice.authenticates(ALICE, &again(0).set("CSeq", "92 SUBSCRIBE"));
     alice.expects("200");
     alice.expects("NOTIFY");
-    world.give_up();
+    sim.skip_final_check();
 }
 
 #[test]
-fn credentials_that_nobody_asked_for_are_good_once() {
-    // RFC 3261 22.3: her phone sends them with each request; her neighbour behind the same NAT address has read them.
-    let world = World::with(secured);
-    let (alice, bob, mallory) = (world.udp("alice"), world.udp("bob"), world.udp("mallory"));
-    alice.appears_at("198.51.100.7:1026".parse().unwrap());
-    mallory.appears_at("198.51.100.7:2052".parse().unwrap());
+fn credentials_sent_without_a_challenge_are_valid_once() {
+    // RFC 3261 22.3: the phone repeats its credentials in each request, and a neighbour behind the same NAT has read
+    // them.
+    let sim = Simulation::with(secured);
+    let (alice, bob, mallory) = (sim.udp("alice"), sim.udp("bob"), sim.udp("mallory"));
+    alice.sends_from("198.51.100.7:1026".parse().unwrap());
+    mallory.sends_from("198.51.100.7:2052".parse().unwrap());
     let (invite, ok) = call(&alice, &bob);
-    let update = alice.proves(ALICE, &alice.request("MESSAGE", "sip:bob@office.example"));
+    let update = alice.authenticates(ALICE, &alice.request("MESSAGE", "sip:bob@office.example"));
     bob.expects("MESSAGE");
     let nonce = update.value("Proxy-Authorization").to_owned();
     let challenge = Sip::new("SIP/2.0 407").with(
         "Proxy-Authenticate",
         format_args!(
             "Digest realm=\"{DOMAIN}\", nonce=\"{}\", algorithm=SHA-256, qop=\"auth\"",
-            crate::sim::quoted(&nonce, "nonce")
+            sim::quoted(&nonce, "nonce")
         ),
     );
     let update = alice.within(&invite, &ok, "UPDATE");
@@ -583,5 +352,5 @@ fn credentials_that_nobody_asked_for_are_good_once() {
     bob.expects("UPDATE");
     mallory.sends(&update.set("Via", mallory.via()).set("Contact", format_args!("<{}>", mallory.contact())));
     mallory.expects("407");
-    assert_eq!(bob.heard(), []);
+    assert_eq!(bob.all_received(), []);
 }

@@ -1,26 +1,21 @@
-//! Who may register and call: digest authentication on the wire (RFC 3261 22, RFC 7616, RFC 8760).
+//! Authentication of REGISTERs and calls: digest on the wire (RFC 3261 22, RFC 7616, RFC 8760).
 
 use std::time::Duration;
 
-use location::Aor;
-use proxy::{Account, Authentication, AuthenticationFailure, Event, Foreign, Settings};
+use proxy::{Account, AuthenticationFailure, Event, Foreign, Settings};
 
-use crate::sim::{Agent, DOMAIN, Login, Sip, World, challenge, quoted};
+use sim::{Agent, DOMAIN, Login, Simulation, Sip, challenge, quoted};
 
-const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
-const BOB: Login<'static> = Login { user: "bob", password: "builder" };
+use crate::accounts::{ALICE, BOB, add_accounts, aor};
 
 fn secured(settings: &mut Settings) {
-    settings.authentication = Authentication::Required;
-    for login in [ALICE, BOB] {
-        settings.accounts.insert(Aor::new(login.user.as_bytes(), DOMAIN.as_bytes()), login.account(DOMAIN));
-    }
+    add_accounts(settings, &[ALICE, BOB]);
 }
 
-fn office() -> (World, Agent, Agent) {
-    let world = World::with(secured);
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
-    (world, alice, bob)
+fn setup() -> (Simulation, Agent, Agent) {
+    let sim = Simulation::with(secured);
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
+    (sim, alice, bob)
 }
 
 /// The challenge for a REGISTER.
@@ -29,7 +24,7 @@ fn challenged(phone: &Agent) -> Sip {
     phone.expects("401")
 }
 
-/// A REGISTER that answers it.
+/// A REGISTER with a response to this challenge.
 fn register(phone: &Agent, login: Login<'_>, refused: &Sip, algorithm: &str, nc: u32) -> Sip {
     let register = phone.register();
     let answer = login.answer(refused, algorithm, &register, nc);
@@ -42,14 +37,14 @@ fn sign_in(phone: &Agent, login: Login<'_>) {
     phone.expects("200");
 }
 
-fn failures(world: &World, wanted: AuthenticationFailure) -> usize {
-    world.saw(|event| matches!(event, Event::AuthenticationFailed { reason, .. } if *reason == wanted))
+fn failures(sim: &Simulation, wanted: AuthenticationFailure) -> usize {
+    sim.count_events(|event| matches!(event, Event::AuthenticationFailed { reason, .. } if *reason == wanted))
 }
 
 #[test]
-fn each_algorithm_has_its_challenge_the_strongest_first() {
+fn each_algorithm_has_a_challenge_and_the_strongest_is_first() {
     // checklist 7, 171
-    let (world, alice, _) = office();
+    let (sim, alice, _) = setup();
     let refused = challenged(&alice);
     let challenges: Vec<_> = refused.values("WWW-Authenticate").collect();
     assert_eq!(challenges.len(), 2);
@@ -63,14 +58,14 @@ fn each_algorithm_has_its_challenge_the_strongest_first() {
         alice.sends(&register(&alice, ALICE, &refused, algorithm, 1));
         alice.expects("200");
     }
-    assert_eq!(world.load(0).nonces, 2, "only those that were used are counted");
+    assert_eq!(sim.load(0).nonces, 2, "only those that were used are counted");
 }
 
 #[test]
-fn an_unknown_user_and_a_wrong_password_look_the_same() {
+fn an_unknown_user_and_a_wrong_password_get_the_same_response() {
     // checklist 172
-    let (world, alice, _) = office();
-    let carol = world.udp("carol");
+    let (sim, alice, _) = setup();
+    let carol = sim.udp("carol");
     let mut seen = Vec::new();
     for (phone, login) in [
         (&alice, Login { user: "alice", password: "wrong" }),
@@ -83,49 +78,49 @@ fn an_unknown_user_and_a_wrong_password_look_the_same() {
         seen.push((again.start.clone(), again.values("WWW-Authenticate").count()));
     }
     assert_eq!(seen[0], seen[1]);
-    assert_eq!(failures(&world, AuthenticationFailure::Credentials), 2);
+    assert_eq!(failures(&sim, AuthenticationFailure::Credentials), 2);
 }
 
 #[test]
-fn a_user_registers_for_himself_only() {
+fn a_user_registers_only_its_own_address_of_record() {
     // checklist 8
-    let (world, alice, bob) = office();
+    let (sim, alice, bob) = setup();
     let refused = challenged(&bob);
     bob.sends(&register(&bob, ALICE, &refused, "SHA-256", 1));
     bob.expects("403");
-    assert_eq!(failures(&world, AuthenticationFailure::Identity), 1);
+    assert_eq!(failures(&sim, AuthenticationFailure::Identity), 1);
     sign_in(&bob, BOB);
     sign_in(&alice, ALICE);
 }
 
 #[test]
-fn a_third_party_registers_for_those_it_may() {
+fn a_third_party_may_register_for_configured_users() {
     // checklist 8
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         secured(settings);
-        let may_register = vec![Aor::new(b"bob", DOMAIN.as_bytes())];
+        let may_register = vec![aor("bob")];
         let account = Account { may_register, ..ALICE.account(DOMAIN) };
-        settings.accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), account);
+        settings.accounts.insert(aor("alice"), account);
     });
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
-    // RFC 3261 10.2: then From and To differ.
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
+    // RFC 3261 10.2: From and To differ.
     let refused = challenged(&bob);
     bob.sends(&register(&bob, ALICE, &refused, "SHA-256", 1).set("From", "<sip:alice@office.example>;tag=3"));
     assert!(bob.expects("200").value("Contact").contains(&bob.contact()));
     let refused = challenged(&alice);
     alice.sends(&register(&alice, BOB, &refused, "SHA-256", 1));
     alice.expects("403");
-    assert_eq!(failures(&world, AuthenticationFailure::Identity), 1, "what one may the other may not");
+    assert_eq!(failures(&sim, AuthenticationFailure::Identity), 1, "what one may the other may not");
 }
 
 #[test]
-fn a_register_for_elsewhere_goes_on_if_its_sender_may() {
+fn a_register_for_another_domain_is_forwarded_if_permitted() {
     // checklist 5, 148
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         secured(settings);
         settings.foreign = Foreign::Authenticated;
     });
-    let (alice, elsewhere) = (world.udp("alice"), world.udp("registrar"));
+    let (alice, elsewhere) = (sim.udp("alice"), sim.udp("registrar"));
     let register = alice.request("REGISTER", &format!("sip:{}", elsewhere.address)).with("Supported", "path");
     alice.sends(&register);
     let refused = alice.expects("407");
@@ -133,7 +128,7 @@ fn a_register_for_elsewhere_goes_on_if_its_sender_may() {
     let answer = ALICE.answer(&refused, "SHA-256", &again, 1);
     alice.sends(&again.with("Proxy-Authorization", answer));
     let passed = elsewhere.expects("REGISTER");
-    // We are no first hop that anything has to come back through, and a REGISTER makes no dialog.
+    // The server is not a first hop with a Path here, and a REGISTER creates no dialog.
     assert!(!passed.has("Path") && !passed.has("Record-Route"), "{passed}");
     assert_eq!(passed.value("Contact"), format!("<{}>", alice.contact()));
     elsewhere.sends(&elsewhere.answer(&passed, 200).with("Contact", passed.value("Contact")));
@@ -143,25 +138,25 @@ fn a_register_for_elsewhere_goes_on_if_its_sender_may() {
 #[test]
 fn an_old_nonce_is_stale() {
     // checklist 172
-    let (world, alice, _) = office();
+    let (sim, alice, _) = setup();
     let refused = challenged(&alice);
-    world.seconds(299);
+    sim.seconds(299);
     alice.sends(&register(&alice, ALICE, &refused, "SHA-256", 1));
     alice.expects("200");
-    world.seconds(3);
+    sim.seconds(3);
     alice.sends(&register(&alice, ALICE, &refused, "SHA-256", 2));
     let stale = alice.expects("401");
     assert!(stale.value("WWW-Authenticate").contains("stale=true"), "{stale}");
     alice.sends(&register(&alice, ALICE, &stale, "SHA-256", 1));
     alice.expects("200");
-    assert_eq!(failures(&world, AuthenticationFailure::Stale), 1);
+    assert_eq!(failures(&sim, AuthenticationFailure::Stale), 1);
 }
 
 #[test]
-fn a_nonce_that_was_not_issued_here_is_stale() {
+fn a_nonce_of_another_server_is_stale() {
     // checklist 172
-    let world = World::with_workers(2, secured);
-    let alice = world.udp("alice");
+    let sim = Simulation::with_workers(2, secured);
+    let alice = sim.udp("alice");
     let refused = challenged(&alice);
     let made_up = Sip::parse(&refused.bytes()).set(
         "WWW-Authenticate",
@@ -174,31 +169,31 @@ fn a_nonce_that_was_not_issued_here_is_stale() {
 #[test]
 fn the_worker_that_issued_a_nonce_counts_its_uses() {
     // checklist 172
-    let world = World::with_workers(2, secured);
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::with_workers(2, secured);
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     let refused = challenged(&alice);
     let signed = register(&alice, ALICE, &refused, "SHA-256", 1);
-    alice.lands_on(1).sends(&signed);
+    alice.reaches_worker(1).sends(&signed);
     alice.expects("200");
-    assert_eq!((world.load(0).nonces, world.load(1).nonces), (1, 0));
+    assert_eq!((sim.load(0).nonces, sim.load(1).nonces), (1, 0));
     for worker in [0, 1] {
-        alice.lands_on(worker).sends(&register(&alice, ALICE, &refused, "SHA-256", 1));
+        alice.reaches_worker(worker).sends(&register(&alice, ALICE, &refused, "SHA-256", 1));
         assert!(alice.expects("401").value("WWW-Authenticate").contains("stale=true"), "a replay at worker {worker}");
     }
-    // An INVITE stays where its CANCEL will come, and is challenged anew.
-    bob.lands_on(0);
+    // An INVITE stays at the worker where its CANCEL will arrive, and is challenged again.
+    bob.reaches_worker(0);
     sign_in(&bob, BOB);
-    let invite = alice.lands_on(1).request("INVITE", "sip:bob@office.example");
+    let invite = alice.reaches_worker(1).request("INVITE", "sip:bob@office.example");
     let answer = ALICE.answer(&refused, "SHA-256", &invite, 2);
     alice.sends(&invite.with("Proxy-Authorization", answer));
     assert!(alice.expects("407").value("Proxy-Authenticate").contains("stale=true"));
 }
 
 #[test]
-fn among_several_credentials_the_first_for_our_realm_count() {
+fn of_several_credentials_the_first_for_our_realm_is_used() {
     // checklist 172
-    let world = World::with_workers(2, secured);
-    let alice = world.udp("alice");
+    let sim = Simulation::with_workers(2, secured);
+    let alice = sim.udp("alice");
     let refused = challenged(&alice);
     let others = ["Bearer abc", "Digest realm", "Digest realm=\"elsewhere.example\", nonce=\"1\", username=\"x\""];
     let mut plain = alice.register();
@@ -206,19 +201,19 @@ fn among_several_credentials_the_first_for_our_realm_count() {
         plain = plain.with("Authorization", other);
     }
     let answer = ALICE.answer(&refused, "SHA-256", &plain, 1);
-    alice.lands_on(1).sends(&plain.clone().with("Authorization", &answer));
+    alice.reaches_worker(1).sends(&plain.clone().with("Authorization", &answer));
     alice.expects("200");
-    assert_eq!((world.load(0).nonces, world.load(1).nonces), (1, 0), "the nonce is looked for in all of them");
+    assert_eq!((sim.load(0).nonces, sim.load(1).nonces), (1, 0), "the nonce is looked for in all of them");
     let wrong = "Digest realm=\"office.example\", nonce=\"1\", username=\"alice\", uri=\"sip:x\", response=\"2\"";
     alice.sends(&plain.with("Authorization", wrong).with("Authorization", answer));
     assert!(alice.expects("401").value("WWW-Authenticate").contains("stale=true"), "the nonce of the first is none");
-    assert_eq!(failures(&world, AuthenticationFailure::Stale), 1);
+    assert_eq!(failures(&sim, AuthenticationFailure::Stale), 1);
 }
 
 #[test]
-fn each_count_is_good_once_and_in_any_near_order() {
+fn each_nonce_count_is_valid_once_and_may_be_reordered() {
     // checklist 172
-    let (world, alice, _) = office();
+    let (sim, alice, _) = setup();
     let refused = challenged(&alice);
     for nc in [1, 2, 4] {
         alice.sends(&register(&alice, ALICE, &refused, "SHA-256", nc));
@@ -228,13 +223,13 @@ fn each_count_is_good_once_and_in_any_near_order() {
     assert!(alice.expects("401").value("WWW-Authenticate").contains("stale=true"));
     alice.sends(&register(&alice, ALICE, &refused, "SHA-256", 3));
     alice.expects("200");
-    assert_eq!(failures(&world, AuthenticationFailure::Replay), 1);
+    assert_eq!(failures(&sim, AuthenticationFailure::Replay), 1);
 }
 
 #[test]
-fn a_retransmission_may_use_its_count_again() {
+fn a_retransmission_may_repeat_its_nonce_count() {
     // checklist 26, 172
-    let (world, alice, bob) = office();
+    let (sim, alice, bob) = setup();
     let refused = challenged(&alice);
     let register = register(&alice, ALICE, &refused, "SHA-256", 1);
     for _ in 0..3 {
@@ -251,35 +246,35 @@ fn a_retransmission_may_use_its_count_again() {
     alice.sends(&again);
     alice.sends(&again);
     assert_eq!(bob.expects("MESSAGE"), bob.expects("MESSAGE"));
-    assert_eq!(failures(&world, AuthenticationFailure::Replay), 0);
+    assert_eq!(failures(&sim, AuthenticationFailure::Replay), 0);
 }
 
 #[test]
-fn a_copy_from_somewhere_else_is_stale() {
+fn a_copy_from_another_address_is_stale() {
     // checklist 172
-    let (world, alice, _) = office();
+    let (sim, alice, _) = setup();
     let refused = challenged(&alice);
-    let heard = register(&alice, ALICE, &refused, "SHA-256", 1);
-    alice.sends(&heard);
+    let received = register(&alice, ALICE, &refused, "SHA-256", 1);
+    alice.sends(&received);
     alice.expects("200");
-    let mallory = world.udp("mallory");
-    mallory.sends(&heard);
+    let mallory = sim.udp("mallory");
+    mallory.sends(&received);
     mallory.expects("401");
-    assert_eq!(failures(&world, AuthenticationFailure::Stale), 1);
+    assert_eq!(failures(&sim, AuthenticationFailure::Stale), 1);
 }
 
 #[test]
 fn a_changed_copy_is_a_replay() {
-    // checklist 172: the digest does not cover the Contact
-    let (world, alice, _) = office();
+    // checklist 172: the digest does not cover the Contact.
+    let (sim, alice, _) = setup();
     let refused = challenged(&alice);
-    let heard = register(&alice, ALICE, &refused, "SHA-256", 1);
-    alice.sends(&heard);
+    let received = register(&alice, ALICE, &refused, "SHA-256", 1);
+    alice.sends(&received);
     alice.expects("200");
-    let mallory = world.udp("mallory");
-    // With a forged source, too.
+    let mallory = sim.udp("mallory");
+    // Also with a forged source.
     for thief in [&mallory, &alice] {
-        thief.sends(&heard.clone().set("Contact", format_args!("<{}>", mallory.contact())));
+        thief.sends(&received.clone().set("Contact", format_args!("<{}>", mallory.contact())));
         thief.expects("401");
     }
     alice.sends(&register(&alice, ALICE, &refused, "SHA-256", 2).without("Contact"));
@@ -287,30 +282,30 @@ fn a_changed_copy_is_a_replay() {
 }
 
 #[test]
-fn the_nonce_table_is_bounded_and_what_falls_out_is_stale() {
+fn the_nonce_table_is_bounded_and_an_evicted_nonce_is_stale() {
     // checklist 172
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         secured(settings);
         settings.limits.nonces = 2;
     });
-    let alice = world.udp("alice");
+    let alice = sim.udp("alice");
     let refused: Vec<_> = (0..3).map(|_| challenged(&alice)).collect();
     for challenge in &refused {
         alice.sends(&register(&alice, ALICE, challenge, "SHA-256", 1));
         alice.expects("200");
     }
-    assert!(world.load(0).nonces <= 2);
+    assert!(sim.load(0).nonces <= 2);
     alice.sends(&register(&alice, ALICE, &refused[0], "SHA-256", 1));
     assert!(alice.expects("401").value("WWW-Authenticate").contains("stale=true"), "it may have been used");
     alice.sends(&register(&alice, ALICE, &refused[2], "SHA-256", 2));
     alice.expects("200");
-    assert!(world.saw(|event| matches!(event, Event::LimitReached(proxy::Limit::Nonces))) > 0);
+    assert!(sim.count_events(|event| matches!(event, Event::LimitReached(proxy::Limit::Nonces))) > 0);
 }
 
 #[test]
 fn a_digest_for_another_uri_is_refused() {
     // checklist 172
-    let (_world, alice, bob) = office();
+    let (_sim, alice, bob) = setup();
     sign_in(&bob, BOB);
     let refused = challenged(&alice);
     let other = alice.request("REGISTER", "sip:elsewhere.example");
@@ -320,9 +315,9 @@ fn a_digest_for_another_uri_is_refused() {
 }
 
 #[test]
-fn a_caller_proves_who_he_is_and_his_credentials_stay_here() {
+fn a_caller_authenticates_and_its_credentials_are_not_forwarded() {
     // checklist 39
-    let (_world, alice, bob) = office();
+    let (_sim, alice, bob) = setup();
     sign_in(&bob, BOB);
     let invite = alice.calls("bob");
     let refused = alice.expects("407");
@@ -333,24 +328,24 @@ fn a_caller_proves_who_he_is_and_his_credentials_stay_here() {
     let answer = ALICE.answer(&refused, "SHA-256", &invite, 1);
     let invite = invite.with("Proxy-Authorization", foreign).with("Proxy-Authorization", answer);
     alice.sends(&invite);
-    let heard = bob.expects("INVITE");
-    assert_eq!(heard.values("Proxy-Authorization").collect::<Vec<_>>(), [foreign]);
-    // A stateless proxy does the same thing with each copy (RFC 3261 16.11).
+    let received = bob.expects("INVITE");
+    assert_eq!(received.values("Proxy-Authorization").collect::<Vec<_>>(), [foreign]);
+    // A stateless proxy does the same with each copy (RFC 3261 16.11).
     alice.sends(&invite);
-    assert_eq!(bob.expects("INVITE"), heard, "the copy");
-    bob.answers(&heard, 200);
+    assert_eq!(bob.expects("INVITE"), received, "the copy");
+    bob.answers(&received, 200);
     let ok = alice.expects("200");
     alice.acks(&invite, &ok);
     bob.expects("ACK");
-    let bye = bob.back_within(&invite, &ok, "BYE");
+    let bye = bob.within_as_callee(&invite, &ok, "BYE");
     bob.sends(&bye);
     alice.expects("BYE");
 }
 
 #[test]
-fn a_user_calls_as_himself_only() {
+fn a_user_calls_only_in_its_own_name() {
     // checklist 8, 39
-    let (world, alice, bob) = office();
+    let (sim, alice, bob) = setup();
     sign_in(&bob, BOB);
     let message = alice.request("MESSAGE", "sip:bob@office.example").set("From", "<sip:bob@office.example>;tag=1");
     alice.sends(&message);
@@ -359,13 +354,13 @@ fn a_user_calls_as_himself_only() {
     let answer = ALICE.answer(&refused, "SHA-256", &again, 1);
     alice.sends(&again.with("Proxy-Authorization", answer));
     alice.expects("403");
-    assert_eq!(failures(&world, AuthenticationFailure::Identity), 1);
+    assert_eq!(failures(&sim, AuthenticationFailure::Identity), 1);
 }
 
 #[test]
 fn ack_and_cancel_are_never_challenged() {
     // checklist 39
-    let (_world, alice, bob) = office();
+    let (_sim, alice, bob) = setup();
     sign_in(&alice, ALICE);
     sign_in(&bob, BOB);
     let invite = alice.request("INVITE", "sip:bob@office.example");
@@ -374,19 +369,19 @@ fn ack_and_cancel_are_never_challenged() {
     bob.answers(&cancel, 481);
     alice.expects("481");
     alice.sends(&alice.request("ACK", "sip:bob@office.example"));
-    alice.hears_nothing();
+    alice.receives_nothing();
 }
 
 #[test]
-fn a_clock_that_was_set_back_makes_no_nonce_young() {
+fn a_wall_clock_set_back_does_not_revive_a_nonce() {
     // checklist 172
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         secured(settings);
         settings.digest.nonce_lifetime = Duration::from_secs(1);
     });
-    let alice = world.udp("alice");
+    let alice = sim.udp("alice");
     let refused = challenged(&alice);
-    world.seconds(3);
+    sim.seconds(3);
     alice.sends(&register(&alice, ALICE, &refused, "MD5", 1));
     alice.expects("401");
 }

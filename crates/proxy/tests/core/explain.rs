@@ -1,11 +1,12 @@
-//! What `explain` says is what routing does: the same world, asked and then called.
+//! `explain` gives the same result as routing: each case is explained and then called.
 
 use std::net::IpAddr;
 
-use location::Aor;
 use proxy::{Account, Authentication, Foreign, Inquiry, Instant, Now, Settings, Step, Strangers, Wall, explain};
 
-use crate::sim::{DOMAIN, KEYS, World};
+use sim::{KEYS, Simulation};
+
+use crate::accounts::aor;
 
 const OFFICE: &str = "sip:alice@office.example";
 
@@ -16,7 +17,7 @@ fn ask(settings: &Settings, from: &str, to: &str) -> Vec<Step> {
 }
 
 fn settings(change: impl FnOnce(&mut Settings)) -> Settings {
-    let mut settings = crate::sim::office();
+    let mut settings = sim::default_settings();
     change(&mut settings);
     settings
 }
@@ -44,7 +45,7 @@ fn a_final_dot_names_the_same_domain() {
 }
 
 #[test]
-fn refusals_are_those_that_a_phone_gets() {
+fn refusals_are_the_same_as_for_a_call() {
     type Case = (&'static str, &'static str, fn(&mut Settings));
     let table: &[Case] = &[
         (OFFICE, "sip:bob@office.example", |_| {}),
@@ -55,8 +56,8 @@ fn refusals_are_those_that_a_phone_gets() {
         (OFFICE, "sip:bob@0.0.0.0", |settings| settings.foreign = Foreign::Authenticated),
     ];
     for (from, to, change) in table {
-        let world = World::with(*change);
-        let caller = world.udp("alice");
+        let sim = Simulation::with(*change);
+        let caller = sim.udp("alice");
         caller.sends(&caller.request("INVITE", to).set("From", format!("<{from}>;tag=1")));
         let explained = refusal(&ask(&settings(*change), from, to));
         let status = explained.unwrap_or_else(|| panic!("{from} -> {to} is not refused"));
@@ -65,7 +66,7 @@ fn refusals_are_those_that_a_phone_gets() {
 }
 
 #[test]
-fn no_line_can_be_smuggled_in() {
+fn no_line_break_can_be_injected() {
     let settings = settings(|settings| settings.strangers = Strangers::Accept);
     for to in ["", "sip:a@b SIP/2.0\r\nX: y", "sip:a@office.example>", "sip:\u{e9}@office.example"] {
         assert_eq!(refusal(&ask(&settings, OFFICE, to)), Some(400), "{to:?}");
@@ -73,20 +74,20 @@ fn no_line_can_be_smuggled_in() {
 }
 
 #[test]
-fn the_contact_of_a_phone_is_told_from_another_server() {
+fn a_contact_of_a_phone_is_distinguished_from_another_server() {
     for foreign in [Foreign::Refuse, Foreign::Authenticated] {
         let change = |settings: &mut Settings| {
             settings.authentication = Authentication::Required;
             settings.foreign = foreign;
         };
-        let world = World::new();
-        let bob = world.udp("bob");
+        let sim = Simulation::new();
+        let bob = sim.udp("bob");
         bob.registers();
         let now = Now { mono: Instant::from_micros(0), wall: Wall(0) };
         let source: IpAddr = [192, 0, 2, 99].into();
         let asked = |to: &str| {
             let inquiry = Inquiry { from: OFFICE, to, source };
-            explain(&inquiry, &settings(change), &KEYS, now, |aor| world.registered(aor))
+            explain(&inquiry, &settings(change), &KEYS, now, |aor| sim.registered(aor))
         };
         let steps = asked(&bob.contact());
         let [Step::Contact(user), Step::Credentials(_), Step::Group { targets, .. }, Step::Stateless] = &*steps else {
@@ -100,9 +101,9 @@ fn the_contact_of_a_phone_is_told_from_another_server() {
 }
 
 #[test]
-fn an_account_that_does_not_exist_is_no_phone_that_is_off() {
+fn an_unknown_user_is_distinguished_from_one_without_a_phone() {
     let change = |settings: &mut Settings| {
-        settings.accounts.insert(Aor::new(b"bob", DOMAIN.as_bytes()), Account::default());
+        settings.accounts.insert(aor("bob"), Account::default());
     };
     let steps = |to| ask(&settings(change), OFFICE, to);
     assert!(steps("sip:bob@office.example").contains(&Step::Bindings(0)));

@@ -1,40 +1,40 @@
-//! A phone registers while its user is being called, and rings too: the one that a push has woken, the one that has changed
-//! its network.
+//! A phone registers while its user is being called, and is called too: after a push notification, or after it has
+//! changed its network.
 
 use std::time::Duration;
 
 use proxy::{Event, Limit, SingleTarget};
 
-use crate::sim::{Agent, Sip, World, sequential};
+use sim::{Agent, Simulation, Sip, sequential};
 
 const PHONE: &str = ";+sip.instance=\"<urn:uuid:00000000-0000-0000-0000-000000000001>\"";
 
 /// alice calls bob, whose desk phone and home phone ring.
-fn ring(world: &World) -> (Agent, Sip, [(Agent, Sip); 2]) {
-    let alice = world.udp("alice");
+fn ring(sim: &Simulation) -> (Agent, Sip, [(Agent, Sip); 2]) {
+    let alice = sim.udp("alice");
     let phones = ["bob/desk", "bob/home"].map(|name| {
-        let phone = world.udp(name);
+        let phone = sim.udp(name);
         phone.registers_with(";q=0.5");
         phone
     });
     let invite = alice.calls("bob");
     alice.expects("100");
     let phones = phones.map(|phone| {
-        let heard = phone.expects("INVITE");
-        phone.answers(&heard, 180);
+        let received = phone.expects("INVITE");
+        phone.answers(&received, 180);
         alice.expects("180");
-        (phone, heard)
+        (phone, received)
     });
     (alice, invite, phones)
 }
 
 #[test]
-fn a_phone_that_wakes_up_can_take_the_call() {
+fn a_phone_that_registers_during_a_call_can_answer_it() {
     // checklist 45
-    let world = World::new();
-    let (alice, invite, [(desk, at_desk), (home, at_home)]) = ring(&world);
-    world.seconds(5);
-    let mobile = world.udp("bob/mobile");
+    let sim = Simulation::new();
+    let (alice, invite, [(desk, at_desk), (home, at_home)]) = ring(&sim);
+    sim.seconds(5);
+    let mobile = sim.udp("bob/mobile");
     mobile.registers();
     let at_mobile = mobile.expects("INVITE");
     assert_eq!(at_mobile.uri(), mobile.contact());
@@ -44,103 +44,103 @@ fn a_phone_that_wakes_up_can_take_the_call() {
     let ok = alice.expects("200");
     alice.acks(&invite, &ok);
     mobile.expects("ACK");
-    for (phone, heard) in [(&desk, &at_desk), (&home, &at_home)] {
+    for (phone, received) in [(&desk, &at_desk), (&home, &at_home)] {
         let cancel = phone.expects("CANCEL");
         phone.answers(&cancel, 200);
-        phone.answers(heard, 487);
+        phone.answers(received, 487);
         phone.expects("ACK");
     }
 }
 
 #[test]
-fn a_refresh_rings_nothing_twice() {
+fn a_refresh_does_not_call_a_phone_twice() {
     // checklist 45
-    let world = World::new();
-    let (alice, _, [(desk, _), (home, _)]) = ring(&world);
+    let sim = Simulation::new();
+    let (alice, _, [(desk, _), (home, _)]) = ring(&sim);
     desk.registers_with(";q=0.7");
     home.registers();
-    alice.hears_nothing();
-    assert_eq!((desk.heard(), home.heard()), (vec![], vec![]));
-    assert_eq!(world.saw(|event| matches!(event, Event::RequestForwarded { .. })), 2);
+    alice.receives_nothing();
+    assert_eq!((desk.all_received(), home.all_received()), (vec![], vec![]));
+    assert_eq!(sim.count_events(|event| matches!(event, Event::RequestForwarded { .. })), 2);
 }
 
 #[test]
-fn whichever_worker_it_registers_at() {
-    let world = World::with_workers(3, |_| {});
-    let (alice, invite, _) = ring(&world);
-    let mobile = world.udp("bob/mobile");
-    mobile.lands_on(2).registers();
-    let heard = mobile.expects("INVITE");
-    mobile.lands_on(1).answers(&heard, 200);
+fn a_late_registration_is_noticed_at_every_worker() {
+    let sim = Simulation::with_workers(3, |_| {});
+    let (alice, invite, _) = ring(&sim);
+    let mobile = sim.udp("bob/mobile");
+    mobile.reaches_worker(2).registers();
+    let received = mobile.expects("INVITE");
+    mobile.reaches_worker(1).answers(&received, 200);
     let ok = alice.expects("200");
     alice.acks(&invite, &ok);
 }
 
 #[test]
-fn it_does_not_begin_to_ring_when_the_time_is_over() {
-    let world = World::new();
-    let (.., [(desk, _), (home, _)]) = ring(&world);
-    world.seconds(30);
+fn a_phone_that_registers_after_the_ring_time_is_not_called() {
+    let sim = Simulation::new();
+    let (.., [(desk, _), (home, _)]) = ring(&sim);
+    sim.seconds(30);
     desk.expects("CANCEL");
     home.expects("CANCEL");
-    // Neither says 487, so the call is not over yet.
-    let mobile = world.udp("bob/mobile");
+    // Neither sends a 487, so the call is not over yet.
+    let mobile = sim.udp("bob/mobile");
     mobile.registers();
-    mobile.hears_nothing();
+    mobile.receives_nothing();
 }
 
 #[test]
-fn it_rings_for_what_is_left_of_the_time() {
-    let world = World::new();
-    let (_alice, _, [(desk, _), _]) = ring(&world);
-    world.seconds(20);
-    let mobile = world.udp("bob/mobile");
+fn a_late_phone_rings_for_the_rest_of_the_ring_time() {
+    let sim = Simulation::new();
+    let (_alice, _, [(desk, _), _]) = ring(&sim);
+    sim.seconds(20);
+    let mobile = sim.udp("bob/mobile");
     mobile.registers();
-    let heard = mobile.expects("INVITE");
-    mobile.answers(&heard, 180);
-    world.millis(9_700);
-    assert_eq!((desk.heard(), mobile.heard()), (vec![], vec![]));
-    world.millis(300);
+    let received = mobile.expects("INVITE");
+    mobile.answers(&received, 180);
+    sim.millis(9_700);
+    assert_eq!((desk.all_received(), mobile.all_received()), (vec![], vec![]));
+    sim.millis(300);
     mobile.expects("CANCEL");
     desk.expects("CANCEL");
 }
 
 #[test]
-fn not_after_the_call_was_answered_declined_or_given_up() {
+fn no_late_phone_is_called_after_the_call_was_decided() {
     // checklist 64
     for end in [200, 603, 487] {
-        let world = World::new();
-        let (alice, invite, [(desk, at_desk), _]) = ring(&world);
+        let sim = Simulation::new();
+        let (alice, invite, [(desk, at_desk), _]) = ring(&sim);
         match end {
             487 => drop(alice.cancels(&invite)),
             status => drop(desk.answers(&at_desk, status)),
         }
-        world.millis(20);
-        let mobile = world.udp("bob/mobile");
+        sim.millis(20);
+        let mobile = sim.udp("bob/mobile");
         mobile.registers();
-        mobile.hears_nothing();
+        mobile.receives_nothing();
     }
 }
 
 #[test]
-fn down_by_q_it_has_its_turn() {
+fn a_late_phone_is_called_in_the_order_of_q() {
     for (q, now) in [(";q=0.9", true), (";q=0.5", true), (";q=0.1", false)] {
-        let world = World::with(|settings| settings.forking = sequential(10));
-        let (_alice, _, [(desk, _), _]) = ring(&world);
-        let mobile = world.udp("bob/mobile");
+        let sim = Simulation::with(|settings| settings.forking = sequential(10));
+        let (_alice, _, [(desk, _), _]) = ring(&sim);
+        let mobile = sim.udp("bob/mobile");
         mobile.registers_with(q);
-        world.millis(50);
-        assert_eq!(mobile.heard().len(), usize::from(now), "{q}");
-        world.seconds(10);
+        sim.millis(50);
+        assert_eq!(mobile.all_received().len(), usize::from(now), "{q}");
+        sim.seconds(10);
         desk.expects("CANCEL");
-        let heard = mobile.heard();
-        assert!(heard.iter().any(|sip| sip.what() == "INVITE"), "{q}");
+        let received = mobile.all_received();
+        assert!(received.iter().any(|sip| sip.what() == "INVITE"), "{q}");
     }
 }
 
-/// Alice calls Bob's phone `before` and his desk; `after` is where the phone will be.
-fn a_call_before_a_move(world: &World) -> ([Agent; 4], Sip) {
-    let [alice, before, after, desk] = ["alice", "bob/before", "bob/after", "bob/desk"].map(|name| world.udp(name));
+/// alice calls the phone `before` and the desk phone of bob; `after` is the phone at its new address.
+fn a_call_before_a_move(sim: &Simulation) -> ([Agent; 4], Sip) {
+    let [alice, before, after, desk] = ["alice", "bob/before", "bob/after", "bob/desk"].map(|name| sim.udp(name));
     before.registers_with(PHONE);
     desk.registers();
     let invite = alice.calls("bob");
@@ -149,31 +149,31 @@ fn a_call_before_a_move(world: &World) -> ([Agent; 4], Sip) {
 }
 
 #[test]
-fn a_phone_that_moved_rings_where_it_is_now() {
+fn a_phone_that_moved_is_called_at_its_new_contact() {
     // checklist 143
-    let world = World::new();
-    let ([alice, before, after, _desk], invite) = a_call_before_a_move(&world);
+    let sim = Simulation::new();
+    let ([alice, before, after, _desk], invite) = a_call_before_a_move(&sim);
     before.expects("INVITE");
-    world.seconds(1);
+    sim.seconds(1);
     after.registers_with(PHONE);
-    let heard = after.expects("INVITE");
-    after.answers(&heard, 200);
+    let received = after.expects("INVITE");
+    after.answers(&received, 200);
     let ok = alice.expects("200");
     alice.acks(&invite, &ok);
 }
 
 #[test]
-fn what_it_says_where_it_was_counts() {
+fn a_response_from_the_previous_contact_counts() {
     // checklist 69
-    let world = World::new();
-    let ([alice, before, after, desk], invite) = a_call_before_a_move(&world);
-    let (heard, at_desk) = (before.expects("INVITE"), desk.expects("INVITE"));
+    let sim = Simulation::new();
+    let ([alice, before, after, desk], invite) = a_call_before_a_move(&sim);
+    let (received, at_desk) = (before.expects("INVITE"), desk.expects("INVITE"));
     after.registers_with(PHONE);
     let again = after.expects("INVITE");
-    before.answers(&heard, 486);
+    before.answers(&received, 486);
     before.expects("ACK");
-    for (phone, heard) in [(&after, again), (&desk, at_desk)] {
-        phone.answers(&heard, 404);
+    for (phone, received) in [(&after, again), (&desk, at_desk)] {
+        phone.answers(&received, 404);
         phone.expects("ACK");
     }
     let busy = alice.expects("486");
@@ -181,51 +181,51 @@ fn what_it_says_where_it_was_counts() {
 }
 
 #[test]
-fn a_phone_that_rings_is_not_called_a_second_time() {
+fn a_ringing_phone_is_not_called_a_second_time() {
     // checklist 143
-    let world = World::new();
-    let alice = world.udp("alice");
-    let (first, second, desk) = (world.udp("bob/first"), world.udp("bob/second"), world.udp("bob/desk"));
+    let sim = Simulation::new();
+    let alice = sim.udp("alice");
+    let (first, second, desk) = (sim.udp("bob/first"), sim.udp("bob/second"), sim.udp("bob/desk"));
     first.registers_with(&format!("{PHONE};reg-id=1"));
     desk.registers();
     alice.calls("bob");
     alice.expects("100");
-    let heard = first.expects("INVITE");
-    first.answers(&heard, 180);
+    let received = first.expects("INVITE");
+    first.answers(&received, 180);
     alice.expects("180");
     second.registers_with(&format!("{PHONE};reg-id=2"));
-    second.hears_nothing();
-    // Its flow fails: now the other one is there.
-    first.answers(&heard, 430);
+    second.receives_nothing();
+    // Its flow fails, and the other one has registered by now.
+    first.answers(&received, 430);
     first.expects("ACK");
     second.expects("INVITE");
 }
 
 #[test]
-fn a_phone_that_connects_again_is_called_again() {
-    // checklist 143, 144: the one that a push has woken
-    let world = World::new();
-    let (alice, mobile, desk) = (world.udp("alice"), world.tcp("bob/mobile"), world.udp("bob/desk"));
+fn a_phone_that_reconnects_is_called_again() {
+    // checklist 143, 144: the phone that a push notification has woken.
+    let sim = Simulation::new();
+    let (alice, mobile, desk) = (sim.udp("alice"), sim.tcp("bob/mobile"), sim.udp("bob/desk"));
     mobile.registers_with(&format!("{PHONE};reg-id=1"));
     desk.registers();
     mobile.disconnects();
     let invite = alice.calls("bob");
     alice.expects("100");
     desk.expects("INVITE");
-    assert_eq!(mobile.heard(), []);
-    world.seconds(3);
+    assert_eq!(mobile.all_received(), []);
+    sim.seconds(3);
     mobile.registers_with(&format!("{PHONE};reg-id=1"));
-    let heard = mobile.expects("INVITE");
-    mobile.answers(&heard, 200);
+    let received = mobile.expects("INVITE");
+    mobile.answers(&received, 200);
     let ok = alice.expects("200");
     alice.acks(&invite, &ok);
 }
 
 #[test]
-fn a_phone_that_is_called_again_gets_no_breadth_that_another_holds() {
+fn a_phone_that_is_called_again_gets_only_free_breadth() {
     // checklist 130
-    let world = World::with(|settings| settings.forking = sequential(10));
-    let (alice, mobile, desk) = (world.udp("alice"), world.tcp("bob/mobile"), world.udp("bob/desk"));
+    let sim = Simulation::with(|settings| settings.forking = sequential(10));
+    let (alice, mobile, desk) = (sim.udp("alice"), sim.tcp("bob/mobile"), sim.udp("bob/desk"));
     mobile.registers_with(&format!("{PHONE};reg-id=1;q=1.0"));
     desk.registers_with(";q=0.5");
     mobile.disconnects();
@@ -234,74 +234,74 @@ fn a_phone_that_is_called_again_gets_no_breadth_that_another_holds() {
     let at_desk = desk.expects("INVITE");
     mobile.registers_with(&format!("{PHONE};reg-id=1;q=1.0"));
     let at_mobile = mobile.expects("INVITE");
-    let breadth = |heard: &Sip| heard.number("Max-Breadth").unwrap();
+    let breadth = |received: &Sip| received.number("Max-Breadth").unwrap();
     assert!(breadth(&at_desk) + breadth(&at_mobile) <= 60);
 }
 
 #[test]
-fn who_has_answered_is_not_asked_again() {
+fn a_phone_that_has_responded_is_not_called_again() {
     // checklist 143
-    let world = World::new();
-    let alice = world.udp("alice");
-    let (before, after, desk) = (world.udp("bob/before"), world.udp("bob/after"), world.udp("bob/desk"));
+    let sim = Simulation::new();
+    let alice = sim.udp("alice");
+    let (before, after, desk) = (sim.udp("bob/before"), sim.udp("bob/after"), sim.udp("bob/desk"));
     before.registers_with(PHONE);
     desk.registers();
     alice.calls("bob");
     alice.expects("100");
-    let heard = before.expects("INVITE");
-    before.answers(&heard, 486);
+    let received = before.expects("INVITE");
+    before.answers(&received, 486);
     before.expects("ACK");
     after.registers_with(PHONE);
-    after.hears_nothing();
+    after.receives_nothing();
 }
 
 #[test]
-fn it_may_be_switched_off_and_is_bounded() {
-    let world = World::with(|settings| settings.forking.late_registration = false);
-    let (_alice, ..) = ring(&world);
-    let mobile = world.udp("bob/mobile");
+fn late_registration_can_be_disabled_and_is_bounded() {
+    let sim = Simulation::with(|settings| settings.forking.late_registration = false);
+    let (_alice, ..) = ring(&sim);
+    let mobile = sim.udp("bob/mobile");
     mobile.registers();
-    mobile.hears_nothing();
+    mobile.receives_nothing();
 
-    let world = World::with(|settings| settings.limits.targets = 2);
-    let (_alice, ..) = ring(&world);
-    let mobile = world.udp("bob/mobile");
+    let sim = Simulation::with(|settings| settings.limits.targets = 2);
+    let (_alice, ..) = ring(&sim);
+    let mobile = sim.udp("bob/mobile");
     mobile.registers();
-    mobile.hears_nothing();
-    assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::Targets))), 1);
+    mobile.receives_nothing();
+    assert_eq!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::Targets))), 1);
 }
 
 #[test]
-fn the_callers_wishes_hold_for_it_too() {
+fn caller_preferences_apply_to_late_phones() {
     // checklist 158, 159
-    let world = World::new();
-    let (alice, desk, home) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/home"));
+    let sim = Simulation::new();
+    let (alice, desk, home) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/home"));
     desk.registers();
     home.registers();
     let invite = alice.request("INVITE", "sip:bob@office.example").with("Reject-Contact", "*;automata");
     alice.sends(&invite);
     alice.expects("100");
-    let mailbox = world.udp("bob/mailbox");
+    let mailbox = sim.udp("bob/mailbox");
     mailbox.registers_with(";automata");
-    mailbox.hears_nothing();
+    mailbox.receives_nothing();
 }
 
 #[test]
-fn a_call_to_one_phone_can_be_joined_if_it_has_a_context() {
-    let world = World::with(|settings| {
+fn a_late_phone_joins_a_call_to_one_phone_if_it_has_a_context() {
+    let sim = Simulation::with(|settings| {
         settings.forking.single_target = SingleTarget::Stateful;
         settings.forking.ring_time = Duration::from_secs(10);
     });
-    let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     desk.registers();
     let invite = alice.calls("bob");
     alice.expects("100");
-    let heard = desk.expects("INVITE");
-    desk.answers(&heard, 180);
+    let received = desk.expects("INVITE");
+    desk.answers(&received, 180);
     alice.expects("180");
     mobile.registers();
-    let heard = mobile.expects("INVITE");
-    mobile.answers(&heard, 200);
+    let received = mobile.expects("INVITE");
+    mobile.answers(&received, 200);
     let ok = alice.expects("200");
     alice.acks(&invite, &ok);
     mobile.expects("ACK");

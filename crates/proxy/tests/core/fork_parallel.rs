@@ -1,20 +1,20 @@
-//! Several phones ring at once: RFC 3261 16.7 steps 3 to 10, one by one.
+//! Several phones ring at once: RFC 3261 16.7 steps 3 to 10.
 
 use proxy::{Drop, Event, ForkOutcome};
 
-use crate::sim::{Agent, Mood, Sip, World};
+use sim::{Agent, Simulation, Sip, StoreState};
 
 const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
 
 /// alice, and bob with two phones.
-fn office(world: &World) -> (Agent, Agent, Agent) {
-    let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+fn setup(sim: &Simulation) -> (Agent, Agent, Agent) {
+    let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     desk.registers();
     mobile.registers();
     (alice, desk, mobile)
 }
 
-/// alice calls; both phones have heard her INVITE, she her 100.
+/// alice calls; both phones have received the INVITE, and alice the 100.
 fn ring(alice: &Agent, desk: &Agent, mobile: &Agent) -> (Sip, Sip, Sip) {
     let invite = alice.calls("bob");
     alice.expects("100");
@@ -22,13 +22,13 @@ fn ring(alice: &Agent, desk: &Agent, mobile: &Agent) -> (Sip, Sip, Sip) {
 }
 
 #[test]
-fn the_first_to_answer_wins_and_the_other_stops_ringing() {
+fn the_first_2xx_cancels_the_other_phone() {
     // checklist 31, 32, 65, 75, 79, 156
-    let world = World::new();
-    let (alice, desk, mobile) = office(&world);
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = setup(&sim);
     let (invite, at_desk, at_mobile) = ring(&alice, &desk, &mobile);
     assert_ne!(at_desk.branch(), at_mobile.branch());
-    assert_eq!(world.load(0).transactions, 1);
+    assert_eq!(sim.load(0).transactions, 1);
     desk.answers(&at_desk, 180);
     alice.expects("180");
     mobile.answers(&at_mobile, 180);
@@ -51,62 +51,62 @@ fn the_first_to_answer_wins_and_the_other_stops_ringing() {
     let ack = desk.expects("ACK");
     assert_eq!(ack.branch(), at_desk.branch());
     assert_eq!(ack.values("Via").count(), 1);
-    alice.hears_nothing();
-    mobile.hears_nothing();
-    assert_eq!(world.saw(|event| matches!(event, Event::Fork { outcome: ForkOutcome::Answered })), 1);
+    alice.receives_nothing();
+    mobile.receives_nothing();
+    assert_eq!(sim.count_events(|event| matches!(event, Event::Fork { outcome: ForkOutcome::Answered })), 1);
 }
 
 #[test]
-fn the_caller_gets_one_100_at_once_and_no_phones_100() {
+fn the_caller_gets_one_100_at_once_and_none_of_a_phone() {
     // checklist 31, 33, 67, 97
-    let world = World::new();
-    let (alice, desk, mobile) = office(&world);
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = setup(&sim);
     let invite = alice.calls("bob");
     let trying = alice.expects("100");
     assert_eq!(trying.value("To"), invite.value("To"), "a 100 has no tag of ours");
     let (at_desk, _) = (desk.expects("INVITE"), mobile.expects("INVITE"));
     desk.answers(&at_desk, 100);
-    alice.hears_nothing();
+    alice.receives_nothing();
     alice.sends(&invite);
     assert_eq!(alice.expects("100"), trying);
     desk.answers(&at_desk, 180);
     let ringing = alice.expects("180");
     alice.sends(&invite);
     assert_eq!(alice.expects("180"), ringing, "the last provisional again");
-    assert_eq!(desk.heard(), []);
+    assert_eq!(desk.all_received(), []);
 }
 
 #[test]
-fn all_2xx_go_up_even_when_the_phones_tie() {
+fn all_2xx_are_forwarded() {
     // checklist 65, 66, 91, 98
-    let world = World::new();
-    let (alice, desk, mobile) = office(&world);
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = setup(&sim);
     let (invite, at_desk, at_mobile) = ring(&alice, &desk, &mobile);
     desk.answers(&at_desk, 200);
     mobile.answers(&at_mobile, 200);
     let (first, second) = (alice.expects("200"), alice.expects("200"));
     assert_ne!(first.param("To", "tag"), second.param("To", "tag"));
-    // Its sender repeats a 2xx; nobody else does.
+    // The phone retransmits a 2xx; the proxy does not.
     desk.answers(&at_desk, 200);
     assert_eq!(alice.expects("200"), first);
     alice.sends(&invite);
-    alice.hears_nothing();
+    alice.receives_nothing();
     for ok in [&first, &second] {
         alice.acks(&invite, ok);
     }
     desk.expects("ACK");
     mobile.expects("ACK");
-    world.seconds(31);
-    assert!(alice.heard().is_empty());
+    sim.seconds(31);
+    assert!(alice.all_received().is_empty());
     desk.answers(&at_desk, 200);
     alice.expects("200");
 }
 
 #[test]
-fn after_a_final_nothing_but_a_2xx_goes_up() {
+fn after_a_final_response_only_a_2xx_is_forwarded() {
     // checklist 66
-    let world = World::new();
-    let (alice, desk, mobile) = office(&world);
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = setup(&sim);
     let (invite, at_desk, at_mobile) = ring(&alice, &desk, &mobile);
     desk.answers(&at_desk, 200);
     let ok = alice.expects("200");
@@ -115,21 +115,21 @@ fn after_a_final_nothing_but_a_2xx_goes_up() {
     mobile.expects("CANCEL");
     mobile.answers(&at_mobile, 486);
     mobile.expects("ACK");
-    alice.hears_nothing();
+    alice.receives_nothing();
 }
 
 #[test]
-fn a_phone_that_was_declined_elsewhere_stops_ringing() {
+fn a_6xx_cancels_the_other_phone() {
     // checklist 64, 69, 75, 156
-    let world = World::new();
-    let (alice, desk, mobile) = office(&world);
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = setup(&sim);
     let (invite, at_desk, at_mobile) = ring(&alice, &desk, &mobile);
     desk.answers(&at_desk, 180);
     alice.expects("180");
     mobile.answers(&at_mobile, 603);
     mobile.expects("ACK");
-    // Not before the others have ended: one may be picked up right now.
-    alice.hears_nothing();
+    // It is sent after the other branches have ended, because one of them may still be answered.
+    alice.receives_nothing();
     let cancel = desk.expects("CANCEL");
     assert!(cancel.value("Reason").starts_with("SIP;cause=603"), "{cancel}");
     desk.answers(&cancel, 200);
@@ -137,28 +137,28 @@ fn a_phone_that_was_declined_elsewhere_stops_ringing() {
     desk.expects("ACK");
     let declined = alice.expects("603");
     alice.acks(&invite, &declined);
-    desk.hears_nothing();
+    desk.receives_nothing();
 }
 
 #[test]
-fn a_2xx_after_a_6xx_still_goes_up() {
+fn a_2xx_after_a_6xx_is_forwarded() {
     // checklist 65
-    let world = World::new();
-    let (alice, desk, mobile) = office(&world);
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = setup(&sim);
     let (invite, at_desk, at_mobile) = ring(&alice, &desk, &mobile);
     mobile.answers(&at_mobile, 603);
     desk.answers(&at_desk, 200);
     let ok = alice.expects("200");
     alice.acks(&invite, &ok);
-    world.seconds(1);
-    assert!(alice.heard().is_empty());
+    sim.seconds(1);
+    assert!(alice.all_received().is_empty());
 }
 
 #[test]
-fn failures_are_acknowledged_hop_by_hop() {
+fn failure_responses_get_an_ack_hop_by_hop() {
     // checklist 92, 93, 99
-    let world = World::new();
-    let (alice, desk, mobile) = office(&world);
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = setup(&sim);
     let (invite, at_desk, at_mobile) = ring(&alice, &desk, &mobile);
     let busy = desk.answers(&at_desk, 486);
     let ack = desk.expects("ACK");
@@ -171,46 +171,46 @@ fn failures_are_acknowledged_hop_by_hop() {
     mobile.answers(&at_mobile, 486);
     mobile.expects("ACK");
     let refused = alice.expects("486");
-    world.millis(450);
+    sim.millis(450);
     assert_eq!(alice.expects("486"), refused, "Timer G");
     alice.acks(&invite, &refused);
-    world.seconds(10);
-    assert!(alice.heard().is_empty());
-    assert!(desk.heard().is_empty(), "her ACK is for us");
+    sim.seconds(10);
+    assert!(alice.all_received().is_empty());
+    assert!(desk.all_received().is_empty(), "the ACK ends at the server");
 }
 
 #[test]
 fn a_response_with_another_method_is_no_response_to_the_invite() {
     // checklist 60, 95
-    let world = World::new();
-    let (alice, desk, mobile) = office(&world);
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = setup(&sim);
     let (_, at_desk, _) = ring(&alice, &desk, &mobile);
     let number = at_desk.value("CSeq").split(' ').next().unwrap();
     desk.sends(&desk.answer(&at_desk, 200).set("CSeq", format_args!("{number} OPTIONS")));
-    alice.hears_nothing();
-    mobile.hears_nothing();
+    alice.receives_nothing();
+    mobile.receives_nothing();
 }
 
 #[test]
-fn a_response_to_a_branch_that_never_was_is_dropped() {
+fn a_response_to_an_unknown_branch_is_dropped() {
     // checklist 60
-    let world = World::new();
-    let (alice, desk, mobile) = office(&world);
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = setup(&sim);
     let (_, at_desk, _) = ring(&alice, &desk, &mobile);
     let via = at_desk.value("Via");
     let id = via.find("z9hG4bKt00").unwrap() + "z9hG4bKt00".len();
     let digit = if via[id..].starts_with('0') { "1" } else { "0" };
     let via = format!("{}{digit}{}", &via[..id], &via[id + 1..]);
     desk.sends(&desk.answer(&at_desk, 183).set("Via", via));
-    alice.hears_nothing();
-    assert_eq!(world.saw(|event| matches!(event, Event::Dropped(Drop::StrayResponse))), 1);
+    alice.receives_nothing();
+    assert_eq!(sim.count_events(|event| matches!(event, Event::Dropped(Drop::StrayResponse))), 1);
 }
 
 #[test]
-fn a_phone_cannot_answer_past_its_fork() {
-    // checklist 60, 88: the mark in its branch is good for that fork of that worker and for nothing else.
-    let world = World::with_workers(2, |_| {});
-    let (alice, desk, mobile) = office(&world);
+fn a_phone_cannot_bypass_its_response_context() {
+    // checklist 60, 88: the mark in its branch is valid for that response context of that worker only.
+    let sim = Simulation::with_workers(2, |_| {});
+    let (alice, desk, mobile) = setup(&sim);
     let (_, at_desk, _) = ring(&alice, &desk, &mobile);
     let (via, branch) = (at_desk.value("Via"), at_desk.branch());
     let (fork, origin) = (&branch["z9hG4bKt00".len()..][..16], &branch["z9hG4bKt00".len() + 34..]);
@@ -223,28 +223,28 @@ fn a_phone_cannot_answer_past_its_fork() {
     for other in &forged {
         desk.sends(&desk.answer(&at_desk, 200).set("Via", via.replace(branch, other)));
     }
-    alice.hears_nothing();
-    assert_eq!(world.saw(|event| matches!(event, Event::Dropped(Drop::StrayResponse))), forged.len());
+    alice.receives_nothing();
+    assert_eq!(sim.count_events(|event| matches!(event, Event::Dropped(Drop::StrayResponse))), forged.len());
 }
 
 #[test]
-fn a_response_whose_only_via_is_ours_goes_no_further() {
+fn a_response_with_no_via_but_ours_is_not_forwarded() {
     // checklist 62
-    let world = World::new();
-    let (alice, desk, mobile) = office(&world);
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = setup(&sim);
     let (_, at_desk, _) = ring(&alice, &desk, &mobile);
     desk.sends(&desk.answer(&at_desk, 183).without("Via").with_first("Via", at_desk.value("Via")));
-    alice.hears_nothing();
+    alice.receives_nothing();
 }
 
 #[test]
-fn a_response_finds_its_fork_on_another_worker() {
+fn a_response_reaches_its_response_context_on_another_worker() {
     // checklist 60
-    let world = World::with_workers(2, |_| {});
-    let (alice, desk, mobile) = office(&world);
+    let sim = Simulation::with_workers(2, |_| {});
+    let (alice, desk, mobile) = setup(&sim);
     let (invite, at_desk, at_mobile) = ring(&alice, &desk, &mobile);
-    desk.lands_on(1);
-    mobile.lands_on(1);
+    desk.reaches_worker(1);
+    mobile.reaches_worker(1);
     desk.answers(&at_desk, 180);
     alice.expects("180");
     mobile.answers(&at_mobile, 200);
@@ -254,28 +254,28 @@ fn a_response_finds_its_fork_on_another_worker() {
     desk.answers(&cancel, 200);
     desk.answers(&at_desk, 487);
     desk.expects("ACK");
-    assert_eq!(world.load(1).transactions, 0);
+    assert_eq!(sim.load(1).transactions, 0);
 }
 
 #[test]
-fn a_copy_that_waited_in_the_store_does_not_ring_twice() {
+fn a_retransmission_during_the_load_is_not_forked_again() {
     // checklist 97
-    let world = World::new();
-    let (alice, desk, mobile) = office(&world);
-    world.store(Mood::Good, 80);
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = setup(&sim);
+    sim.store(StoreState::Working, 80);
     let invite = alice.calls("bob");
-    world.millis(10);
+    sim.millis(10);
     alice.sends(&invite);
-    world.millis(200);
-    assert_eq!(alice.heard().iter().map(Sip::what).collect::<Vec<_>>(), ["100"]);
-    assert_eq!((desk.heard().len(), mobile.heard().len()), (1, 1));
+    sim.millis(200);
+    assert_eq!(alice.all_received().iter().map(Sip::what).collect::<Vec<_>>(), ["100"]);
+    assert_eq!((desk.all_received().len(), mobile.all_received().len()), (1, 1));
 }
 
 #[test]
-fn a_client_that_predates_the_branch_is_matched_too() {
+fn an_rfc_2543_client_without_a_branch_is_matched() {
     // checklist 101
-    let world = World::new();
-    let (alice, desk, mobile) = office(&world);
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = setup(&sim);
     let via = format!("SIP/2.0/UDP {}", alice.address);
     let invite = alice.request("INVITE", "sip:bob@office.example").set("Via", &via);
     alice.sends(&invite);
@@ -287,24 +287,24 @@ fn a_client_that_predates_the_branch_is_matched_too() {
     assert_eq!((desk.expects("INVITE").what(), mobile.expects("INVITE").what()), ("INVITE", "INVITE"));
     alice.sends(&invite);
     alice.expects("100");
-    desk.hears_nothing();
+    desk.receives_nothing();
     alice.cancels(&invite);
     assert_eq!(alice.expects("200").method(), "CANCEL");
-    for (phone, heard) in [(&desk, &at_desk), (&mobile, &at_mobile)] {
-        phone.answers(heard, 487);
+    for (phone, received) in [(&desk, &at_desk), (&mobile, &at_mobile)] {
+        phone.answers(received, 487);
         phone.expects("ACK");
     }
     let terminated = alice.expects("487");
     alice.acks(&invite, &terminated);
-    world.seconds(2);
-    assert!(alice.heard().iter().all(|sip| sip.what() != "487"), "the ACK was understood");
+    sim.seconds(2);
+    assert!(alice.all_received().iter().all(|sip| sip.what() != "487"), "the ACK was understood");
 }
 
 #[test]
-fn the_timestamp_of_the_request_comes_back_in_the_100() {
+fn the_100_repeats_the_timestamp_of_the_request() {
     // checklist 33
-    let world = World::new();
-    let (alice, _desk, _mobile) = office(&world);
+    let sim = Simulation::new();
+    let (alice, _desk, _mobile) = setup(&sim);
     alice.sends(&alice.request("INVITE", "sip:bob@office.example").with("Timestamp", "54"));
     assert_eq!(alice.expects("100").value("Timestamp"), "54");
 }

@@ -2,15 +2,15 @@
 
 use proxy::{Event, ForkOutcome};
 
-use crate::sim::{Agent, Sip, World, sequential};
+use sim::{Agent, Simulation, Sip, sequential};
 
-/// alice, and bob with a desk phone (q=1) and a mobile (q=0.5); each may ring ten seconds.
-fn office() -> (World, Agent, Agent, Agent) {
-    let world = World::with(|settings| settings.forking = sequential(10));
-    let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+/// alice, and bob with a desk phone (q=1) and a mobile phone (q=0.5); the ring time is ten seconds.
+fn setup() -> (Simulation, Agent, Agent, Agent) {
+    let sim = Simulation::with(|settings| settings.forking = sequential(10));
+    let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     mobile.registers_with(";q=0.5");
     desk.registers_with(";q=1.0");
-    (world, alice, desk, mobile)
+    (sim, alice, desk, mobile)
 }
 
 fn ring(alice: &Agent, desk: &Agent) -> (Sip, Sip) {
@@ -20,14 +20,14 @@ fn ring(alice: &Agent, desk: &Agent) -> (Sip, Sip) {
 }
 
 #[test]
-fn the_next_one_rings_when_the_first_is_busy() {
+fn the_next_phone_is_called_when_the_first_is_busy() {
     // checklist 24
-    let (world, alice, desk, mobile) = office();
+    let (sim, alice, desk, mobile) = setup();
     let (invite, at_desk) = ring(&alice, &desk);
     desk.answers(&at_desk, 180);
     alice.expects("180");
-    world.seconds(2);
-    mobile.hears_nothing();
+    sim.seconds(2);
+    mobile.receives_nothing();
     desk.answers(&at_desk, 486);
     desk.expects("ACK");
     let at_mobile = mobile.expects("INVITE");
@@ -38,17 +38,17 @@ fn the_next_one_rings_when_the_first_is_busy() {
 }
 
 #[test]
-fn the_next_one_rings_when_the_first_rang_in_vain() {
+fn the_next_phone_is_called_after_the_ring_time_of_the_first() {
     // checklist 78, 79
-    let (world, alice, desk, mobile) = office();
+    let (sim, alice, desk, mobile) = setup();
     let (invite, at_desk) = ring(&alice, &desk);
     desk.answers(&at_desk, 180);
     alice.expects("180");
-    world.millis(9_800);
-    desk.hears_nothing();
-    world.millis(100);
+    sim.millis(9_800);
+    desk.receives_nothing();
+    sim.millis(100);
     let cancel = desk.expects("CANCEL");
-    assert!(!cancel.has("Reason"), "nobody has answered");
+    assert!(!cancel.has("Reason"), "no phone has answered");
     let at_mobile = mobile.expects("INVITE");
     mobile.answers(&at_mobile, 180);
     alice.expects("180");
@@ -62,13 +62,13 @@ fn the_next_one_rings_when_the_first_rang_in_vain() {
 }
 
 #[test]
-fn a_phone_picked_up_as_the_next_one_rings_still_gets_the_call() {
+fn a_phone_that_answers_while_the_next_is_called_gets_the_call() {
     // checklist 65, 75
-    let (world, alice, desk, mobile) = office();
+    let (sim, alice, desk, mobile) = setup();
     let (invite, at_desk) = ring(&alice, &desk);
     desk.answers(&at_desk, 180);
     alice.expects("180");
-    world.seconds(10);
+    sim.seconds(10);
     let at_mobile = mobile.expects("INVITE");
     mobile.answers(&at_mobile, 180);
     alice.expects("180");
@@ -81,25 +81,25 @@ fn a_phone_picked_up_as_the_next_one_rings_still_gets_the_call() {
     mobile.answers(&cancel, 200);
     mobile.answers(&at_mobile, 487);
     mobile.expects("ACK");
-    alice.hears_nothing();
+    alice.receives_nothing();
 }
 
 #[test]
-fn a_6xx_ends_the_search() {
+fn a_6xx_ends_the_call() {
     // checklist 64
-    let (_world, alice, desk, mobile) = office();
+    let (_sim, alice, desk, mobile) = setup();
     let (invite, at_desk) = ring(&alice, &desk);
     desk.answers(&at_desk, 603);
     desk.expects("ACK");
     let declined = alice.expects("603");
     alice.acks(&invite, &declined);
-    mobile.hears_nothing();
+    mobile.receives_nothing();
 }
 
 #[test]
-fn the_caller_hangs_up_and_nobody_else_rings() {
+fn after_a_cancel_no_further_phone_is_called() {
     // checklist 64, 78
-    let (_world, alice, desk, mobile) = office();
+    let (_sim, alice, desk, mobile) = setup();
     let (invite, at_desk) = ring(&alice, &desk);
     desk.answers(&at_desk, 180);
     alice.expects("180");
@@ -110,35 +110,35 @@ fn the_caller_hangs_up_and_nobody_else_rings() {
     desk.answers(&at_desk, 487);
     let terminated = alice.expects("487");
     alice.acks(&invite, &terminated);
-    assert!(mobile.heard().is_empty());
+    assert!(mobile.all_received().is_empty());
 }
 
 #[test]
-fn nobody_answers() {
+fn a_call_that_nobody_answers_gets_408() {
     // checklist 71
-    let (world, alice, desk, mobile) = office();
+    let (sim, alice, desk, mobile) = setup();
     let (invite, at_desk) = ring(&alice, &desk);
     desk.answers(&at_desk, 180);
     alice.expects("180");
-    world.seconds(10);
+    sim.seconds(10);
     let cancel = desk.expects("CANCEL");
     desk.answers(&cancel, 200);
     desk.answers(&at_desk, 487);
     let at_mobile = mobile.expects("INVITE");
     mobile.answers(&at_mobile, 180);
     alice.expects("180");
-    world.seconds(10);
+    sim.seconds(10);
     let cancel = mobile.expects("CANCEL");
     mobile.answers(&cancel, 200);
     mobile.answers(&at_mobile, 487);
     let timeout = alice.expects("408");
     alice.acks(&invite, &timeout);
-    assert_eq!(world.saw(|event| matches!(event, Event::Fork { outcome: ForkOutcome::TimedOut })), 1);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::Fork { outcome: ForkOutcome::TimedOut })), 1);
 }
 
 #[test]
-fn equal_q_ring_together() {
-    let (_world, alice, desk, mobile) = office();
+fn phones_with_equal_q_are_called_together() {
+    let (_sim, alice, desk, mobile) = setup();
     mobile.registers_with(";q=1.0");
     alice.calls("bob");
     desk.expects("INVITE");
@@ -146,38 +146,38 @@ fn equal_q_ring_together() {
 }
 
 #[test]
-fn a_mute_phone_costs_its_ring_time_only() {
+fn a_phone_that_does_not_respond_costs_only_its_ring_time() {
     // checklist 79
-    let (world, alice, desk, mobile) = office();
+    let (sim, alice, desk, mobile) = setup();
     ring(&alice, &desk);
-    world.millis(9_800);
-    assert_eq!(mobile.heard(), []);
-    world.millis(200);
+    sim.millis(9_800);
+    assert_eq!(mobile.all_received(), []);
+    sim.millis(200);
     mobile.expects("INVITE");
-    assert!(desk.heard().iter().all(|sip| sip.what() == "INVITE"), "no CANCEL before a provisional");
+    assert!(desk.all_received().iter().all(|sip| sip.what() == "INVITE"), "no CANCEL before a provisional");
 }
 
 #[test]
-fn a_message_reaches_the_second_phone_while_its_sender_still_waits() {
+fn a_message_reaches_the_second_phone_before_timer_f_of_its_sender() {
     // checklist 126
-    let (world, alice, desk, mobile) = office();
+    let (sim, alice, desk, mobile) = setup();
     let message = alice.request("MESSAGE", "sip:bob@office.example");
     alice.sends(&message);
     desk.expects("MESSAGE");
-    world.seconds(31);
+    sim.seconds(31);
     let at_mobile = mobile.expects("MESSAGE");
     mobile.answers(&at_mobile, 200);
-    world.millis(10);
-    assert!(alice.heard().iter().any(|sip| sip.what() == "200"));
+    sim.millis(10);
+    assert!(alice.all_received().iter().any(|sip| sip.what() == "200"));
 }
 
 #[test]
-fn a_message_reaches_nobody_any_more_when_its_sender_has_given_up() {
+fn a_message_reaches_no_phone_after_timer_f_of_its_sender() {
     // checklist 126
-    let (world, alice, desk, mobile) = office();
-    // Only one may have it at a time, and what is no INVITE cannot be cancelled.
+    let (sim, alice, desk, mobile) = setup();
+    // Only one phone may have it at a time, because a non-INVITE cannot be cancelled.
     alice.sends(&alice.request("MESSAGE", "sip:bob@office.example").with("Max-Breadth", 1));
     desk.expects("MESSAGE");
-    world.seconds(40);
-    mobile.hears_nothing();
+    sim.seconds(40);
+    mobile.receives_nothing();
 }

@@ -1,93 +1,94 @@
-//! Phones join in one after another, down by q, and those that ring go on: the strategy `wave`.
+//! Groups of phones join one after another by q, and those that ring go on ringing: the strategy `wave`.
 
 use std::time::Duration;
 
 use proxy::{Event, ForkOutcome, Strategy};
 
-use crate::sim::{Agent, Sip, World};
+use sim::{Agent, Simulation, Sip};
 
-/// alice, and bob with a desk phone (q=1), a mobile (q=0.5) and one at home (q=0.1); ten seconds to the next.
-fn office() -> (World, Agent, [Agent; 3]) {
-    let world = World::with(|settings| {
+/// alice, and bob with a desk phone (q=1), a mobile phone (q=0.5) and one at home (q=0.1); the next group joins after
+/// ten seconds.
+fn setup() -> (Simulation, Agent, [Agent; 3]) {
+    let sim = Simulation::with(|settings| {
         settings.forking.strategy = Strategy::Wave;
         settings.forking.ring_time = Duration::from_secs(10);
     });
-    let alice = world.udp("alice");
+    let alice = sim.udp("alice");
     let phones = [("bob/desk", "1.0"), ("bob/mobile", "0.5"), ("bob/home", "0.1")].map(|(name, q)| {
-        let phone = world.udp(name);
+        let phone = sim.udp(name);
         phone.registers_with(&format!(";q={q}"));
         phone
     });
-    (world, alice, phones)
+    (sim, alice, phones)
 }
 
-/// A phone hears the INVITE and rings.
+/// A phone receives the INVITE and rings.
 fn rings(alice: &Agent, phone: &Agent) -> Sip {
-    let heard = phone.expects("INVITE");
-    phone.answers(&heard, 180);
+    let received = phone.expects("INVITE");
+    phone.answers(&received, 180);
     alice.expects("180");
-    heard
+    received
 }
 
-/// A phone is told to stop, and does.
-fn stops(phone: &Agent, heard: &Sip) {
+/// A phone gets the CANCEL and stops.
+fn stops(phone: &Agent, received: &Sip) {
     let cancel = phone.expects("CANCEL");
     phone.answers(&cancel, 200);
-    phone.answers(heard, 487);
+    phone.answers(received, 487);
     phone.expects("ACK");
 }
 
 #[test]
-fn each_joins_the_ones_before_and_all_stop_at_the_end() {
-    let (world, alice, [desk, mobile, home]) = office();
+fn each_group_joins_the_previous_ones_and_all_stop_at_the_end() {
+    let (sim, alice, [desk, mobile, home]) = setup();
     let invite = alice.calls("bob");
     alice.expects("100");
     let at_desk = rings(&alice, &desk);
-    world.millis(9_700);
-    assert_eq!(mobile.heard(), []);
-    world.millis(300);
+    sim.millis(9_700);
+    assert_eq!(mobile.all_received(), []);
+    sim.millis(300);
     let at_mobile = rings(&alice, &mobile);
-    world.seconds(10);
+    sim.seconds(10);
     let at_home = rings(&alice, &home);
-    world.millis(9_700);
+    sim.millis(9_700);
     for phone in [&desk, &mobile, &home] {
-        assert_eq!(phone.heard(), [], "it rings on");
+        assert_eq!(phone.all_received(), [], "it calls_phones on");
     }
-    world.millis(300);
-    for (phone, heard) in [(&desk, &at_desk), (&mobile, &at_mobile), (&home, &at_home)] {
-        stops(phone, heard);
+    sim.millis(300);
+    for (phone, received) in [(&desk, &at_desk), (&mobile, &at_mobile), (&home, &at_home)] {
+        stops(phone, received);
     }
     let timeout = alice.expects("408");
     alice.acks(&invite, &timeout);
-    assert_eq!(world.saw(|event| matches!(event, Event::Fork { outcome: ForkOutcome::TimedOut })), 1);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::Fork { outcome: ForkOutcome::TimedOut })), 1);
 }
 
 #[test]
-fn the_first_may_still_be_picked_up_while_the_last_rings() {
+fn the_first_phone_may_answer_while_the_last_rings() {
     // checklist 65, 75
-    let (world, alice, [desk, mobile, home]) = office();
+    let (sim, alice, [desk, mobile, home]) = setup();
     let invite = alice.calls("bob");
     alice.expects("100");
     let at_desk = rings(&alice, &desk);
-    world.seconds(10);
+    sim.seconds(10);
     let at_mobile = rings(&alice, &mobile);
     desk.answers(&at_desk, 200);
     let ok = alice.expects("200");
     alice.acks(&invite, &ok);
     desk.expects("ACK");
     stops(&mobile, &at_mobile);
-    world.seconds(20);
-    assert_eq!(home.heard(), []);
+    sim.seconds(20);
+    assert_eq!(home.all_received(), []);
 }
 
 #[test]
-fn the_next_does_not_wait_when_all_of_a_group_are_busy() {
-    let (_world, alice, [desk, mobile, home]) = office();
+fn the_next_group_is_called_at_once_when_a_group_is_busy() {
+    let (_sim, alice, [desk, mobile, home]) = setup();
     let invite = alice.calls("bob");
     alice.expects("100");
     for phone in [&desk, &mobile] {
-        let heard = phone.expects("INVITE");
-        phone.answers(&heard, 486);
+        let received = phone.expects("INVITE");
+        phone.answers(&received, 486);
         phone.expects("ACK");
     }
     let at_home = home.expects("INVITE");
@@ -97,28 +98,28 @@ fn the_next_does_not_wait_when_all_of_a_group_are_busy() {
 }
 
 #[test]
-fn one_who_rings_on_does_not_hold_up_the_next_group() {
-    let (world, alice, [desk, mobile, home]) = office();
+fn a_phone_that_goes_on_ringing_does_not_delay_the_next_group() {
+    let (sim, alice, [desk, mobile, home]) = setup();
     alice.calls("bob");
     alice.expects("100");
     rings(&alice, &desk);
-    world.seconds(10);
+    sim.seconds(10);
     let at_mobile = mobile.expects("INVITE");
     mobile.answers(&at_mobile, 486);
     mobile.expects("ACK");
     rings(&alice, &home);
-    assert_eq!(desk.heard(), []);
+    assert_eq!(desk.all_received(), []);
 }
 
 #[test]
-fn without_breadth_for_one_more_the_earlier_ones_make_room() {
+fn without_free_breadth_earlier_branches_are_cancelled() {
     // checklist 131, 132
-    let (world, alice, [desk, mobile, _home]) = office();
+    let (sim, alice, [desk, mobile, _home]) = setup();
     alice.sends(&alice.request("INVITE", "sip:bob@office.example").with("Max-Breadth", 1));
     alice.expects("100");
     let at_desk = rings(&alice, &desk);
-    world.seconds(10);
-    mobile.hears_nothing();
+    sim.seconds(10);
+    mobile.receives_nothing();
     stops(&desk, &at_desk);
     mobile.expects("INVITE");
 }

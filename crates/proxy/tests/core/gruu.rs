@@ -1,6 +1,6 @@
-//! GRUUs on the wire: given at the registrar (RFC 5627 5), followed by the proxy (6.1).
+//! GRUUs on the wire: assigned by the registrar (RFC 5627 5), routed by the proxy (6.1).
 
-use crate::sim::{Agent, Sip, World, uri_in};
+use sim::{Agent, Simulation, Sip, uri_in};
 
 /// A REGISTER of a phone with this instance that wants GRUUs.
 fn register(phone: &Agent, instance: u8) -> Sip {
@@ -17,7 +17,7 @@ fn gruus_in(contact: &str) -> (String, String) {
     (value("pub-gruu"), value("temp-gruu"))
 }
 
-/// Registers a phone and takes what it is given.
+/// Registers a phone and returns its GRUUs.
 fn gruus(phone: &Agent, instance: u8) -> (String, String) {
     phone.sends(&register(phone, instance));
     let ok = phone.expects("200");
@@ -30,10 +30,10 @@ fn unregister(phone: &Agent) {
     phone.expects("200");
 }
 
-/// What a call to a URI comes to if nobody rings.
+/// The response to a call to a URI, if no phone is called.
 fn refusal(caller: &Agent, uri: &str) -> String {
     let invite = caller.invites(uri);
-    let refused = caller.heard_soon();
+    let refused = caller.next_message();
     caller.acks(&invite, &refused);
     refused.what().to_owned()
 }
@@ -44,14 +44,14 @@ fn rings(caller: &Agent, uri: &str, phone: &Agent) {
     assert_eq!(phone.expects("INVITE").uri(), phone.contact(), "{uri}");
     caller.cancels(&invite);
     phone.expects("CANCEL");
-    caller.heard();
+    caller.all_received();
 }
 
 #[test]
-fn a_phone_gets_them_if_it_wants_to() {
+fn a_phone_that_supports_gruu_gets_gruus() {
     // checklist 149
-    let world = World::new();
-    let (bob, carol) = (world.udp("bob"), world.udp("carol"));
+    let sim = Simulation::new();
+    let (bob, carol) = (sim.udp("bob"), sim.udp("carol"));
     let (public, temporary) = gruus(&bob, 1);
     assert!(public.starts_with("sip:bob@office.example;gr=urn:uuid:1."), "{public}");
     assert!(temporary.starts_with("sip:tgruu.") && temporary.ends_with("@office.example;gr"), "{temporary}");
@@ -62,21 +62,21 @@ fn a_phone_gets_them_if_it_wants_to() {
 }
 
 #[test]
-fn the_public_one_stays_and_the_temporary_ones_are_many() {
+fn the_public_gruu_stays_and_there_are_many_temporary_ones() {
     // checklist 149, 151
-    let world = World::new();
-    let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     let (public, first) = gruus(&desk, 1);
     gruus(&mobile, 2);
-    world.seconds(60);
+    sim.seconds(60);
     let (again, second) = gruus(&desk, 1);
     assert_eq!(public, again);
     assert_ne!(first, second);
     for uri in [&public, &first, &second] {
         rings(&alice, uri, &desk);
-        mobile.hears_nothing();
+        mobile.receives_nothing();
     }
-    // Another phone is told the newest ones too, and a copy of a request what the first was told.
+    // Another phone also gets the newest ones, and a retransmission gets the same as the first request.
     let copy = register(&mobile, 2);
     mobile.sends(&copy);
     let ok = mobile.expects("200");
@@ -86,12 +86,12 @@ fn the_public_one_stays_and_the_temporary_ones_are_many() {
 }
 
 #[test]
-fn a_new_call_id_makes_the_old_ones_void() {
+fn a_new_call_id_invalidates_old_temporary_gruus() {
     // checklist 149, 151
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     let (public, before) = gruus(&bob, 1);
-    world.seconds(60);
+    sim.seconds(60);
     bob.sends(&register(&bob, 1).set("Call-ID", "rebooted"));
     let (same, after) = gruus_in(bob.expects("200").value("Contact"));
     assert_eq!(public, same);
@@ -101,29 +101,29 @@ fn a_new_call_id_makes_the_old_ones_void() {
 }
 
 #[test]
-fn temporary_ones_end_with_the_registration() {
+fn temporary_gruus_end_with_the_registration() {
     // checklist 151, 152
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     let (public, temporary) = gruus(&bob, 1);
     unregister(&bob);
     assert_eq!(refusal(&alice, &public), "480", "it waits for its phone");
     assert_eq!(refusal(&alice, &temporary), "404");
-    world.seconds(60);
+    sim.seconds(60);
     let (same, other) = gruus(&bob, 1);
     assert_eq!(public, same);
     assert_eq!(refusal(&alice, &temporary), "404", "also when the phone has come back");
     rings(&alice, &other, &bob);
-    world.seconds(3600);
+    sim.seconds(3600);
     assert_eq!(refusal(&alice, &public), "480", "not only when it says goodbye");
     assert_eq!(refusal(&alice, &other), "404");
 }
 
 #[test]
-fn nobody_makes_them_up() {
+fn forged_gruus_are_refused() {
     // checklist 150, 151, 152
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     let (public, temporary) = gruus(&bob, 1);
     let middle = temporary.len() / 2;
     let other = if temporary.as_bytes()[middle] == b'0' { "1" } else { "0" };
@@ -154,8 +154,8 @@ fn nobody_makes_them_up() {
 #[test]
 fn a_dialog_with_a_gruu_stays_with_its_phone() {
     // checklist 152, 154
-    let world = World::new();
-    let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     let (public, _) = gruus(&desk, 1);
     gruus(&mobile, 2);
     let invite = alice.invites(&public);
@@ -172,17 +172,17 @@ fn a_dialog_with_a_gruu_stays_with_its_phone() {
 }
 
 #[test]
-fn what_is_left_of_the_route_is_the_way_and_not_the_path() {
+fn a_remaining_route_replaces_the_path() {
     // checklist 152
-    let world = World::new();
-    let (alice, edge, bob) = (world.udp("alice"), world.udp("edge"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, edge, bob) = (sim.udp("alice"), sim.udp("edge"), sim.udp("bob"));
     let path = format!("<sip:{};lr>", edge.address);
     edge.sends(&register(&bob, 1).with_first("Via", edge.via()).with("Path", &path));
     let (public, _) = gruus_in(edge.expects("200").value("Contact"));
     let invite = alice.invites(&public);
     let passed = edge.expects("INVITE");
     assert_eq!((passed.uri(), passed.value("Route")), (&*bob.contact(), &*path));
-    // The edge stays in the dialog as well.
+    // The edge proxy stays in the dialog too.
     let ok = edge.answer(&passed.with_first("Record-Route", &path), 200).set("Contact", format_args!("<{public}>"));
     edge.sends(&ok);
     let ok = alice.expects("200");

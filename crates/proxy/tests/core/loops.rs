@@ -1,32 +1,32 @@
 //! Requests that come back: Max-Forwards (RFC 3261 16.3 step 3) and loop detection (step 4, RFC 5393).
 
-use crate::sim::{Agent, Sip, World};
+use sim::{Agent, Simulation, Sip};
 
-/// alice, bob with a phone, and a gateway that is registered as one of bob's phones too.
-fn office(world: &World) -> (Agent, Agent, Agent) {
-    let (alice, bob, gateway) = (world.udp("alice"), world.udp("bob"), world.udp("gateway"));
+/// alice, bob with a phone, and a gateway that is also registered as one of bob's phones.
+fn setup(sim: &Simulation) -> (Agent, Agent, Agent) {
+    let (alice, bob, gateway) = (sim.udp("alice"), sim.udp("bob"), sim.udp("gateway"));
     bob.registers();
     gateway.sends(&gateway.register().set("To", "<sip:bob@office.example>"));
     gateway.expects("200");
     (alice, bob, gateway)
 }
 
-/// What a proxy sends on that was told to.
-fn forwarded(gateway: &Agent, heard: &Sip, uri: &str) -> Sip {
-    heard.clone().to(uri).with_first("Via", gateway.via()).set("Max-Forwards", 60)
+/// The request as a proxy forwards it.
+fn forwarded(gateway: &Agent, received: &Sip, uri: &str) -> Sip {
+    received.clone().to(uri).with_first("Via", gateway.via()).set("Max-Forwards", 60)
 }
 
 #[test]
 fn the_same_request_again_is_a_loop() {
     // checklist 37, 127, 129
-    let world = World::new();
-    let (alice, bob, gateway) = office(&world);
-    let (invite, [at_bob, at_gateway]) = alice.rings("bob", [&bob, &gateway]);
+    let sim = Simulation::new();
+    let (alice, bob, gateway) = setup(&sim);
+    let (invite, [at_bob, at_gateway]) = alice.calls_phones("bob", [&bob, &gateway]);
     let again = forwarded(&gateway, &at_gateway, "sip:bob@office.example");
     gateway.sends(&again);
     let looped = gateway.expects("482");
     gateway.acks(&again, &looped);
-    bob.hears_nothing();
+    bob.receives_nothing();
     gateway.answers(&at_gateway, 482);
     gateway.expects("ACK");
     bob.answers(&at_bob, 486);
@@ -35,11 +35,11 @@ fn the_same_request_again_is_a_loop() {
 }
 
 #[test]
-fn another_user_is_a_spiral_and_allowed() {
+fn the_same_request_for_another_user_is_a_spiral_and_allowed() {
     // checklist 128, 129
-    let world = World::new();
-    let (alice, bob, gateway) = office(&world);
-    let (desk, mobile) = (world.udp("carol/desk"), world.udp("carol/mobile"));
+    let sim = Simulation::new();
+    let (alice, bob, gateway) = setup(&sim);
+    let (desk, mobile) = (sim.udp("carol/desk"), sim.udp("carol/mobile"));
     desk.registers();
     mobile.registers();
     alice.calls("bob");
@@ -53,14 +53,14 @@ fn another_user_is_a_spiral_and_allowed() {
 }
 
 #[test]
-fn our_own_route_value_makes_no_spiral_of_a_loop() {
+fn our_own_route_value_does_not_hide_a_loop() {
     // checklist 128
-    let world = World::new();
-    let (alice, bob, gateway) = office(&world);
+    let sim = Simulation::new();
+    let (alice, bob, gateway) = setup(&sim);
     alice.calls("bob");
     bob.expects("INVITE");
     let at_gateway = gateway.expects("INVITE");
-    // It comes off before anything is decided.
+    // The Route value is removed before the loop check.
     let again = forwarded(&gateway, &at_gateway, "sip:bob@office.example").with("Route", "<sip:192.0.2.1;lr>");
     gateway.sends(&again);
     gateway.expects("482");
@@ -69,8 +69,8 @@ fn our_own_route_value_makes_no_spiral_of_a_loop() {
 #[test]
 fn the_loop_part_of_the_branch_does_not_depend_on_the_method() {
     // checklist 56, 128
-    let world = World::new();
-    let (alice, bob, _gateway) = office(&world);
+    let sim = Simulation::new();
+    let (alice, bob, _gateway) = setup(&sim);
     alice.calls("bob");
     let invite = bob.expects("INVITE");
     let same = |request: Sip| ["Call-ID", "From"].iter().fold(request, |r, name| r.set(name, invite.value(name)));
@@ -82,10 +82,10 @@ fn the_loop_part_of_the_branch_does_not_depend_on_the_method() {
 }
 
 #[test]
-fn a_foreign_branch_that_looks_like_ours_is_no_loop() {
+fn a_foreign_branch_that_looks_like_ours_is_not_a_loop() {
     // checklist 129
-    let world = World::new();
-    let (alice, bob, gateway) = office(&world);
+    let sim = Simulation::new();
+    let (alice, bob, gateway) = setup(&sim);
     alice.calls("bob");
     bob.expects("INVITE");
     let at_gateway = gateway.expects("INVITE");
@@ -96,10 +96,10 @@ fn a_foreign_branch_that_looks_like_ours_is_no_loop() {
 }
 
 #[test]
-fn max_forwards_ends_at_zero() {
+fn max_forwards_zero_is_refused() {
     // checklist 36, 49
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
     let options = alice.request("OPTIONS", "sip:bob@office.example");
     alice.sends(&options.clone().set("Max-Forwards", 0));
@@ -115,15 +115,14 @@ fn max_forwards_ends_at_zero() {
     alice.expects("200");
 }
 
-/// The Max-Breadth of what each phone heard.
+/// The Max-Breadth that each phone received.
 fn breadths<const N: usize>(phones: [&Agent; N]) -> [String; N] {
     phones.map(|phone| phone.expects("INVITE").value("Max-Breadth").to_owned())
 }
 
 #[test]
-fn max_breadth_is_added_capped_and_split() {
-    // checklist 130
-    // A quarter is kept where more phones may join.
+fn max_breadth_is_added_limited_and_divided() {
+    // checklist 130: a quarter is kept where further phones may join.
     for (late, asked, expected) in [
         (false, None, ["30", "30"]),
         (false, Some(7), ["4", "3"]),
@@ -132,8 +131,8 @@ fn max_breadth_is_added_capped_and_split() {
         (true, Some(7), ["3", "3"]),
         (true, Some(2), ["1", "1"]),
     ] {
-        let world = World::with(|settings| settings.forking.late_registration = late);
-        let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+        let sim = Simulation::with(|settings| settings.forking.late_registration = late);
+        let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
         desk.registers();
         mobile.registers();
         let invite = alice.request("INVITE", "sip:bob@office.example");
@@ -147,67 +146,67 @@ fn max_breadth_is_added_capped_and_split() {
 }
 
 #[test]
-fn without_breadth_for_all_they_are_tried_one_after_another() {
+fn without_breadth_for_all_the_targets_are_tried_one_after_another() {
     // checklist 131, 132
-    let world = World::new();
-    let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     desk.registers();
     mobile.registers();
     let invite = alice.request("INVITE", "sip:bob@office.example").with("Max-Breadth", 1);
     alice.sends(&invite);
     alice.expects("100");
-    let heard = desk.expects("INVITE");
-    assert_eq!(heard.value("Max-Breadth"), "1");
-    mobile.hears_nothing();
-    desk.answers(&heard, 486);
+    let received = desk.expects("INVITE");
+    assert_eq!(received.value("Max-Breadth"), "1");
+    mobile.receives_nothing();
+    desk.answers(&received, 486);
     desk.expects("ACK");
-    let heard = mobile.expects("INVITE");
-    assert_eq!(heard.value("Max-Breadth"), "1", "what a finished branch held is used again");
-    mobile.answers(&heard, 200);
+    let received = mobile.expects("INVITE");
+    assert_eq!(received.value("Max-Breadth"), "1", "what a finished branch held is used again");
+    mobile.answers(&received, 200);
     let ok = alice.expects("200");
     alice.acks(&invite, &ok);
 }
 
 #[test]
-fn no_breadth_at_all_is_a_440() {
+fn max_breadth_zero_gets_440() {
     // checklist 131
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
     let invite = alice.request("INVITE", "sip:bob@office.example").with("Max-Breadth", 0);
     alice.sends(&invite);
     let refused = alice.expects("440");
     alice.acks(&invite, &refused);
-    bob.hears_nothing();
+    bob.receives_nothing();
 }
 
 #[test]
-fn what_goes_on_in_a_dialog_has_its_breadth_too() {
-    // checklist 130: all proxied requests but a CANCEL
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+fn requests_within_a_dialog_have_a_max_breadth() {
+    // checklist 130: all forwarded requests except CANCEL.
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
     let invite = alice.calls("bob");
-    let heard = bob.expects("INVITE");
-    bob.answers(&heard, 180);
+    let received = bob.expects("INVITE");
+    bob.answers(&received, 180);
     alice.expects("180");
     alice.cancels(&invite);
     assert!(!bob.expects("CANCEL").has("Max-Breadth"));
-    bob.answers(&heard, 200);
+    bob.answers(&received, 200);
     let ok = alice.expects("200");
     alice.acks(&invite, &ok);
     assert_eq!(bob.expects("ACK").value("Max-Breadth"), "60");
     alice.sends(&alice.within(&invite, &ok, "INFO").with("Max-Breadth", 5));
     assert_eq!(bob.expects("INFO").values("Max-Breadth").collect::<Vec<_>>(), ["5"]);
-    bob.sends(&bob.back_within(&invite, &ok, "BYE"));
+    bob.sends(&bob.within_as_callee(&invite, &ok, "BYE"));
     assert_eq!(alice.expects("BYE").value("Max-Breadth"), "60");
 }
 
 #[test]
-fn a_request_to_the_server_itself_that_came_two_ways_finds_nothing_to_be_merged_with() {
-    // checklist 104: a UAS compares with ongoing transactions, and ours are over when they are answered.
-    let world = World::new();
-    let alice = world.udp("alice");
+fn a_request_to_the_server_itself_is_not_merged() {
+    // checklist 104: a UAS compares a request with ongoing transactions, and ours end with the response.
+    let sim = Simulation::new();
+    let alice = sim.udp("alice");
     let options = alice.request("OPTIONS", "sip:office.example");
     for branch in ["z9hG4bKone", "z9hG4bKtwo"] {
         let via = format!("SIP/2.0/UDP {};branch={branch}", alice.address);

@@ -1,22 +1,22 @@
-//! Scenarios of the core, each a script of who says what when. One module per behaviour; `sim` is the world they
-//! happen in. A test of a line of the RFC checklist names it.
+//! Scenarios of the core: each is a script of messages between phones and the core, run by the crate `sim`. There is
+//! one module for each behaviour. A test of a line of docs/rfc-checklist.md cites its number.
 
-#[path = "../sim/mod.rs"]
-mod sim;
-
-mod ack_of_success;
-mod algorithms;
+mod accounts;
+mod ack_of_2xx;
 mod amplification;
 mod best_response;
-mod call_as;
-mod calls;
+mod call_events;
+mod caller_preferences;
+mod configured_contacts;
 mod contact_uri;
-mod contacts;
+mod dialog_continuity;
 mod dialog_peers;
 mod digest;
+mod digest_algorithms;
 mod early_dialog;
+mod events_to_self;
 mod explain;
-mod fixed;
+mod forbidden_addresses;
 mod fork_cancel;
 mod fork_flows;
 mod fork_late;
@@ -24,28 +24,31 @@ mod fork_parallel;
 mod fork_sequential;
 mod fork_timers;
 mod fork_wave;
+mod from_names;
 mod gruu;
-mod guessing;
-mod identity;
+mod identity_headers;
+mod interoperability;
+mod limits;
 mod loops;
 mod moved_phones;
 mod nat;
 mod notify_route;
 mod outbound;
-mod overload;
-mod own_events;
-mod preferences;
+mod password_guessing;
 mod record_route;
 mod redirect;
 mod register;
-mod register_bad;
+mod register_contacts;
+mod register_invalid;
+mod registration_events;
+mod registration_events_access;
+mod registration_events_delivery;
+mod registration_events_lossy;
+mod registration_subscriptions;
 mod same_transaction;
-mod secure_uri;
-mod spelling;
+mod sips_uri;
 mod stateless;
 mod stolen_identifiers;
 mod transport_failure;
 mod user_contacts;
 mod validation;
-mod watch;
-mod watch_storm;

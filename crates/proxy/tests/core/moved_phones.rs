@@ -1,11 +1,11 @@
-//! Requests in a dialog follow a phone that has registered anew from another port of its NAT or over another connection: the
-//! Record-Route cannot be changed once the dialog is made (RFC 3261 12.2.1.1), the registration can.
+//! Requests in a dialog follow a phone that has registered again from another port of its NAT or over another
+//! connection. The Record-Route of a dialog cannot change (RFC 3261 12.2.1.1), but the registration can.
 
-use crate::sim::{Agent, Sip, World};
+use sim::{Agent, Simulation, Sip};
 
 const INSTANCE: &str = ";+sip.instance=\"<urn:uuid:1>\"";
 
-/// A phone that registers a Contact that leads nowhere, with these parameters.
+/// A phone whose registered Contact leads nowhere, with these parameters.
 struct Phone {
     agent: Agent,
     contact: String,
@@ -16,12 +16,12 @@ impl Phone {
     fn new(agent: Agent, params: &'static str) -> Self {
         let contact = agent.contact().replace(&agent.address.ip().to_string(), "192.168.1.5");
         let phone = Self { agent, contact, params };
-        phone.appears_at(1026);
+        phone.sends_from(1026);
         phone
     }
 
-    fn appears_at(&self, port: u16) {
-        self.agent.appears_at(([198, 51, 100, 7], port).into());
+    fn sends_from(&self, port: u16) {
+        self.agent.sends_from(([198, 51, 100, 7], port).into());
     }
 
     fn registers(&self) {
@@ -31,7 +31,7 @@ impl Phone {
         self.agent.expects("200");
     }
 
-    /// With its own Contact and Via.
+    /// The message with its own Contact and Via.
     fn says(&self, sip: Sip) -> Sip {
         let via = self.agent.via().replace(&self.agent.address.ip().to_string(), "192.168.1.5");
         let sip = if sip.is_request() { sip.set("Via", via) } else { sip };
@@ -40,20 +40,20 @@ impl Phone {
         sip
     }
 
-    /// Somebody else called it, or it called: the INVITE and the 200.
+    /// A call between the phone and another agent: the INVITE and the 200.
     fn in_call_with(&self, other: &Agent, calls: bool) -> (Sip, Sip) {
         if calls {
             let invite = self.says(self.agent.request("INVITE", &other.aor()));
-            let heard = other.expects("INVITE");
-            other.answers(&heard, 200);
+            let received = other.expects("INVITE");
+            other.answers(&received, 200);
             let ok = self.agent.expects("200");
             self.says(self.agent.within(&invite, &ok, "ACK").set("CSeq", format_args!("{} ACK", number(&invite))));
             other.expects("ACK");
             return (invite, ok);
         }
         let invite = other.calls(self.agent.user());
-        let heard = self.agent.expects("INVITE");
-        self.says(self.agent.answer(&heard, 200));
+        let received = self.agent.expects("INVITE");
+        self.says(self.agent.answer(&received, 200));
         let ok = other.expects("200");
         other.acks(&invite, &ok);
         self.agent.expects("ACK");
@@ -65,18 +65,18 @@ fn number(invite: &Sip) -> &str {
     invite.value("CSeq").split(' ').next().unwrap_or_default()
 }
 
-/// The other side's request to the phone.
+/// A request of the other side to the phone.
 fn to_phone(other: &Agent, (invite, ok): &(Sip, Sip), phone_calls: bool, method: &str) -> Sip {
-    if phone_calls { other.back_within(invite, ok, method) } else { other.within(invite, ok, method) }
+    if phone_calls { other.within_as_callee(invite, ok, method) } else { other.within(invite, ok, method) }
 }
 
-/// The other side's requests reach the phone: one, a re-INVITE with its ACK, BYE.
+/// Requests of the other side reach the phone: one, a re-INVITE with its ACK, BYE.
 fn goes_on(other: &Agent, phone: &Phone, call: &(Sip, Sip), phone_calls: bool) {
     for method in ["INFO", "INVITE", "BYE"] {
         let request = to_phone(other, call, phone_calls, method);
         other.sends(&request);
-        let heard = phone.agent.expects(method);
-        phone.says(phone.agent.answer(&heard, 200));
+        let received = phone.agent.expects(method);
+        phone.says(phone.agent.answer(&received, 200));
         other.expects("200");
         if method == "INVITE" {
             let ack = to_phone(other, call, phone_calls, "ACK").set("CSeq", format_args!("{} ACK", number(&request)));
@@ -87,78 +87,78 @@ fn goes_on(other: &Agent, phone: &Phone, call: &(Sip, Sip), phone_calls: bool) {
 }
 
 #[test]
-fn a_phone_whose_nat_gave_it_another_port() {
+fn a_phone_whose_nat_port_changed_is_reached_in_its_dialog() {
     for (phone_calls, params) in [(false, ""), (true, ""), (false, INSTANCE), (true, INSTANCE)] {
-        let world = World::new();
-        let (alice, bob) = (world.udp("alice"), Phone::new(world.udp("bob"), params));
+        let sim = Simulation::new();
+        let (alice, bob) = (sim.udp("alice"), Phone::new(sim.udp("bob"), params));
         alice.registers();
         bob.registers();
         let call = bob.in_call_with(&alice, phone_calls);
-        bob.appears_at(2052);
-        world.seconds(1);
+        bob.sends_from(2052);
+        sim.seconds(1);
         bob.registers();
         goes_on(&alice, &bob, &call, phone_calls);
     }
 }
 
 #[test]
-fn a_phone_with_another_connection() {
+fn a_phone_with_a_new_connection_is_reached_in_its_dialog() {
     let outbound = ";+sip.instance=\"<urn:uuid:1>\";reg-id=1";
     for phone_calls in [false, true] {
-        // By its Contact, by its host, by its instance, by its flow.
+        // Recognised by its Contact, its host, its instance, its flow.
         for (params, same_contact) in
             [("", true), ("", false), (INSTANCE, true), (INSTANCE, false), (outbound, true), (outbound, false)]
         {
-            let world = World::new();
-            let (alice, mut bob) = (world.udp("alice"), Phone::new(world.tcp("bob"), params));
-            let desk = world.udp("bob/desk");
+            let sim = Simulation::new();
+            let (alice, mut bob) = (sim.udp("alice"), Phone::new(sim.tcp("bob"), params));
+            let desk = sim.udp("bob/desk");
             alice.registers();
             bob.registers();
             let call = bob.in_call_with(&alice, phone_calls);
             // Another phone of the user makes no difference.
             desk.registers();
             bob.agent.disconnects();
-            world.seconds(1);
+            sim.seconds(1);
             if !same_contact {
                 bob.contact = bob.contact.replace(":5060", ":6060");
             }
             bob.registers();
             goes_on(&alice, &bob, &call, phone_calls);
-            desk.hears_nothing();
+            desk.receives_nothing();
         }
     }
 }
 
 #[test]
-fn nobody_else_hears_of_a_phone_that_is_gone() {
+fn requests_for_a_phone_that_is_gone_reach_no_other_phone() {
     for (params, others) in [("", 2), (INSTANCE, 2), ("", 1), (INSTANCE, 1)] {
-        let world = World::new();
-        let (alice, bob) = (world.udp("alice"), Phone::new(world.tcp("bob"), params));
-        let others = &[world.udp("bob/desk"), world.udp("bob/mobile")][..others];
+        let sim = Simulation::new();
+        let (alice, bob) = (sim.udp("alice"), Phone::new(sim.tcp("bob"), params));
+        let others = &[sim.udp("bob/desk"), sim.udp("bob/mobile")][..others];
         bob.registers();
         let call = bob.in_call_with(&alice, false);
         others.iter().for_each(Agent::registers);
         bob.agent.disconnects();
         alice.sends(&to_phone(&alice, &call, false, "BYE"));
-        let refused = alice.heard_soon();
+        let refused = alice.next_message();
         assert!(matches!(refused.status(), Some(480 | 500)), "{refused}");
-        others.iter().for_each(Agent::hears_nothing);
+        others.iter().for_each(Agent::receives_nothing);
     }
 }
 
 #[test]
-fn what_a_phone_has_said_in_the_dialog_since_is_younger_news() {
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), Phone::new(world.udp("bob"), ""));
+fn a_later_request_in_the_dialog_overrides_the_registration() {
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), Phone::new(sim.udp("bob"), ""));
     alice.registers();
     bob.registers();
     let call = bob.in_call_with(&alice, false);
-    world.seconds(1);
-    bob.appears_at(2052);
-    // Where nobody has to prove anything, it is let through from there.
-    bob.says(bob.agent.back_within(&call.0, &call.1, "INFO"));
-    let heard = alice.expects("INFO");
-    alice.answers(&heard, 200);
+    sim.seconds(1);
+    bob.sends_from(2052);
+    // Without authentication, requests from there are accepted.
+    bob.says(bob.agent.within_as_callee(&call.0, &call.1, "INFO"));
+    let received = alice.expects("INFO");
+    alice.answers(&received, 200);
     bob.agent.expects("200");
     goes_on(&alice, &bob, &call, false);
 }
@@ -166,8 +166,8 @@ fn what_a_phone_has_said_in_the_dialog_since_is_younger_news() {
 #[test]
 fn a_phone_that_unregisters_during_its_call_is_still_reached() {
     for (params, phone_calls) in [("", false), ("", true), (INSTANCE, false), (INSTANCE, true)] {
-        let world = World::new();
-        let (alice, bob, desk) = (world.udp("alice"), Phone::new(world.udp("bob"), params), world.udp("bob/desk"));
+        let sim = Simulation::new();
+        let (alice, bob, desk) = (sim.udp("alice"), Phone::new(sim.udp("bob"), params), sim.udp("bob/desk"));
         alice.registers();
         bob.registers();
         let call = bob.in_call_with(&alice, phone_calls);
@@ -175,6 +175,6 @@ fn a_phone_that_unregisters_during_its_call_is_still_reached() {
         bob.agent.expects("200");
         desk.registers();
         goes_on(&alice, &bob, &call, phone_calls);
-        desk.hears_nothing();
+        desk.receives_nothing();
     }
 }

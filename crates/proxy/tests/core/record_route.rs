@@ -1,19 +1,19 @@
-//! Staying in the path of a dialog, and the routers of the old kind: RFC 3261 16.4, 16.6 steps 4 and 6, 16.12.
+//! Record-Route, and strict routers: RFC 3261 16.4, 16.6 steps 4 and 6, 16.12.
 
-use crate::sim::{Agent, Sip, World, uri_in};
+use sim::{Agent, Simulation, Sip, uri_in};
 
-/// A call from ringing to 200 and ACK. Returns her INVITE, his copy and the 200 as she heard it.
+/// A call up to its ACK. Returns the INVITE as sent, as received, and the 200 that the caller received.
 fn call(alice: &Agent, bob: &Agent) -> (Sip, Sip, Sip) {
     let invite = alice.calls("bob");
-    let heard = bob.expects("INVITE");
-    bob.answers(&heard, 200);
+    let received = bob.expects("INVITE");
+    bob.answers(&received, 200);
     let ok = alice.expects("200");
     alice.acks(&invite, &ok);
     assert!(!bob.expects("ACK").has("Route"));
-    (invite, heard, ok)
+    (invite, received, ok)
 }
 
-/// Our Record-Route, with which a request is as good as signed.
+/// A Record-Route value of our server.
 fn own_route(alice: &Agent, bob: &Agent) -> (Sip, Sip, String) {
     let (invite, _, ok) = call(alice, bob);
     let route = ok.value("Record-Route").to_owned();
@@ -21,33 +21,33 @@ fn own_route(alice: &Agent, bob: &Agent) -> (Sip, Sip, String) {
 }
 
 #[test]
-fn one_value_where_both_sides_can_use_it() {
+fn one_record_route_is_added_if_both_sides_can_use_it() {
     // checklist 42, 50
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
-    let (invite, heard, ok) = call(&alice, &bob);
-    let [route] = heard.values("Record-Route").collect::<Vec<_>>()[..] else { panic!("{heard}") };
+    let (invite, received, ok) = call(&alice, &bob);
+    let [route] = received.values("Record-Route").collect::<Vec<_>>()[..] else { panic!("{received}") };
     assert!(route.starts_with("<sip:") && route.ends_with("@192.0.2.1:5060;lr>"), "{route}");
-    // The 200 has the same, marked for bob's tag.
+    // The 200 has the same value, with a signature for the tag of bob.
     let (token, own) = route.split_once('@').unwrap();
     let marked = ok.value("Record-Route");
     assert!(marked.starts_with(&format!("{token}.")) && marked.ends_with(&format!("@{own}")), "{marked}");
     for (method, number) in [("INFO", "50"), ("UPDATE", "51"), ("INVITE", "52"), ("BYE", "53")] {
         alice.sends(&alice.within(&invite, &ok, method).set("CSeq", format_args!("{number} {method}")));
-        let heard = bob.expects(method);
-        assert_eq!(heard.uri(), bob.contact());
-        assert!(!heard.has("Route") && !heard.has("Record-Route"), "{heard}");
-        bob.answers(&heard, 200);
+        let received = bob.expects(method);
+        assert_eq!(received.uri(), bob.contact());
+        assert!(!received.has("Route") && !received.has("Record-Route"), "{received}");
+        bob.answers(&received, 200);
         alice.expects("200");
     }
 }
 
 #[test]
-fn only_requests_that_make_a_dialog_get_it() {
+fn only_requests_that_create_a_dialog_get_a_record_route() {
     // checklist 50
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
     for (method, recorded) in [("MESSAGE", false), ("OPTIONS", false), ("SUBSCRIBE", true), ("REFER", true)] {
         alice.sends(&alice.request(method, "sip:bob@office.example"));
@@ -56,22 +56,22 @@ fn only_requests_that_make_a_dialog_get_it() {
 }
 
 #[test]
-fn two_values_where_the_transport_changes() {
+fn two_record_routes_are_added_if_the_transport_changes() {
     // checklist 42, 51, 73
     for (alice_on_tcp, first, second) in [(false, ";transport=tcp", ""), (true, "", ";transport=tcp")] {
-        let world = World::new();
+        let sim = Simulation::new();
         let (alice, bob) = match alice_on_tcp {
-            false => (world.udp("alice"), world.tcp("bob")),
-            true => (world.tcp("alice"), world.udp("bob")),
+            false => (sim.udp("alice"), sim.tcp("bob")),
+            true => (sim.tcp("alice"), sim.udp("bob")),
         };
         bob.registers();
-        let (invite, heard, ok) = call(&alice, &bob);
-        let routes: Vec<_> = heard.values("Record-Route").collect();
-        assert_eq!(routes.len(), 2, "{heard}");
+        let (invite, received, ok) = call(&alice, &bob);
+        let routes: Vec<_> = received.values("Record-Route").collect();
+        assert_eq!(routes.len(), 2, "{received}");
         for (route, transport) in routes.iter().zip([first, second]) {
             assert!(route.ends_with(&format!("@192.0.2.1:5060{transport};lr>")), "{routes:?}");
         }
-        // From both sides, both values come off.
+        // From both sides, both values are removed.
         let info = alice.within(&invite, &ok, "INFO");
         assert_eq!(info.values("Route").count(), 2);
         alice.sends(&info);
@@ -79,7 +79,7 @@ fn two_values_where_the_transport_changes() {
         assert!(!info.has("Route"));
         bob.answers(&info, 200);
         alice.expects("200");
-        bob.sends(&bob.back_within(&invite, &ok, "BYE"));
+        bob.sends(&bob.within_as_callee(&invite, &ok, "BYE"));
         let bye = alice.expects("BYE");
         assert!(!bye.has("Route"));
         assert_eq!(bye.uri(), alice.contact());
@@ -89,23 +89,23 @@ fn two_values_where_the_transport_changes() {
 }
 
 #[test]
-fn an_advertised_name_stands_in_via_and_record_route() {
+fn the_advertised_name_is_in_via_and_record_route() {
     // checklist 50, 108
-    let world = World::with(|settings| settings.advertise = Some("proxy.office.example".into()));
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::with(|settings| settings.advertise = Some("proxy.office.example".into()));
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
-    let (invite, heard, ok) = call(&alice, &bob);
-    assert!(heard.value("Via").starts_with("SIP/2.0/UDP proxy.office.example:5060;branch="), "{heard}");
-    assert!(heard.value("Record-Route").ends_with("@proxy.office.example:5060;lr>"), "{heard}");
+    let (invite, received, ok) = call(&alice, &bob);
+    assert!(received.value("Via").starts_with("SIP/2.0/UDP proxy.office.example:5060;branch="), "{received}");
+    assert!(received.value("Record-Route").ends_with("@proxy.office.example:5060;lr>"), "{received}");
     alice.sends(&alice.within(&invite, &ok, "BYE"));
     bob.expects("BYE");
 }
 
 #[test]
-fn a_route_that_was_not_issued_here_leads_nowhere() {
+fn a_route_that_we_did_not_create_is_refused() {
     // checklist 42
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
     let (invite, ok, route) = own_route(&alice, &bob);
     let forged = "<sip:0123456789abcdef@192.0.2.1:5060;lr>";
@@ -114,40 +114,42 @@ fn a_route_that_was_not_issued_here_leads_nowhere() {
     alice.sends(&alice.within(&invite, &ok, "BYE").set("Call-ID", "another"));
     alice.expects("403");
     alice.sends(&alice.within(&invite, &ok, "ACK").set("Route", forged));
-    alice.hears_nothing();
-    // Ours alone does not make a relay of us: without a To tag there is no dialog.
+    alice.receives_nothing();
+    // Our Route alone does not permit relaying: without a To tag there is no dialog.
     let outside = alice.request("MESSAGE", "sip:x@198.51.100.9").set("Call-ID", invite.value("Call-ID"));
     alice.sends(&outside.with("Route", &route));
     alice.expects("403");
-    assert_eq!(bob.heard(), []);
+    assert_eq!(bob.all_received(), []);
 }
 
 #[test]
-fn a_preconfigured_outbound_proxy_is_no_route() {
+fn a_preconfigured_outbound_proxy_route_is_ignored() {
     // checklist 42
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
     for own in ["<sip:192.0.2.1;lr>", "<sip:192.0.2.1:5060;transport=udp;lr>", "<sip:office.example;lr>"] {
         alice.sends(&alice.request("OPTIONS", "sip:bob@office.example").with("Route", own));
-        let heard = bob.expects("OPTIONS");
-        assert!(!heard.has("Route"), "{heard}");
-        assert_eq!(heard.uri(), bob.contact());
+        let received = bob.expects("OPTIONS");
+        assert!(!received.has("Route"), "{received}");
+        assert_eq!(received.uri(), bob.contact());
     }
 }
 
 #[test]
-fn several_routes_in_one_line_lose_only_ours() {
+fn only_our_value_is_removed_from_a_route_line() {
     // checklist 42, 53
-    let world = World::new();
-    let (alice, bob, next) = (world.udp("alice"), world.udp("bob"), world.udp("next"));
+    let sim = Simulation::new();
+    let (alice, bob, next) = (sim.udp("alice"), sim.udp("bob"), sim.udp("next"));
     bob.registers();
-    // Two proxies between us and bob have put themselves into the route.
+    // Two proxies between us and bob add Record-Routes.
     let invite = alice.calls("bob");
-    let heard = bob.expects("INVITE");
+    let received = bob.expects("INVITE");
     let onward = format!("<sip:{};lr>", next.address);
-    let ok =
-        bob.answer(&heard, 200).with_first("Record-Route", &onward).with_first("Record-Route", "<sip:p9.example;lr>");
+    let ok = bob
+        .answer(&received, 200)
+        .with_first("Record-Route", &onward)
+        .with_first("Record-Route", "<sip:p9.example;lr>");
     bob.sends(&ok);
     let ok = alice.expects("200");
     let route = ok.values("Record-Route").last().unwrap().to_owned();
@@ -157,10 +159,10 @@ fn several_routes_in_one_line_lose_only_ours() {
             .without("Route")
             .with("Route", format_args!("{route}, {onward} , <sip:p9.example;lr>")),
     );
-    let heard = next.expects("INFO");
-    assert_eq!(heard.value("Route"), format!("{onward} , <sip:p9.example;lr>"));
-    assert_eq!(heard.uri(), bob.contact());
-    assert_eq!(bob.heard(), []);
+    let received = next.expects("INFO");
+    assert_eq!(received.value("Route"), format!("{onward} , <sip:p9.example;lr>"));
+    assert_eq!(received.uri(), bob.contact());
+    assert_eq!(bob.all_received(), []);
 }
 
 /// A call that came through other proxies, the last one first, up to its ACK. Returns the INVITE and its 200.
@@ -168,46 +170,46 @@ fn call_through(alice: &Agent, bob: &Agent, proxies: &[&str]) -> (Sip, Sip) {
     let invite = alice.request("INVITE", "sip:bob@office.example").set("Contact", "<sip:caller@u1.example.com>");
     let invite = proxies.iter().fold(invite, |invite, proxy| invite.with("Record-Route", proxy));
     alice.sends(&invite);
-    let heard = bob.expects("INVITE");
-    bob.answers(&heard, 200);
+    let received = bob.expects("INVITE");
+    bob.answers(&received, 200);
     let ok = alice.expects("200");
     (invite, ok)
 }
 
 #[test]
 fn the_example_of_the_strict_router_as_p4() {
-    // checklist 52, 87: RFC 3261 16.12.1.2, from U2's BYE on
-    let world = World::new();
-    let (alice, bob, p3) = (world.udp("alice"), world.udp("bob"), world.udp("p3"));
-    world.dns("p3.middle.com", &[p3.address]);
+    // checklist 52, 87: RFC 3261 16.12.1.2, from the BYE of U2 on.
+    let sim = Simulation::new();
+    let (alice, bob, p3) = (sim.udp("alice"), sim.udp("bob"), sim.udp("p3"));
+    sim.dns("p3.middle.com", &[p3.address]);
     bob.registers();
     let proxies = ["<sip:p3.middle.com>", "<sip:p2.example.com;lr>", "<sip:p1.example.com;lr>"];
     let (invite, ok) = call_through(&alice, &bob, &proxies);
-    bob.sends(&bob.back_within(&invite, &ok, "BYE"));
-    let heard = p3.expects("BYE");
-    assert_eq!(heard.start, "BYE sip:p3.middle.com SIP/2.0");
+    bob.sends(&bob.within_as_callee(&invite, &ok, "BYE"));
+    let received = p3.expects("BYE");
+    assert_eq!(received.start, "BYE sip:p3.middle.com SIP/2.0");
     let routes = ["<sip:p2.example.com;lr>", "<sip:p1.example.com;lr>", "<sip:caller@u1.example.com>"];
-    assert_eq!(heard.values("Route").collect::<Vec<_>>(), routes);
+    assert_eq!(received.values("Route").collect::<Vec<_>>(), routes);
 }
 
 #[test]
 fn the_example_of_the_strict_router_as_p2() {
-    // checklist 40, 87: RFC 3261 16.12.1.2, what P3 sends to P2
-    let world = World::new();
-    let (alice, bob, p1) = (world.udp("alice"), world.udp("bob"), world.udp("p1"));
-    world.dns("p1.example.com", &[p1.address]);
+    // checklist 40, 87: RFC 3261 16.12.1.2, what P3 sends to P2.
+    let sim = Simulation::new();
+    let (alice, bob, p1) = (sim.udp("alice"), sim.udp("bob"), sim.udp("p1"));
+    sim.dns("p1.example.com", &[p1.address]);
     bob.registers();
     let (invite, ok) = call_through(&alice, &bob, &["<sip:p1.example.com;lr>"]);
     let p2 = ok.value("Record-Route").to_owned();
     let bye = bob
-        .back_within(&invite, &ok, "BYE")
+        .within_as_callee(&invite, &ok, "BYE")
         .to(uri_in(&p2))
         .without("Route")
         .with("Route", "<sip:p1.example.com;lr>")
         .with("Route", "<sip:caller@u1.example.com>");
     bob.sends(&bye);
-    let heard = p1.expects("BYE");
-    let mut vias = heard.values("Via");
+    let received = p1.expects("BYE");
+    let mut vias = received.values("Via");
     let expected = bye
         .to("sip:caller@u1.example.com")
         .without("Route")
@@ -215,71 +217,71 @@ fn the_example_of_the_strict_router_as_p2() {
         .set("Max-Forwards", 69);
     let (ours, below) = (vias.next().unwrap(), vias.next().unwrap());
     let expected = expected.set("Via", below).with_first("Via", ours).with("Max-Breadth", 60);
-    assert_eq!(heard, expected, "octet by octet");
+    assert_eq!(received, expected, "octet by octet");
 }
 
 #[test]
 fn a_strict_router_before_the_last_hop() {
     // checklist 40
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
     let (invite, ok, route) = own_route(&alice, &bob);
     let bye = alice.within(&invite, &ok, "BYE").to(uri_in(&route));
     alice.sends(&bye.set("Route", format_args!("<{}>", bob.contact())));
-    let heard = bob.expects("BYE");
-    assert_eq!(heard.uri(), bob.contact());
-    assert!(!heard.has("Route"), "{heard}");
+    let received = bob.expects("BYE");
+    assert_eq!(received.uri(), bob.contact());
+    assert!(!received.has("Route"), "{received}");
 }
 
 #[test]
-fn a_path_goes_before_every_route_and_may_be_strict() {
+fn a_path_precedes_all_routes_and_may_be_strict() {
     // checklist 52, 147
-    let world = World::new();
-    let (alice, bob, edge) = (world.udp("alice"), world.udp("bob"), world.udp("edge"));
+    let sim = Simulation::new();
+    let (alice, bob, edge) = (sim.udp("alice"), sim.udp("bob"), sim.udp("edge"));
     let paths = [format!("<sip:{};lr>", edge.address), "<sip:inner.example;lr>".to_owned()];
     bob.sends(&bob.register().with("Path", &paths[0]).with("Path", &paths[1]));
     bob.expects("200");
     alice.sends(&alice.request("OPTIONS", "sip:bob@office.example"));
-    let heard = edge.expects("OPTIONS");
-    assert_eq!(heard.values("Route").collect::<Vec<_>>().join(", ").replace(",<", ", <"), paths.join(", "));
-    assert_eq!(heard.uri(), bob.contact());
+    let received = edge.expects("OPTIONS");
+    assert_eq!(received.values("Route").collect::<Vec<_>>().join(", ").replace(",<", ", <"), paths.join(", "));
+    assert_eq!(received.uri(), bob.contact());
 
     let strict = format!("<sip:{}>", edge.address);
     bob.sends(&bob.register().with("Path", &strict).with("Path", &paths[1]));
     bob.expects("200");
     alice.sends(&alice.request("OPTIONS", "sip:bob@office.example"));
-    let heard = edge.expects("OPTIONS");
-    assert_eq!(heard.uri(), uri_in(&strict));
+    let received = edge.expects("OPTIONS");
+    assert_eq!(received.uri(), uri_in(&strict));
     let routes = [paths[1].clone(), format!("<{}>", bob.contact())];
-    assert_eq!(heard.values("Route").collect::<Vec<_>>(), routes);
+    assert_eq!(received.values("Route").collect::<Vec<_>>(), routes);
 }
 
 #[test]
-fn a_maddr_that_is_ours_comes_off() {
+fn our_maddr_is_removed() {
     // checklist 41, 44
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
     alice.sends(&alice.request("OPTIONS", "sip:bob@office.example;maddr=192.0.2.1"));
     bob.expects("OPTIONS");
-    // In a dialog, to a foreign name: the name is what counts.
-    let far = world.udp("far");
-    world.dns("far.example", &[far.address]);
+    // In a dialog, to a name of another domain: the name decides.
+    let far = sim.udp("far");
+    sim.dns("far.example", &[far.address]);
     let invite = alice.calls("bob");
-    let heard = bob.expects("INVITE");
-    bob.sends(&bob.answer(&heard, 200).set("Contact", "<sip:x@far.example>"));
+    let received = bob.expects("INVITE");
+    bob.sends(&bob.answer(&received, 200).set("Contact", "<sip:x@far.example>"));
     let ok = alice.expects("200");
     alice.sends(&alice.within(&invite, &ok, "INFO").to("sip:x@far.example;maddr=192.0.2.1;transport=udp"));
-    let heard = far.expects("INFO");
-    assert_eq!(heard.uri(), "sip:x@far.example");
+    let received = far.expects("INFO");
+    assert_eq!(received.uri(), "sip:x@far.example");
 }
 
 #[test]
-fn the_request_uri_of_a_binding_has_nothing_that_is_not_allowed() {
+fn the_request_uri_of_a_binding_has_only_allowed_parts() {
     // checklist 48
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     let contact = format!("<sip:bob@{};line=1;method=INVITE?Subject=hi>", bob.address);
     bob.sends(&bob.register().set("Contact", contact));
     bob.expects("200");
@@ -287,10 +289,10 @@ fn the_request_uri_of_a_binding_has_nothing_that_is_not_allowed() {
     assert_eq!(bob.expects("OPTIONS").uri(), format!("sip:bob@{};line=1", bob.address));
 }
 
-/// An address where nobody is: what a phone behind a NAT or a firewall says of itself.
+/// An address where no agent is, as in the Contact of a phone behind a NAT or firewall.
 const INSIDE: &str = "10.9.9.9:5060";
 
-/// The phone speaks of itself as if it were inside.
+/// The message with this address in the Contact and the Via.
 fn from_inside(phone: &Agent, sip: Sip, transport: &str) -> Sip {
     let token = if transport.is_empty() { "UDP" } else { "TCP" };
     let branch = sip.branch().to_owned();
@@ -299,19 +301,19 @@ fn from_inside(phone: &Agent, sip: Sip, transport: &str) -> Sip {
 }
 
 #[test]
-fn a_phone_that_only_its_own_flow_leads_to_is_reached_in_its_dialogs_too() {
-    // checklist 142: both ways, over UDP through a NAT and over a connection of the phone's own.
+fn a_phone_reachable_only_by_its_flow_is_reached_within_dialogs() {
+    // checklist 142: in both directions, over UDP through a NAT and over a connection of the phone.
     for (on_tcp, transport) in [(false, ""), (true, ";transport=tcp")] {
-        let world = World::new();
-        let alice = world.udp("alice");
-        let bob = if on_tcp { world.tcp("bob") } else { world.udp("bob") };
+        let sim = Simulation::new();
+        let alice = sim.udp("alice");
+        let bob = if on_tcp { sim.tcp("bob") } else { sim.udp("bob") };
         bob.sends(&from_inside(&bob, bob.register(), transport));
         bob.expects("200");
 
         let invite = alice.calls("bob");
-        let heard = bob.expects("INVITE");
-        assert_eq!(heard.values("Record-Route").count(), if on_tcp { 2 } else { 1 }, "{heard}");
-        bob.sends(&from_inside(&bob, bob.answer(&heard, 200), transport));
+        let received = bob.expects("INVITE");
+        assert_eq!(received.values("Record-Route").count(), if on_tcp { 2 } else { 1 }, "{received}");
+        bob.sends(&from_inside(&bob, bob.answer(&received, 200), transport));
         let ok = alice.expects("200");
         alice.acks(&invite, &ok);
         bob.expects("ACK");
@@ -321,16 +323,16 @@ fn a_phone_that_only_its_own_flow_leads_to_is_reached_in_its_dialogs_too() {
         bob.answers(&bye, 200);
         alice.expects("200");
 
-        // Now he calls, and she hangs up.
+        // Now bob calls, and alice sends the BYE.
         alice.registers();
         let invite = from_inside(&bob, bob.request("INVITE", "sip:alice@office.example"), transport);
         bob.sends(&invite);
-        let heard = alice.expects("INVITE");
-        alice.answers(&heard, 200);
+        let received = alice.expects("INVITE");
+        alice.answers(&received, 200);
         let ok = bob.expects("200");
         bob.acks(&invite, &ok);
         alice.expects("ACK");
-        alice.sends(&alice.back_within(&invite, &ok, "BYE"));
+        alice.sends(&alice.within_as_callee(&invite, &ok, "BYE"));
         let bye = bob.expects("BYE");
         bob.answers(&bye, 200);
         alice.expects("200");
@@ -338,19 +340,19 @@ fn a_phone_that_only_its_own_flow_leads_to_is_reached_in_its_dialogs_too() {
 }
 
 #[test]
-fn nobody_can_write_a_flow_into_a_token() {
+fn a_flow_cannot_be_forged_into_a_token() {
     // checklist 140, 141, 142
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.sends(&from_inside(&bob, bob.register(), ""));
     bob.expects("200");
     let invite = alice.calls("bob");
-    let heard = bob.expects("INVITE");
-    bob.sends(&from_inside(&bob, bob.answer(&heard, 200), ""));
+    let received = bob.expects("INVITE");
+    bob.sends(&from_inside(&bob, bob.answer(&received, 200), ""));
     let ok = alice.expects("200");
     let bye = alice.within(&invite, &ok, "BYE");
     let route = bye.value("Route").to_owned();
-    // Another octet of the address in it.
+    // The token with another octet in its address.
     let (token, rest) = route.split_once('@').unwrap_or_default();
     for at in "<sip:".len()..token.len() {
         let other = if token.as_bytes()[at] == b'A' { "B" } else { "A" };

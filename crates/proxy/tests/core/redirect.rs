@@ -1,43 +1,44 @@
-//! Redirections are followed for the caller where he may go himself: RFC 3261 16.7 step 4, 21.3.
+//! Redirections are followed for the caller where the caller may call itself: RFC 3261 16.7 step 4, 21.3.
 
 use std::fmt::Display;
 
-use location::Aor;
-use proxy::{Authentication, Event, Foreign, Limit, Settings, SingleTarget, Strangers};
+use proxy::{Event, Foreign, Limit, Settings, SingleTarget, Strangers};
 
-use crate::sim::{Agent, DOMAIN, Login, Sip, World, sequential};
+use sim::{Agent, Simulation, Sip, sequential};
 
-/// alice, carol, and bob with a desk phone and a mobile.
-fn office(world: &World) -> [Agent; 4] {
-    let [alice, carol, desk, mobile] = ["alice", "carol", "bob/desk", "bob/mobile"].map(|name| world.udp(name));
+use crate::accounts::{ALICE, BOB, add_accounts};
+
+/// alice, carol, and bob with a desk phone and a mobile phone.
+fn setup(sim: &Simulation) -> [Agent; 4] {
+    let [alice, carol, desk, mobile] = ["alice", "carol", "bob/desk", "bob/mobile"].map(|name| sim.udp(name));
     carol.registers();
     desk.registers_with(";q=1.0");
     mobile.registers_with(";q=0.5");
     [alice, carol, desk, mobile]
 }
 
-/// The phone answers its INVITE with a redirection.
-fn moves(phone: &Agent, heard: &Sip, status: u16, contacts: &[&dyn Display]) -> Sip {
+/// The phone responds to its INVITE with a redirection.
+fn moves(phone: &Agent, received: &Sip, status: u16, contacts: &[&dyn Display]) -> Sip {
     let moved =
-        contacts.iter().fold(phone.answer(heard, status).without("Contact"), |moved, to| moved.with("Contact", to));
+        contacts.iter().fold(phone.answer(received, status).without("Contact"), |moved, to| moved.with("Contact", to));
     phone.sends(&moved);
     phone.expects("ACK");
     moved
 }
 
 #[test]
-fn a_call_goes_on_where_a_phone_sends_it() {
+fn a_call_follows_the_redirection_of_a_phone() {
     // checklist 45, 63
-    let world = World::new();
-    let [alice, carol, desk, mobile] = office(&world);
-    let (invite, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
+    let sim = Simulation::new();
+    let [alice, carol, desk, mobile] = setup(&sim);
+    let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
     moves(&desk, &at_desk, 302, &[&"<sip:carol@office.example>"]);
     let at_carol = carol.expects("INVITE");
     assert_eq!(at_carol.uri(), carol.contact());
     carol.answers(&at_carol, 180);
     alice.expects("180");
-    // All others ring on.
-    mobile.hears_nothing();
+    // All others go on ringing.
+    mobile.receives_nothing();
     carol.answers(&at_carol, 200);
     let ok = alice.expects("200");
     alice.acks(&invite, &ok);
@@ -47,11 +48,11 @@ fn a_call_goes_on_where_a_phone_sends_it() {
 }
 
 #[test]
-fn the_redirection_itself_is_heard_by_nobody() {
-    // checklist 63: what was followed is no candidate for the best response
-    let world = World::new();
-    let [alice, carol, desk, mobile] = office(&world);
-    let (invite, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
+fn a_followed_302_is_not_forwarded() {
+    // checklist 63: a redirection that was followed does not count for the best response.
+    let sim = Simulation::new();
+    let [alice, carol, desk, mobile] = setup(&sim);
+    let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
     moves(&desk, &at_desk, 302, &[&"<sip:carol@office.example>"]);
     mobile.answers(&at_mobile, 404);
     let at_carol = carol.expects("INVITE");
@@ -62,26 +63,26 @@ fn the_redirection_itself_is_heard_by_nobody() {
 
 #[test]
 fn a_uri_is_tried_once() {
-    // checklist 45: to the other phone, to itself, to the user who was called, and to somebody twice.
-    let world = World::new();
-    let [alice, carol, desk, mobile] = office(&world);
-    let (invite, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
+    // checklist 45: to the other phone, to itself, to the called user, and twice to the same user.
+    let sim = Simulation::new();
+    let [alice, carol, desk, mobile] = setup(&sim);
+    let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
     let twice = "<sip:carol@office.example>, <sip:CAROL@office.example>, <sip:carol@OFFICE.example;x=y>";
     moves(&desk, &at_desk, 300, &[&"<sip:bob@office.example>", &twice]);
     carol.expects("INVITE");
-    let heard = carol.heard();
-    assert_eq!(heard, []);
-    assert_eq!((desk.heard(), mobile.heard()), (vec![], vec![]));
+    let received = carol.all_received();
+    assert_eq!(received, []);
+    assert_eq!((desk.all_received(), mobile.all_received()), (vec![], vec![]));
     alice.cancels(&invite);
     mobile.answers(&at_mobile, 486);
 }
 
 #[test]
-fn phones_that_send_a_call_in_circles_end_it() {
+fn redirections_in_a_circle_end() {
     // checklist 45
-    let world = World::new();
-    let [alice, carol, desk, mobile] = office(&world);
-    let (invite, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
+    let sim = Simulation::new();
+    let [alice, carol, desk, mobile] = setup(&sim);
+    let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
     mobile.answers(&at_mobile, 486);
     moves(&desk, &at_desk, 302, &[&"<sip:carol@office.example>"]);
     let at_carol = carol.expects("INVITE");
@@ -91,67 +92,67 @@ fn phones_that_send_a_call_in_circles_end_it() {
 }
 
 #[test]
-fn what_the_caller_may_not_do_is_not_done_for_him() {
-    // checklist 63: foreign domains are refused here, so the caller gets the redirection as it came.
-    let world = World::new();
-    let [alice, carol, desk, mobile] = office(&world);
-    let (invite, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
+fn a_redirection_follows_only_what_the_caller_may_call() {
+    // checklist 63: calls to other domains are refused, so the redirection is forwarded.
+    let sim = Simulation::new();
+    let [alice, carol, desk, mobile] = setup(&sim);
+    let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
     mobile.answers(&at_mobile, 486);
     let contacts = "<sip:carol@office.example>;q=0.9, <sip:bob@elsewhere.example>";
     moves(&desk, &at_desk, 302, &[&contacts]);
     let moved = alice.expects("302");
     assert_eq!(moved.value("Contact"), contacts);
     alice.acks(&invite, &moved);
-    assert_eq!(carol.heard(), []);
+    assert_eq!(carol.all_received(), []);
 }
 
 #[test]
-fn a_set_with_another_scheme_goes_up_whole() {
+fn a_302_with_another_scheme_is_forwarded_unchanged() {
     // checklist 63
     for contacts in ["<tel:+4930123>", "<sip:carol@office.example>, <mailto:bob@office.example>", "*"] {
-        let world = World::new();
-        let [alice, carol, desk, mobile] = office(&world);
-        let (invite, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
+        let sim = Simulation::new();
+        let [alice, carol, desk, mobile] = setup(&sim);
+        let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
         mobile.answers(&at_mobile, 486);
         moves(&desk, &at_desk, 302, &[&contacts]);
         let moved = alice.expects("302");
         alice.acks(&invite, &moved);
-        assert_eq!(carol.heard(), []);
+        assert_eq!(carol.all_received(), []);
     }
 }
 
 #[test]
-fn a_sips_call_is_not_sent_on_without_tls() {
+fn a_sips_call_is_not_redirected_without_tls() {
     // checklist 63
-    let world = World::new();
-    let [alice, carol, desk, mobile] = office(&world);
+    let sim = Simulation::new();
+    let [alice, carol, desk, mobile] = setup(&sim);
     alice.invites("sips:bob@office.example");
     // RFC 5630 5.3: it is not even sent to phones whose Contacts are `sip:`.
     alice.expects("480");
-    assert_eq!((carol.heard(), desk.heard(), mobile.heard()), (vec![], vec![], vec![]));
+    assert_eq!((carol.all_received(), desk.all_received(), mobile.all_received()), (vec![], vec![], vec![]));
 }
 
 #[test]
-fn use_proxy_and_alternative_service_are_for_the_caller() {
+fn a_305_and_a_380_are_forwarded_to_the_caller() {
     // checklist 63: RFC 3261 21.3.4, 21.3.5
     for status in [305, 380] {
-        let world = World::new();
-        let [alice, carol, desk, mobile] = office(&world);
-        let (invite, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
+        let sim = Simulation::new();
+        let [alice, carol, desk, mobile] = setup(&sim);
+        let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
         mobile.answers(&at_mobile, 486);
         moves(&desk, &at_desk, status, &[&"<sip:carol@office.example>"]);
         let moved = alice.expects(if status == 305 { "305" } else { "380" });
         alice.acks(&invite, &moved);
-        assert_eq!(carol.heard(), []);
+        assert_eq!(carol.all_received(), []);
     }
 }
 
 #[test]
-fn whoever_does_not_want_it_hears_it() {
-    // checklist 158: no-recurse; and the setting.
+fn a_caller_that_forbids_recursion_gets_the_302() {
+    // checklist 158: no-recurse, and the setting.
     for (asked, set) in [("no-recurse", true), ("recurse", false)] {
-        let world = World::with(|settings| settings.forking.recurse = set);
-        let [alice, carol, desk, mobile] = office(&world);
+        let sim = Simulation::with(|settings| settings.forking.recurse = set);
+        let [alice, carol, desk, mobile] = setup(&sim);
         let invite = alice.request("INVITE", "sip:bob@office.example").with("Request-Disposition", asked);
         alice.sends(&invite);
         alice.expects("100");
@@ -160,24 +161,24 @@ fn whoever_does_not_want_it_hears_it() {
         moves(&desk, &at_desk, 302, &[&"<sip:carol@office.example>"]);
         let moved = alice.expects("302");
         alice.acks(&invite, &moved);
-        assert_eq!(carol.heard(), []);
+        assert_eq!(carol.all_received(), []);
     }
 }
 
 #[test]
-fn the_q_of_the_contacts_is_their_order_and_before_the_other_phones() {
+fn redirection_targets_are_ordered_by_q_and_precede_the_other_phones() {
     // checklist 63
-    let world = World::with(|settings| settings.forking = sequential(10));
-    let [alice, carol, desk, mobile] = office(&world);
-    let dave = world.udp("dave");
+    let sim = Simulation::with(|settings| settings.forking = sequential(10));
+    let [alice, carol, desk, mobile] = setup(&sim);
+    let dave = sim.udp("dave");
     dave.registers();
     let invite = alice.calls("bob");
     alice.expects("100");
     let at_desk = desk.expects("INVITE");
     moves(&desk, &at_desk, 302, &[&"<sip:dave@office.example>;q=0.1", &"<sip:carol@office.example>;q=0.2"]);
     for (phone, status) in [(&carol, 486), (&dave, 404), (&mobile, 480)] {
-        let heard = phone.expects("INVITE");
-        phone.answers(&heard, status);
+        let received = phone.expects("INVITE");
+        phone.answers(&received, status);
         phone.expects("ACK");
     }
     let busy = alice.expects("486");
@@ -185,29 +186,29 @@ fn the_q_of_the_contacts_is_their_order_and_before_the_other_phones() {
 }
 
 #[test]
-fn who_was_sent_a_call_rings_his_full_time() {
+fn a_redirection_target_has_the_full_ring_time() {
     // checklist 63
-    let world = World::new();
-    let [alice, carol, desk, mobile] = office(&world);
-    let (_, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
+    let sim = Simulation::new();
+    let [alice, carol, desk, mobile] = setup(&sim);
+    let (_, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
     mobile.answers(&at_mobile, 486);
     desk.answers(&at_desk, 180);
-    world.seconds(20);
+    sim.seconds(20);
     moves(&desk, &at_desk, 302, &[&"<sip:carol@office.example>"]);
     let at_carol = carol.expects("INVITE");
     carol.answers(&at_carol, 180);
-    world.seconds(29);
-    assert_eq!(carol.heard(), []);
-    world.seconds(1);
+    sim.seconds(29);
+    assert_eq!(carol.all_received(), []);
+    sim.seconds(1);
     carol.expects("CANCEL");
 }
 
 #[test]
-fn to_somebody_who_is_not_there() {
+fn a_redirection_to_a_user_without_phones_gets_480() {
     // checklist 63
-    let world = World::new();
-    let [alice, _carol, desk, mobile] = office(&world);
-    let (invite, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
+    let sim = Simulation::new();
+    let [alice, _carol, desk, mobile] = setup(&sim);
+    let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
     mobile.answers(&at_mobile, 404);
     moves(&desk, &at_desk, 302, &[&"<sip:nobody@office.example>"]);
     let gone = alice.expects("480");
@@ -215,76 +216,70 @@ fn to_somebody_who_is_not_there() {
 }
 
 #[test]
-fn hanging_up_while_the_new_place_is_looked_up() {
+fn a_cancel_during_the_lookup_of_a_redirection_ends_the_call() {
     // checklist 64, 78
-    let world = World::new();
-    let [alice, carol, desk, mobile] = office(&world);
-    let (invite, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
+    let sim = Simulation::new();
+    let [alice, carol, desk, mobile] = setup(&sim);
+    let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
     mobile.answers(&at_mobile, 486);
-    world.store(crate::sim::Mood::Good, 80);
+    sim.store(sim::StoreState::Working, 80);
     moves(&desk, &at_desk, 302, &[&"<sip:carol@office.example>"]);
     alice.cancels(&invite);
     alice.expects("200");
     let over = alice.expects("486");
     alice.acks(&invite, &over);
-    assert_eq!(carol.heard(), []);
+    assert_eq!(carol.all_received(), []);
 }
 
 #[test]
-fn there_are_only_so_many_targets() {
-    let world = World::with(|settings| settings.limits.targets = 3);
-    let [alice, carol, desk, mobile] = office(&world);
-    let (invite, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
+fn the_number_of_redirection_targets_is_limited() {
+    let sim = Simulation::with(|settings| settings.limits.targets = 3);
+    let [alice, carol, desk, mobile] = setup(&sim);
+    let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
     mobile.answers(&at_mobile, 486);
     moves(&desk, &at_desk, 302, &[&"<sip:carol@office.example>", &"<sip:dave@office.example>"]);
     let moved = alice.expects("302");
     alice.acks(&invite, &moved);
-    assert_eq!(carol.heard(), []);
-    assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::Targets))), 1);
+    assert_eq!(carol.all_received(), []);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::Targets))), 1);
 }
 
 #[test]
-fn a_call_to_one_phone_is_followed_if_it_has_a_context() {
+fn a_call_to_one_phone_follows_redirections_if_it_has_a_context() {
     // checklist 63
-    let world = World::with(|settings| settings.forking.single_target = SingleTarget::Stateful);
-    let (alice, bob, carol) = (world.udp("alice"), world.udp("bob"), world.udp("carol"));
+    let sim = Simulation::with(|settings| settings.forking.single_target = SingleTarget::Stateful);
+    let (alice, bob, carol) = (sim.udp("alice"), sim.udp("bob"), sim.udp("carol"));
     bob.registers();
     carol.registers();
     let invite = alice.calls("bob");
     alice.expects("100");
-    let heard = bob.expects("INVITE");
-    moves(&bob, &heard, 301, &[&"<sip:carol@office.example>"]);
-    let heard = carol.expects("INVITE");
-    carol.answers(&heard, 200);
+    let received = bob.expects("INVITE");
+    moves(&bob, &received, 301, &[&"<sip:carol@office.example>"]);
+    let received = carol.expects("INVITE");
+    carol.answers(&received, 200);
     let ok = alice.expects("200");
     alice.acks(&invite, &ok);
     carol.expects("ACK");
-    // Only what begins a call.
+    // Only requests that begin a call are redirected.
     alice.sends(&alice.within(&invite, &ok, "INFO"));
     carol.expects("INFO");
-    assert_eq!(world.load(0).transactions, 1);
+    assert_eq!(sim.load(0).transactions, 1);
 }
 
-const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
-const BOB: Login<'static> = Login { user: "bob", password: "builder" };
-
-/// An office where users prove who they are, may call out, and strangers may call them.
+/// Users must authenticate and may call other domains, and strangers may call users.
 fn secured(settings: &mut Settings) {
-    settings.authentication = Authentication::Required;
+    add_accounts(settings, &[ALICE, BOB]);
     settings.foreign = Foreign::Authenticated;
     settings.strangers = Strangers::Accept;
     settings.forking.single_target = SingleTarget::Stateful;
-    for login in [ALICE, BOB] {
-        settings.accounts.insert(Aor::new(login.user.as_bytes(), DOMAIN.as_bytes()), login.account(DOMAIN));
-    }
 }
 
 #[test]
-fn a_user_who_may_call_out_is_sent_out() {
+fn a_user_who_may_call_other_domains_is_redirected_there() {
     // checklist 43, 63
-    let world = World::with(secured);
-    let (alice, bob, far) = (world.udp("alice"), world.udp("bob"), world.udp("far"));
-    world.dns("far.example", &[far.address]);
+    let sim = Simulation::with(secured);
+    let (alice, bob, far) = (sim.udp("alice"), sim.udp("bob"), sim.udp("far"));
+    sim.dns("far.example", &[far.address]);
     bob.sends(&bob.register());
     let refused = bob.expects("401");
     let register = bob.register();
@@ -300,23 +295,23 @@ fn a_user_who_may_call_out_is_sent_out() {
     let invite = invite.with("Proxy-Authorization", answer);
     alice.sends(&invite);
     alice.expects("100");
-    let heard = bob.expects("INVITE");
-    moves(&bob, &heard, 302, &[&"<sip:bob@far.example;method=INVITE?Subject=x>"]);
-    let heard = far.expects("INVITE");
-    assert_eq!(heard.uri(), "sip:bob@far.example", "without what no Request-URI has");
-    far.answers(&heard, 200);
+    let received = bob.expects("INVITE");
+    moves(&bob, &received, 302, &[&"<sip:bob@far.example;method=INVITE?Subject=x>"]);
+    let received = far.expects("INVITE");
+    assert_eq!(received.uri(), "sip:bob@far.example", "without what no Request-URI has");
+    far.answers(&received, 200);
     let ok = alice.expects("200");
     alice.acks(&invite, &ok);
     far.expects("ACK");
 
-    // A stranger is let in, but not out again.
+    // A stranger may call users, but not other domains.
     let from = "<sip:eve@elsewhere.example>;tag=1";
     let invite = alice.request("INVITE", "sip:bob@office.example").set("From", from);
     alice.sends(&invite);
     alice.expects("100");
-    let heard = bob.expects("INVITE");
-    moves(&bob, &heard, 302, &[&"<sip:bob@far.example>"]);
+    let received = bob.expects("INVITE");
+    moves(&bob, &received, 302, &[&"<sip:bob@far.example>"]);
     let moved = alice.expects("302");
     alice.acks(&invite, &moved);
-    assert_eq!(far.heard(), []);
+    assert_eq!(far.all_received(), []);
 }

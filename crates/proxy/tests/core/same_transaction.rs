@@ -1,33 +1,32 @@
-//! What counts as a copy of a request, and what as its ACK or CANCEL: nothing that somebody else sends who has read it
-//! (RFC 3261 9.2, 16.10, 16.11, 17.2.3).
+//! What counts as a retransmission of a request, and what as its ACK or CANCEL: nothing that somebody else sends after
+//! reading it (RFC 3261 9.2, 16.10, 16.11, 17.2.3).
 
-use location::Aor;
 use proxy::{Authentication, Settings};
 
-use crate::sim::{Agent, DOMAIN, Login, Sip, World, hop_by_hop};
+use sim::{Agent, DOMAIN, Login, Simulation, Sip, hop_by_hop};
 
-const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
+use crate::accounts::{ALICE, aor};
 
 fn secured(settings: &mut Settings) {
     settings.authentication = Authentication::Required;
     for user in ["alice", "bob", "carol"] {
         let login = Login { user, ..ALICE };
-        settings.accounts.insert(Aor::new(user.as_bytes(), DOMAIN.as_bytes()), login.account(DOMAIN));
+        settings.accounts.insert(aor(user), login.account(DOMAIN));
     }
 }
 
-/// Registers a phone with its user's password.
+/// Registers a phone with the password of its user.
 fn signs_in(phone: &Agent) {
     phone.signs_in(Login { user: phone.user(), ..ALICE });
 }
 
 #[test]
-fn what_is_no_copy_goes_no_way_of_another_request() {
+fn a_request_that_is_no_retransmission_does_not_follow_the_pin() {
     // checklist 81
-    let world = World::with(secured);
-    let (alice, bob, mallory) = (world.udp("alice"), world.udp("bob"), world.udp("mallory"));
+    let sim = Simulation::with(secured);
+    let (alice, bob, mallory) = (sim.udp("alice"), sim.udp("bob"), sim.udp("mallory"));
     signs_in(&bob);
-    let message = alice.proves(ALICE, &alice.request("MESSAGE", "sip:bob@office.example"));
+    let message = alice.authenticates(ALICE, &alice.request("MESSAGE", "sip:bob@office.example"));
     bob.expects("MESSAGE");
     let invite = |from: &str| {
         let invite = message.clone().set("CSeq", message.value("CSeq").replace("MESSAGE", "INVITE"));
@@ -38,25 +37,25 @@ fn what_is_no_copy_goes_no_way_of_another_request() {
     let tag = message.param("From", "tag").unwrap();
     let as_carol = format!("<sip:carol@office.example>;tag={tag}");
     for sender in [&mallory, &alice] {
-        // Another method as somebody else, the same with another From, with other content, and the copy from elsewhere.
+        // Another method in another name, another From, another body, and a copy from another address.
         sender.sends(&invite(&as_carol));
         sender.sends(&message.clone().without("Proxy-Authorization").set("From", &as_carol));
         sender.sends(&message.clone().without("Proxy-Authorization").with_body("other words"));
     }
     mallory.sends(&message);
     for sender in [&mallory, &alice] {
-        let answers: Vec<_> = (0..3).map(|_| sender.heard_soon()).collect();
-        // Responses go where the Via says: hers to her, whoever wrote it.
+        let answers: Vec<_> = (0..3).map(|_| sender.next_message()).collect();
+        // Responses go where the Via says, even if mallory copied it.
         assert!(answers.iter().all(|answer| answer.status() == Some(407)), "{answers:?}");
     }
-    assert_eq!(mallory.heard_soon().status(), Some(407), "her credentials were used, elsewhere");
-    // Hers, octet by octet, is a copy.
+    assert_eq!(mallory.next_message().status(), Some(407), "the nonce count was used already");
+    // An exact copy from alice's own address is a retransmission.
     alice.sends(&message);
     bob.expects("MESSAGE");
-    assert_eq!(bob.heard(), []);
+    assert_eq!(bob.all_received(), []);
 }
 
-/// Her INVITE as somebody else would cancel it: from his address, with the way back that she has or with his own.
+/// An ACK or CANCEL of an INVITE of others: from the own address, with the Via of the INVITE or an own one.
 fn foreign(method: &str, invite: &Sip, to: &str, sender: &Agent) -> [Sip; 2] {
     let captured = hop_by_hop(method, invite, to);
     let own_via = format!("SIP/2.0/UDP {};branch={};rport", sender.address, invite.branch());
@@ -64,65 +63,65 @@ fn foreign(method: &str, invite: &Sip, to: &str, sender: &Agent) -> [Sip; 2] {
 }
 
 #[test]
-fn a_cancel_counts_from_where_its_invite_came_from() {
+fn a_cancel_is_accepted_only_from_the_source_of_its_invite() {
     // checklist 79, 80
     for phones in [1, 2] {
-        let world = World::with(secured);
-        let (alice, mallory) = (world.udp("alice"), world.udp("mallory"));
-        let bobs = [world.udp("bob/desk"), world.udp("bob/mobile")];
+        let sim = Simulation::with(secured);
+        let (alice, mallory) = (sim.udp("alice"), sim.udp("mallory"));
+        let bobs = [sim.udp("bob/desk"), sim.udp("bob/mobile")];
         bobs.iter().take(phones).for_each(signs_in);
-        let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
-        let heard: Vec<_> = bobs.iter().take(phones).map(|bob| bob.expects("INVITE")).collect();
-        bobs[0].answers(&heard[0], 180);
+        let invite = alice.authenticates(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+        let received: Vec<_> = bobs.iter().take(phones).map(|bob| bob.expects("INVITE")).collect();
+        bobs[0].answers(&received[0], 180);
         for cancel in foreign("CANCEL", &invite, invite.value("To"), &mallory) {
             mallory.sends(&cancel);
-            assert_eq!(mallory.heard_soon().status(), Some(481));
+            assert_eq!(mallory.next_message().status(), Some(481));
         }
-        // At her own address, but by another program: the port is what tells them apart.
-        let neighbour = world.udp("neighbour");
+        // At the same address, but another program: only the port differs.
+        let neighbour = sim.udp("neighbour");
         let beside = std::net::SocketAddr::new(alice.address.ip(), 5099);
         for cancel in foreign("CANCEL", &invite, invite.value("To"), &alice) {
-            neighbour.appears_at(beside).sends(&cancel);
+            neighbour.sends_from(beside).sends(&cancel);
         }
-        bobs.iter().for_each(|bob| bob.hears_nothing());
-        alice.heard();
+        bobs.iter().for_each(|bob| bob.receives_nothing());
+        alice.all_received();
         alice.cancels(&invite);
-        assert_eq!(bobs[0].expects("CANCEL").branch(), heard[0].branch());
-        world.give_up();
+        assert_eq!(bobs[0].expects("CANCEL").branch(), received[0].branch());
+        sim.skip_final_check();
     }
 }
 
 #[test]
-fn an_ack_counts_from_where_its_invite_came_from() {
+fn an_ack_is_accepted_only_from_the_source_of_its_invite() {
     // checklist 99, 101
-    let world = World::with(secured);
-    let (alice, mallory) = (world.udp("alice"), world.udp("mallory"));
-    let bobs = [world.udp("bob/desk"), world.udp("bob/mobile")];
+    let sim = Simulation::with(secured);
+    let (alice, mallory) = (sim.udp("alice"), sim.udp("mallory"));
+    let bobs = [sim.udp("bob/desk"), sim.udp("bob/mobile")];
     bobs.iter().for_each(signs_in);
-    let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+    let invite = alice.authenticates(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
     alice.expects("100");
     for bob in &bobs {
-        let heard = bob.expects("INVITE");
-        bob.answers(&heard, 486);
+        let received = bob.expects("INVITE");
+        bob.answers(&received, 486);
         bob.expects("ACK");
     }
     let busy = alice.expects("486");
     for ack in foreign("ACK", &invite, busy.value("To"), &mallory) {
         mallory.sends(&ack);
     }
-    // It is repeated until she has acknowledged it herself.
-    world.millis(500);
+    // It is retransmitted until alice has sent the ACK.
+    sim.millis(500);
     alice.expects("486");
     alice.acks(&invite, &busy);
-    world.seconds(5);
-    assert_eq!(alice.heard(), []);
+    sim.seconds(5);
+    assert_eq!(alice.all_received(), []);
 }
 
 #[test]
-fn a_cancel_of_nothing_tells_nothing() {
-    // checklist 80: RFC 3261 16.10 would forward it; what the phone answers says that there is one.
-    let world = World::with(secured);
-    let (bob, carol, mallory) = (world.udp("bob"), world.udp("carol"), world.udp("mallory"));
+fn a_cancel_without_an_invite_reveals_nothing() {
+    // checklist 80: RFC 3261 16.10 would forward it, but the response of the phone would show that there is a call.
+    let sim = Simulation::with(secured);
+    let (bob, carol, mallory) = (sim.udp("bob"), sim.udp("carol"), sim.udp("mallory"));
     signs_in(&bob);
     signs_in(&carol);
     for user in ["bob", "alice", "nobody"] {
@@ -131,12 +130,12 @@ fn a_cancel_of_nothing_tells_nothing() {
                 .request("INVITE", &format!("sip:{user}@office.example"))
                 .set("From", format_args!("<sip:{from}@office.example>;tag=1"));
             mallory.cancels(&invite);
-            let answer = mallory.heard_soon();
+            let answer = mallory.next_message();
             assert_eq!((answer.status(), answer.reason()), (Some(481), "Call/Transaction Does Not Exist"), "{user}");
         }
     }
-    bob.hears_nothing();
-    // From where one of ours is registered it goes on, and says nothing either where nobody is.
+    bob.receives_nothing();
+    // From a registered phone it is forwarded, and where no phone is the response reveals nothing either.
     let [to_bob, to_nobody] =
         ["bob", "nobody"].map(|user| carol.request("INVITE", &format!("sip:{user}@office.example")));
     carol.cancels(&to_bob);
@@ -148,13 +147,13 @@ fn a_cancel_of_nothing_tells_nothing() {
 }
 
 #[test]
-fn two_senders_with_one_branch_do_not_meet() {
-    // Whoever uses the branch, the Call-ID and the tag of a call that rings begins a call of its own.
-    let world = World::with(secured);
-    let (alice, carol) = (world.udp("alice"), world.udp("carol"));
-    let bobs = [world.udp("bob/desk"), world.udp("bob/mobile")];
+fn two_senders_with_the_same_branch_are_kept_apart() {
+    // A request with the branch, the Call-ID and the tag of a ringing call begins a call of its own.
+    let sim = Simulation::with(secured);
+    let (alice, carol) = (sim.udp("alice"), sim.udp("carol"));
+    let bobs = [sim.udp("bob/desk"), sim.udp("bob/mobile")];
     bobs.iter().for_each(signs_in);
-    let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+    let invite = alice.authenticates(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
     alice.expects("100");
     let hers = bobs[0].expects("INVITE");
     bobs[1].expects("INVITE");
@@ -172,52 +171,53 @@ fn two_senders_with_one_branch_do_not_meet() {
     );
     carol.expects("100");
     bobs[0].expects("INVITE");
-    // Her call is hers to cancel, and his to answer.
+    // Only alice can cancel this call, and only bob can answer it.
     bobs[0].answers(&hers, 180);
     alice.expects("180");
     alice.cancels(&invite);
     alice.expects("200");
     assert_eq!(bobs[0].expects("CANCEL").branch(), hers.branch());
-    carol.hears_nothing();
-    world.give_up();
+    carol.receives_nothing();
+    sim.skip_final_check();
 }
 
 #[test]
-fn a_response_counts_from_where_its_request_went() {
-    // Whoever has read the request can write every octet of a response: only its source tells it from the phone's own.
+fn a_response_is_accepted_only_from_the_target_of_its_request() {
+    // Everybody who has read the request can write each octet of a response. Only the source distinguishes it from the
+    // phone's own.
     for phones in [1, 2] {
-        let world = World::with(secured);
-        let (alice, mallory) = (world.udp("alice"), world.udp("mallory"));
-        let mallory_on_tcp = world.tcp("mallory");
-        let bobs = [world.udp("bob/desk"), world.tcp("bob/mobile")];
+        let sim = Simulation::with(secured);
+        let (alice, mallory) = (sim.udp("alice"), sim.udp("mallory"));
+        let mallory_on_tcp = sim.tcp("mallory");
+        let bobs = [sim.udp("bob/desk"), sim.tcp("bob/mobile")];
         bobs.iter().take(phones).for_each(signs_in);
-        let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
-        let heard: Vec<_> = bobs.iter().take(phones).map(|bob| bob.expects("INVITE")).collect();
-        alice.heard();
-        for heard in &heard {
+        let invite = alice.authenticates(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+        let received: Vec<_> = bobs.iter().take(phones).map(|bob| bob.expects("INVITE")).collect();
+        alice.all_received();
+        for received in &received {
             for status in [180, 200, 302, 486, 603] {
-                mallory.sends(&mallory.answer(heard, status));
-                mallory_on_tcp.sends(&mallory_on_tcp.answer(heard, status));
+                mallory.sends(&mallory.answer(received, status));
+                mallory_on_tcp.sends(&mallory_on_tcp.answer(received, status));
             }
         }
-        alice.hears_nothing();
-        bobs[0].answers(&heard[0], 200);
+        alice.receives_nothing();
+        bobs[0].answers(&received[0], 200);
         let ok = alice.expects("200");
         alice.acks(&invite, &ok);
         assert_eq!(bobs[0].expects("ACK").uri(), bobs[0].contact());
-        world.give_up();
+        sim.skip_final_check();
     }
 }
 
 #[test]
-fn a_phone_may_answer_from_where_it_registered() {
-    // Some phones listen at one port and send from another; at any worker.
+fn a_phone_may_respond_from_the_source_of_its_register() {
+    // Some phones listen at one port and send from another, at any worker.
     for worker in [0, 1] {
-        let world = World::with_workers(2, secured);
-        let (alice, bob) = (world.udp("alice"), world.udp("bob"));
-        // The port that it sends from: nobody listens there.
-        let out = world.udp("out");
-        out.appears_at(std::net::SocketAddr::new(bob.address.ip(), 49_152));
+        let sim = Simulation::with_workers(2, secured);
+        let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
+        // The port that it sends from, where it does not listen.
+        let out = sim.udp("out");
+        out.sends_from(std::net::SocketAddr::new(bob.address.ip(), 49_152));
         let without_rport = |request: Sip| {
             let via = bob.via().replace(";rport", "");
             request.set("Via", via)
@@ -229,10 +229,10 @@ fn a_phone_may_answer_from_where_it_registered() {
         let login = Login { user: "bob", ..ALICE };
         out.sends(&again.clone().with("Authorization", login.answer(&refused, "SHA-256", &again, 1)));
         bob.expects("200");
-        alice.proves(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
-        let heard = bob.expects("INVITE");
-        out.lands_on(worker).sends(&bob.answer(&heard, 486));
-        assert_eq!(alice.heard_soon().status(), Some(486));
-        world.give_up();
+        alice.authenticates(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+        let received = bob.expects("INVITE");
+        out.reaches_worker(worker).sends(&bob.answer(&received, 486));
+        assert_eq!(alice.next_message().status(), Some(486));
+        sim.skip_final_check();
     }
 }

@@ -1,32 +1,27 @@
-//! A user that has seen a call makes one between its own phones that has the same Call-ID and the same tags. Its requests in
-//! that dialog reach its own phones only, whatever it registers: at a phone of the other call they would end that call.
+//! A user that has seen a call of others makes a call between its own phones with the same Call-ID and tags. Its
+//! requests in that dialog reach only its own phones, whatever it registers; at a phone of the other call they would
+//! end that call.
 
 use std::net::SocketAddr;
 
-use location::Aor;
-use proxy::{Authentication, Settings};
+use proxy::Settings;
 
-use crate::sim::{Agent, DOMAIN, Login, Sip, World};
+use sim::{Agent, Simulation, Sip};
 
-const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
-const BOB: Login<'static> = Login { user: "bob", password: "builder" };
-const MALLORY: Login<'static> = Login { user: "mallory", password: "malice" };
+use crate::accounts::{ALICE, BOB, MALLORY, add_accounts};
 
 fn secured(settings: &mut Settings) {
-    settings.authentication = Authentication::Required;
-    for login in [ALICE, BOB, MALLORY] {
-        settings.accounts.insert(Aor::new(login.user.as_bytes(), DOMAIN.as_bytes()), login.account(DOMAIN));
-    }
+    add_accounts(settings, &[ALICE, BOB, MALLORY]);
 }
 
-/// A call of alice and bob, and what mallory has to take it over with.
+/// A call of alice and bob, and the phones of mallory, which tries to take it over.
 struct Scene {
-    _world: World,
+    _sim: Simulation,
     alice: Agent,
     bob: Agent,
-    /// Where mallory calls from.
+    /// The address that mallory calls from.
     caller: Agent,
-    /// Mallory's phone.
+    /// The phone of mallory.
     phone: Agent,
     invite: Sip,
     ok: Sip,
@@ -39,8 +34,8 @@ impl Scene {
 
     /// `shares_address`: mallory is behind the NAT of alice.
     fn with(on_tcp: bool, shares_address: bool) -> Self {
-        let world = World::with(secured);
-        let agent = |name| if on_tcp { world.tcp(name) } else { world.udp(name) };
+        let sim = Simulation::with(secured);
+        let agent = |name| if on_tcp { sim.tcp(name) } else { sim.udp(name) };
         let [alice, bob, caller, phone] = ["alice", "bob", "mallory/caller", "mallory/phone"].map(agent);
         let behind = |agent: Agent, port| {
             if shares_address { agent.at(SocketAddr::new(alice.address.ip(), port)) } else { agent }
@@ -48,16 +43,16 @@ impl Scene {
         let (caller, phone) = (behind(caller, 7777), behind(phone, 7778));
         alice.signs_in(ALICE);
         bob.signs_in(BOB);
-        let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+        let invite = alice.authenticates(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
         let at_bob = bob.expects("INVITE");
         bob.answers(&at_bob, 200);
         let ok = alice.expects("200");
         alice.acks(&invite, &ok);
         bob.expects("ACK");
-        Self { _world: world, alice, bob, caller, phone, invite, ok }
+        Self { _sim: sim, alice, bob, caller, phone, invite, ok }
     }
 
-    /// Mallory calls itself as bob's side of the call, and picks up as alice's.
+    /// mallory calls itself with bob's identifiers of the call, and answers with those of alice.
     fn calls_itself(&self) -> (Sip, Sip) {
         let invite = self.invites_itself();
         let at_phone = self.phone.expects("INVITE");
@@ -69,20 +64,20 @@ impl Scene {
         let tag = ok.param("To", "tag").unwrap_or_default();
         let own = caller.request("INVITE", "sip:mallory@office.example");
         let own = own.set("From", format_args!("<sip:mallory@office.example>;tag={tag}"));
-        caller.proves(MALLORY, &own.set("Call-ID", invite.value("Call-ID")))
+        caller.authenticates(MALLORY, &own.set("Call-ID", invite.value("Call-ID")))
     }
 
     fn picks_up(&self, invite: &Sip, answer: &Sip) -> (Sip, Sip) {
         let tag = self.invite.param("From", "tag").unwrap_or_default();
         self.phone.sends(&answer.clone().set("To", format_args!("<sip:mallory@office.example>;tag={tag}")));
         let ok = loop {
-            let heard = self.caller.heard_soon();
-            if heard.status() == Some(200) {
-                break heard;
+            let received = self.caller.next_message();
+            if received.status() == Some(200) {
+                break received;
             }
         };
         self.caller.acks(invite, &ok);
-        while self.phone.hears_soon().is_some() {}
+        while self.phone.next_message_if_any().is_some() {}
         (invite.clone(), ok)
     }
 
@@ -93,22 +88,22 @@ impl Scene {
         } else {
             register.with("Supported", "path").with("Path", format_args!("<{path}>"))
         };
-        let _ = self.phone.heard();
-        self.phone.proves(MALLORY, &register);
+        let _ = self.phone.all_received();
+        self.phone.authenticates(MALLORY, &register);
         self.phone.expects("200");
     }
 
-    /// Mallory goes on in its call, to this Request-URI, and with its credentials where they are asked for.
+    /// mallory sends a request in its call to this Request-URI, with its credentials where they are required.
     fn goes_on(&self, (invite, ok): &(Sip, Sip), uri: &str, more_route: &str) {
         for method in ["BYE", "INVITE", "UPDATE", "INFO", "ACK"] {
             let within = self.caller.within(invite, ok, method).to(uri).set("Via", self.caller.via());
             let within =
                 if more_route.is_empty() { within } else { within.with("Route", format_args!("<{more_route};lr>")) };
             self.caller.sends(&within);
-            while let Some(heard) = self.caller.hears_soon() {
-                if heard.status() == Some(407) && heard.value("CSeq").ends_with(method) {
+            while let Some(received) = self.caller.next_message_if_any() {
+                if received.status() == Some(407) && received.value("CSeq").ends_with(method) {
                     let again = within.clone().set("Via", self.caller.via());
-                    let credentials = MALLORY.answer(&heard, "SHA-256", &again, 1);
+                    let credentials = MALLORY.answer(&received, "SHA-256", &again, 1);
                     self.caller.sends(&again.with("Proxy-Authorization", credentials));
                 }
             }
@@ -117,14 +112,15 @@ impl Scene {
 
     fn is_undisturbed(&self, how: &str) {
         for phone in [&self.alice, &self.bob] {
-            let touched = phone.heard().into_iter().find(|it| it.is_request() && it.param("To", "tag").is_some());
+            let touched =
+                phone.all_received().into_iter().find(|it| it.is_request() && it.param("To", "tag").is_some());
             assert_eq!(touched, None, "{how}");
         }
     }
 }
 
 #[test]
-fn a_registration_makes_no_phone_of_others_a_side_of_a_dialog() {
+fn registering_another_phone_does_not_make_it_a_side_of_a_dialog() {
     for on_tcp in [false, true] {
         let at_alice = |scene: &Scene| scene.alice.contact();
         let aor = "sip:mallory@office.example";
@@ -155,8 +151,8 @@ fn a_registration_makes_no_phone_of_others_a_side_of_a_dialog() {
 }
 
 #[test]
-fn a_phone_answers_with_its_own_token_only() {
-    // Of a call that went to two places, mallory's phone answers with the Record-Route that the other place was sent.
+fn a_phone_can_respond_only_with_its_own_token() {
+    // The call went to two phones, and mallory's phone answers with the Record-Route that the other one received.
     let scene = Scene::new(false);
     scene.phone.signs_in(MALLORY);
     scene.registers(&scene.alice.contact(), "");
@@ -169,7 +165,7 @@ fn a_phone_answers_with_its_own_token_only() {
 }
 
 #[test]
-fn a_phone_at_the_same_public_address_is_another_phone() {
+fn phones_at_the_same_public_address_are_distinguished() {
     for on_tcp in [false, true] {
         let scene = Scene::with(on_tcp, true);
         scene.phone.signs_in(MALLORY);

@@ -1,12 +1,12 @@
-//! What cannot be delivered: RFC 3261 16.9, 18.4.
+//! Messages that cannot be delivered: RFC 3261 16.9, 18.4.
 
-use crate::sim::{Agent, Mood, World, sequential};
+use sim::{Agent, Simulation, StoreState, sequential};
 
 #[test]
-fn a_phone_that_cannot_be_reached_is_a_503_and_does_not_hold_the_others_up() {
+fn an_unreachable_phone_counts_as_503_and_does_not_delay_the_others() {
     // checklist 77, 96
-    let world = World::new();
-    let (alice, desk, mobile) = (world.udp("alice"), world.tcp("bob/desk"), world.udp("bob/mobile"));
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = (sim.udp("alice"), sim.tcp("bob/desk"), sim.udp("bob/mobile"));
     desk.registers();
     mobile.registers();
     desk.is_unplugged();
@@ -19,10 +19,10 @@ fn a_phone_that_cannot_be_reached_is_a_503_and_does_not_hold_the_others_up() {
 }
 
 #[test]
-fn nobody_can_be_reached() {
+fn a_call_to_unreachable_phones_gets_500() {
     // checklist 70, 77
-    let world = World::new();
-    let (alice, desk, mobile) = (world.udp("alice"), world.tcp("bob/desk"), world.tcp("bob/mobile"));
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = (sim.udp("alice"), sim.tcp("bob/desk"), sim.tcp("bob/mobile"));
     for phone in [&desk, &mobile] {
         phone.registers();
         phone.is_unplugged();
@@ -36,8 +36,8 @@ fn nobody_can_be_reached() {
 #[test]
 fn the_next_group_is_tried_at_once() {
     // checklist 77
-    let world = World::with(|settings| settings.forking = sequential(10));
-    let (alice, desk, mobile) = (world.udp("alice"), world.tcp("bob/desk"), world.udp("bob/mobile"));
+    let sim = Simulation::with(|settings| settings.forking = sequential(10));
+    let (alice, desk, mobile) = (sim.udp("alice"), sim.tcp("bob/desk"), sim.udp("bob/mobile"));
     desk.registers_with(";q=1.0");
     mobile.registers_with(";q=0.1");
     desk.is_unplugged();
@@ -47,13 +47,13 @@ fn the_next_group_is_tried_at_once() {
 }
 
 #[test]
-fn a_caller_who_is_gone_does_not_kill_the_call_context() {
+fn a_disconnected_caller_does_not_end_the_response_context() {
     // checklist 77
-    let world = World::new();
-    let (alice, desk, mobile) = (world.tcp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = (sim.tcp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     desk.registers();
     mobile.registers();
-    let (_, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
+    let (_, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
     alice.is_unplugged();
     desk.answers(&at_desk, 180);
     mobile.answers(&at_mobile, 200);
@@ -64,10 +64,10 @@ fn a_caller_who_is_gone_does_not_kill_the_call_context() {
 }
 
 #[test]
-fn a_late_copy_of_an_accepted_invite_does_not_fail_the_call() {
+fn a_late_copy_of_an_answered_invite_does_not_fail_the_call() {
     // checklist 77; RFC 6026 7.1
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.tcp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.tcp("bob"));
     bob.registers();
     let invite = alice.calls("bob");
     let at_bob = bob.expects("INVITE");
@@ -75,34 +75,34 @@ fn a_late_copy_of_an_accepted_invite_does_not_fail_the_call() {
     let ok = alice.expects("200");
     bob.is_unplugged();
     alice.sends(&invite);
-    alice.hears_nothing();
-    // A request that is new is told of it.
+    alice.receives_nothing();
+    // The sender of a new request gets a response.
     alice.sends(&alice.within(&invite, &ok, "BYE"));
     alice.expects("500");
 }
 
 #[test]
-fn a_connection_that_closed_is_opened_again_to_the_contact() {
+fn a_closed_connection_is_reopened_to_the_contact() {
     // checklist 107, 111
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.tcp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.tcp("bob"));
     bob.registers();
     bob.disconnects();
     alice.calls("bob");
-    let heard = bob.expects("INVITE");
-    bob.answers(&heard, 180);
+    let received = bob.expects("INVITE");
+    bob.answers(&received, 180);
     alice.expects("180");
 }
 
 #[test]
-fn names_are_looked_up_and_one_that_does_not_exist_is_480() {
+fn names_are_resolved_and_an_unknown_name_gets_480() {
     // checklist 54
-    let world = World::new();
-    let (alice, bob, gone) = (world.udp("alice"), world.udp("bob"), world.udp("carol"));
+    let sim = Simulation::new();
+    let (alice, bob, gone) = (sim.udp("alice"), sim.udp("bob"), sim.udp("carol"));
     let named = bob.register().set("Contact", "<sip:bob@desk.lan.example:5060>");
     bob.sends(&named);
     bob.expects("200");
-    world.dns("desk.lan.example", &[bob.address]);
+    sim.dns("desk.lan.example", &[bob.address]);
     alice.calls("bob");
     bob.expects("INVITE");
     gone.sends(&gone.register().set("Contact", "<sip:carol@nowhere.lan.example>"));
@@ -112,48 +112,48 @@ fn names_are_looked_up_and_one_that_does_not_exist_is_480() {
 }
 
 #[test]
-fn one_of_two_names_does_not_exist() {
+fn one_unknown_name_of_two_does_not_stop_the_call() {
     // checklist 54, 81
-    let world = World::new();
-    let (alice, bob, ghost) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/ghost"));
+    let sim = Simulation::new();
+    let (alice, bob, ghost) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/ghost"));
     bob.registers();
     ghost.sends(&ghost.register().set("Contact", "<sip:bob@nowhere.lan.example>"));
     ghost.expects("200");
     alice.calls("bob");
     bob.expects("INVITE");
-    alice.hears_nothing();
+    alice.receives_nothing();
 }
 
 #[test]
-fn a_broken_store_is_told_to_the_caller() {
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+fn a_failing_store_gets_503_with_retry_after() {
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
-    world.store(Mood::Broken, 0);
+    sim.store(StoreState::Broken, 0);
     alice.calls("bob");
     let failed = alice.expects("503");
     assert!(failed.has("Retry-After"));
 }
 
 #[test]
-fn nothing_is_sent_to_port_0_or_to_everybody() {
+fn nothing_is_sent_to_port_0_or_to_broadcast() {
     // checklist 108
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     for contact in ["<sip:bob@192.0.2.9:0>", "<sip:bob@0.0.0.0>", "<sip:bob@224.0.1.75>"] {
         bob.sends(&bob.register().set("Contact", contact));
-        world.millis(50);
-        bob.heard();
+        sim.millis(50);
+        bob.all_received();
     }
     alice.calls("bob");
     alice.expects("480");
 }
 
 #[test]
-fn a_response_whose_connection_is_gone_goes_to_where_the_caller_listens() {
+fn a_response_with_a_closed_connection_goes_to_the_sent_by_address() {
     // checklist 102, 111
-    let world = World::new();
-    let (alice, desk, mobile) = (world.tcp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = (sim.tcp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     desk.registers();
     mobile.registers();
     let invite = alice.calls("bob");
@@ -170,53 +170,53 @@ fn a_response_whose_connection_is_gone_goes_to_where_the_caller_listens() {
 }
 
 #[test]
-fn a_caller_who_cannot_be_reached_leaves_his_context_as_it_is() {
+fn an_unreachable_caller_does_not_change_the_response_context() {
     // checklist 77, 102
-    let world = World::new();
-    let (alice, desk, mobile) = (world.tcp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = (sim.tcp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     desk.registers();
     mobile.registers();
-    let (_, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
+    let (_, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
     alice.is_unplugged();
     desk.answers(&at_desk, 180);
     mobile.answers(&at_mobile, 180);
-    world.seconds(1);
-    assert_eq!((desk.heard(), mobile.heard()), (vec![], vec![]), "they ring on");
+    sim.seconds(1);
+    assert_eq!((desk.all_received(), mobile.all_received()), (vec![], vec![]), "they ring on");
     desk.answers(&at_desk, 200);
     mobile.expects("CANCEL");
 }
 
-/// bob's phone has a name with two addresses; the first one is a host of its own.
-fn two_addresses(world: &World, transport: &str) -> (Agent, Agent, Agent) {
+/// The phone of bob has a name with two addresses; the first one belongs to another host.
+fn two_addresses(sim: &Simulation, transport: &str) -> (Agent, Agent, Agent) {
     let tcp = !transport.is_empty();
-    let agent = |name| if tcp { world.tcp(name) } else { world.udp(name) };
-    let (alice, first, second) = (world.udp("alice"), agent("bob/first"), agent("bob/second"));
+    let agent = |name| if tcp { sim.tcp(name) } else { sim.udp(name) };
+    let (alice, first, second) = (sim.udp("alice"), agent("bob/first"), agent("bob/second"));
     let contact = format!("<sip:bob@desk.lan.example:5060{transport}>");
     alice.sends(&alice.register().set("To", "<sip:bob@office.example>").set("Contact", contact));
     alice.expects("200");
-    world.dns("desk.lan.example", &[first.address, second.address]);
+    sim.dns("desk.lan.example", &[first.address, second.address]);
     (alice, first, second)
 }
 
 #[test]
 fn the_next_address_is_tried_when_the_first_cannot_be_reached() {
     // checklist 54, 117, 120
-    let world = World::new();
-    let (alice, first, second) = two_addresses(&world, ";transport=tcp");
+    let sim = Simulation::new();
+    let (alice, first, second) = two_addresses(&sim, ";transport=tcp");
     first.is_unplugged();
     let invite = alice.calls("bob");
     alice.expects("100");
-    let heard = second.expects("INVITE");
-    second.answers(&heard, 200);
+    let received = second.expects("INVITE");
+    second.answers(&received, 200);
     let ok = alice.expects("200");
     alice.acks(&invite, &ok);
 }
 
 #[test]
-fn the_next_address_is_tried_when_the_first_refuses_or_is_mute() {
-    // checklist 54, 120: each attempt has a branch of its own, and its ACK goes where it went.
-    let world = World::new();
-    let (alice, first, second) = two_addresses(&world, "");
+fn the_next_address_is_tried_when_the_first_sends_503_or_nothing() {
+    // checklist 54, 120: each attempt has its own branch, and its ACK follows it.
+    let sim = Simulation::new();
+    let (alice, first, second) = two_addresses(&sim, "");
     let invite = alice.calls("bob");
     alice.expects("100");
     let at_first = first.expects("INVITE");
@@ -233,24 +233,24 @@ fn the_next_address_is_tried_when_the_first_refuses_or_is_mute() {
     alice.calls("bob");
     alice.expects("100");
     first.expects("INVITE");
-    // Half of 64·T1: the caller has to hear of the second one while he waits.
-    world.millis(15_700);
-    assert_eq!(second.heard(), []);
-    world.millis(300);
+    // Half of 64·T1: the caller must get the result of the second one while it waits.
+    sim.millis(15_700);
+    assert_eq!(second.all_received(), []);
+    sim.millis(300);
     second.expects("INVITE");
-    first.heard();
+    first.all_received();
 }
 
 #[test]
-fn an_answer_is_an_answer() {
-    // checklist 120: only 503 sends us on
-    let world = World::new();
-    let (alice, first, second) = two_addresses(&world, "");
+fn any_other_final_response_tries_no_further_address() {
+    // checklist 120: only a 503 makes the server try the next address.
+    let sim = Simulation::new();
+    let (alice, first, second) = two_addresses(&sim, "");
     let invite = alice.calls("bob");
     alice.expects("100");
-    let heard = first.expects("INVITE");
-    first.answers(&heard, 500);
+    let received = first.expects("INVITE");
+    first.answers(&received, 500);
     let failed = alice.expects("500");
     alice.acks(&invite, &failed);
-    assert_eq!(second.heard(), []);
+    assert_eq!(second.all_received(), []);
 }

@@ -1,14 +1,14 @@
-//! Is a request fit to be processed? RFC 3261 16.3, and who may send what to whom.
+//! Validation of requests: RFC 3261 16.3, and who may send what to whom.
 
 use proxy::{Authentication, Drop, Event, Foreign, Strangers};
 
-use crate::sim::{Agent, Sip, World};
+use sim::{Agent, Simulation, Sip};
 
-fn office() -> (World, Agent, Agent) {
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+fn setup() -> (Simulation, Agent, Agent) {
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
-    (world, alice, bob)
+    (sim, alice, bob)
 }
 
 fn options(alice: &Agent) -> Sip {
@@ -16,9 +16,9 @@ fn options(alice: &Agent) -> Sip {
 }
 
 #[test]
-fn a_400_names_the_header() {
+fn a_400_names_the_invalid_header() {
     // checklist 34
-    let (_world, alice, bob) = office();
+    let (_sim, alice, bob) = setup();
     for (header, value) in [
         ("From", "<sip:alice@office.example"),
         ("To", "\"bob <sip:bob@office.example>"),
@@ -51,39 +51,39 @@ fn a_400_names_the_header() {
         alice.sends(&options(&alice).without(header));
         assert_eq!(alice.expects("400").reason(), format!("Missing {header}"));
     }
-    assert_eq!(bob.heard(), []);
+    assert_eq!(bob.all_received(), []);
 }
 
 #[test]
-fn what_cannot_be_answered_is_dropped_and_counted() {
+fn a_request_that_cannot_be_answered_is_dropped_and_counted() {
     // checklist 34
-    let (world, alice, bob) = office();
+    let (sim, alice, bob) = setup();
     alice.sends(&options(&alice).without("Via"));
     alice.sends_raw("\r\n\r\n");
     alice.sends_raw(vec![0xff; 700]);
     alice.sends(&alice.request("ACK", "sip:bob@office.example").set("CSeq", "1"));
-    alice.hears_nothing();
-    bob.hears_nothing();
-    assert_eq!(world.saw(|event| matches!(event, Event::Dropped(Drop::Unanswerable))), 1);
-    assert_eq!(world.saw(|event| matches!(event, Event::Dropped(Drop::Garbage))), 2);
-    assert_eq!(world.saw(|event| matches!(event, Event::ParseError { answered: false, .. })), 4);
+    alice.receives_nothing();
+    bob.receives_nothing();
+    assert_eq!(sim.count_events(|event| matches!(event, Event::Dropped(Drop::Unanswerable))), 1);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::Dropped(Drop::Garbage))), 2);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::ParseError { answered: false, .. })), 4);
 }
 
 #[test]
-fn unknown_methods_and_headers_pass_through() {
+fn unknown_methods_and_headers_are_forwarded() {
     // checklist 34
-    let (_world, alice, bob) = office();
+    let (_sim, alice, bob) = setup();
     alice.sends(&alice.request("DANCE", "sip:bob@office.example").with("X-Steps", "1 2 3"));
-    let heard = bob.expects("DANCE");
-    assert_eq!(heard.value("X-Steps"), "1 2 3");
-    bob.answers(&heard, 299);
+    let received = bob.expects("DANCE");
+    assert_eq!(received.value("X-Steps"), "1 2 3");
+    bob.answers(&received, 299);
     alice.expects("299");
 }
 
 #[test]
-fn schemes_and_versions() {
+fn unsupported_schemes_and_versions_are_refused() {
     // checklist 35
-    let (_world, alice, _bob) = office();
+    let (_sim, alice, _bob) = setup();
     alice.sends(&alice.request("OPTIONS", "tel:+4930123456"));
     alice.expects("416");
     alice.sends(&alice.request("OPTIONS", "sip:bob@office.example:port"));
@@ -94,20 +94,20 @@ fn schemes_and_versions() {
 }
 
 #[test]
-fn an_extension_that_the_proxy_must_know() {
+fn an_unsupported_proxy_require_gets_420() {
     // checklist 38
-    let (_world, alice, bob) = office();
+    let (_sim, alice, bob) = setup();
     alice.sends(&options(&alice).with("Proxy-Require", "teleport, levitation"));
     let refused = alice.expects("420");
     assert_eq!(refused.values("Unsupported").collect::<Vec<_>>(), ["teleport, levitation"]);
-    // What the phone must know is not ours to judge.
+    // Require is for the phone and not checked by a proxy.
     alice.sends(&options(&alice).with("Require", "teleport"));
     bob.expects("OPTIONS");
     let invite = alice.calls("bob");
-    let heard = bob.expects("INVITE");
+    let received = bob.expects("INVITE");
     alice.sends(&alice.cancel(&invite).with("Proxy-Require", "teleport"));
     bob.expects("CANCEL");
-    bob.answers(&heard, 487);
+    bob.answers(&received, 487);
     let terminated = alice.expects("487");
     alice.acks(&invite, &terminated);
 }
@@ -115,7 +115,7 @@ fn an_extension_that_the_proxy_must_know() {
 #[test]
 fn the_server_itself_answers_options_only() {
     // checklist 36
-    let (_world, alice, _bob) = office();
+    let (_sim, alice, _bob) = setup();
     alice.sends(&alice.request("OPTIONS", "sip:office.example"));
     let ok = alice.expects("200");
     assert!(ok.value("Allow").contains("OPTIONS") && ok.has("Accept") && ok.has("Supported"), "{ok}");
@@ -126,19 +126,19 @@ fn the_server_itself_answers_options_only() {
 }
 
 #[test]
-fn strangers_are_refused_unless_they_are_welcome_or_trusted() {
+fn strangers_are_refused_unless_allowed_or_trusted() {
     // checklist 39
-    let (world, alice, bob) = office();
+    let (sim, alice, bob) = setup();
     let stranger = |uri: &str| alice.request("MESSAGE", uri).set("From", "<sip:x@elsewhere.example>;tag=1");
     alice.sends(&stranger("sip:bob@office.example"));
     alice.expects("403");
-    world.reconfigure(|settings| settings.trusted = vec!["192.0.2.11/32".parse().unwrap()]);
+    sim.reconfigure(|settings| settings.trusted = vec!["192.0.2.11/32".parse().unwrap()]);
     alice.sends(&stranger("sip:bob@office.example"));
     bob.expects("MESSAGE");
-    // Trust opens the way to our users, not to the world.
+    // Trusted sources may call local users, not other domains.
     alice.sends(&stranger("sip:x@198.51.100.9"));
     alice.expects("403");
-    world.reconfigure(|settings| {
+    sim.reconfigure(|settings| {
         settings.trusted = Vec::new();
         settings.strangers = Strangers::Accept;
     });
@@ -149,28 +149,28 @@ fn strangers_are_refused_unless_they_are_welcome_or_trusted() {
 }
 
 #[test]
-fn nothing_is_relayed_for_those_who_did_not_prove_themselves() {
+fn nothing_is_relayed_for_unauthenticated_senders() {
     // checklist 5, 43
-    let (world, alice, _bob) = office();
+    let (sim, alice, _bob) = setup();
     alice.sends(&alice.request("MESSAGE", "sip:x@198.51.100.9"));
     alice.expects("403");
     alice.sends(&alice.request("REGISTER", "sip:198.51.100.9").set("To", "<sip:alice@office.example>"));
     alice.expects("403");
     alice.sends(&options(&alice).with("Route", "<sip:198.51.100.9;lr>"));
     alice.expects("403");
-    // Calling out needs a proof, which nobody gives here.
-    world.reconfigure(|settings| settings.foreign = Foreign::Authenticated);
+    // Calling other domains requires credentials, which none of these requests has.
+    sim.reconfigure(|settings| settings.foreign = Foreign::Authenticated);
     alice.sends(&alice.request("MESSAGE", "sip:x@198.51.100.9"));
     alice.expects("403");
-    world.reconfigure(|settings| settings.authentication = Authentication::Required);
+    sim.reconfigure(|settings| settings.authentication = Authentication::Required);
     alice.sends(&alice.request("MESSAGE", "sip:x@198.51.100.9"));
     alice.expects("407");
 }
 
 #[test]
-fn an_answer_goes_where_the_via_and_the_source_say() {
+fn a_response_goes_where_via_and_source_say() {
     // checklist 30, 110, 111, 112
-    let (world, alice, _bob) = office();
+    let (sim, alice, _bob) = setup();
     let probe = alice.request("OPTIONS", "sip:office.example");
     let send = |via: &str| {
         alice.sends(&probe.clone().set("Via", format_args!("SIP/2.0/UDP {via};branch=z9hG4bK-{}", via.len())));
@@ -182,28 +182,28 @@ fn an_answer_goes_where_the_via_and_the_source_say() {
     assert!(send("phone.example").contains(";received=192.0.2.11"));
     assert!(send("10.1.1.1:5070").contains(";received=192.0.2.11"));
     // Without rport, the port is the one in the Via.
-    let other = world.udp("other");
-    other.appears_at("192.0.2.11:6000".parse().unwrap());
+    let other = sim.udp("other");
+    other.sends_from("192.0.2.11:6000".parse().unwrap());
     alice.sends(&probe.clone().set("Via", "SIP/2.0/UDP 192.0.2.11:6000;branch=z9hG4bK-x"));
     other.expects("200");
 }
 
 #[test]
-fn a_source_port_of_zero_is_not_answered() {
-    let (world, alice, _bob) = office();
-    alice.appears_at("192.0.2.11:0".parse().unwrap());
+fn a_request_from_port_0_gets_no_response() {
+    let (sim, alice, _bob) = setup();
+    alice.sends_from("192.0.2.11:0".parse().unwrap());
     alice.sends(&options(&alice));
-    world.millis(50);
-    assert_eq!(world.saw(|event| matches!(event, Event::Dropped(Drop::Source))), 1);
+    sim.millis(50);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::Dropped(Drop::Source))), 1);
 }
 
 #[test]
-fn a_request_without_content_length_gets_one_on_a_stream() {
+fn a_request_without_content_length_gets_one_over_a_stream() {
     // checklist 57
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.tcp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.tcp("bob"));
     bob.registers();
     alice.sends(&options(&alice).with_body("hello").without("Content-Length"));
-    let heard = bob.expects("OPTIONS");
-    assert_eq!((heard.value("Content-Length"), &*heard.body), ("5", "hello"));
+    let received = bob.expects("OPTIONS");
+    assert_eq!((received.value("Content-Length"), &*received.body), ("5", "hello"));
 }

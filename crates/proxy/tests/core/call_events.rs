@@ -1,0 +1,135 @@
+//! Events for the log: each call begins once and ends once, at whichever worker its messages arrive.
+
+use proxy::Event;
+
+use sim::{Simulation, sequential};
+
+/// How many calls began since the last check, and how many ended with this status.
+#[track_caller]
+fn check_calls(sim: &Simulation, began: usize, ended: usize, end: Option<u16>) {
+    assert_eq!(sim.count_events(|event| matches!(event, Event::Call { .. })), began);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::CallEnded { status, .. } if *status == end)), ended);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::CallEnded { .. })), 0, "another end");
+}
+
+#[test]
+fn a_stateless_call_ends_once_whichever_worker_forwards_the_final_response() {
+    let sim = Simulation::with_workers(2, |_| {});
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
+    bob.registers();
+    alice.calls("bob");
+    let received = bob.expects("INVITE");
+    bob.answers(&received, 180);
+    alice.expects("180");
+    check_calls(&sim, 1, 0, None);
+    for worker in [1, 0] {
+        bob.reaches_worker(worker).answers(&received, 200);
+        alice.expects("200");
+    }
+    sim.seconds(200);
+    check_calls(&sim, 0, 1, Some(200));
+}
+
+#[test]
+fn the_200_of_a_cancel_ends_no_call() {
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
+    bob.registers();
+    let invite = alice.calls("bob");
+    let received = bob.expects("INVITE");
+    bob.answers(&received, 180);
+    alice.expects("180");
+    alice.cancels(&invite);
+    let cancel = bob.expects("CANCEL");
+    bob.answers(&cancel, 200);
+    alice.expects("200");
+    check_calls(&sim, 1, 0, None);
+    bob.answers(&received, 487);
+    alice.expects("487");
+    check_calls(&sim, 0, 1, Some(487));
+}
+
+#[test]
+fn a_stateless_call_without_a_response_ends_with_timer_c() {
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
+    bob.registers();
+    alice.calls("bob");
+    bob.expects("INVITE");
+    sim.seconds(180);
+    check_calls(&sim, 1, 0, None);
+    sim.seconds(2);
+    check_calls(&sim, 0, 1, None);
+}
+
+#[test]
+fn a_forked_call_ends_with_its_first_2xx() {
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
+    desk.registers();
+    mobile.registers();
+    let (_, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
+    desk.answers(&at_desk, 180);
+    alice.expects("180");
+    mobile.answers(&at_mobile, 200);
+    alice.expects("200");
+    let cancel = desk.expects("CANCEL");
+    desk.answers(&cancel, 200);
+    desk.answers(&at_desk, 487);
+    sim.seconds(40);
+    check_calls(&sim, 1, 1, Some(200));
+}
+
+#[test]
+fn only_phones_that_were_tried_are_counted() {
+    let sim = Simulation::with(|settings| settings.forking = sequential(10));
+    let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
+    desk.registers_with(";q=1");
+    mobile.registers_with(";q=0.5");
+    alice.calls("bob");
+    let at_desk = desk.expects("INVITE");
+    desk.answers(&at_desk, 200);
+    alice.expects("100");
+    alice.expects("200");
+    assert_eq!(sim.count_events(|event| matches!(event, Event::Call { targets: 2, .. })), 1);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::CallEnded { tried: 1, .. })), 1);
+}
+
+#[test]
+fn a_refused_call_does_not_begin() {
+    let sim = Simulation::new();
+    let alice = sim.udp("alice");
+    alice.calls("bob");
+    alice.expects("480");
+    check_calls(&sim, 0, 0, None);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::CallRefused { status: 480, .. })), 1);
+}
+
+#[test]
+fn the_events_name_the_phone_that_registered_or_answered() {
+    // One phone: forwarded without a response context. Two phones: with one.
+    for phones in [&["bob/desk"][..], &["bob/desk", "bob/mobile"]] {
+        let sim = Simulation::new();
+        let alice = sim.udp("alice");
+        let phones: Vec<_> = phones.iter().map(|name| sim.udp(name)).collect();
+        for (phone, user_agent) in phones.iter().zip(["Desk", "Mobile"]) {
+            let contact = format!("<{}>", phone.contact());
+            phone.sends(&phone.register().set("Contact", contact).with("User-Agent", user_agent));
+            phone.expects("200");
+            let names_it = |event: &Event| match event {
+                Event::Registration { record: Some(record), .. } => {
+                    record.bindings().iter().any(|binding| binding.user_agent() == user_agent.as_bytes())
+                }
+                _ => false,
+            };
+            assert_eq!(sim.count_events(names_it), 1, "{user_agent}");
+        }
+        alice.calls("bob");
+        let invites: Vec<_> = phones.iter().map(|phone| phone.expects("INVITE")).collect();
+        phones[0].answers(&invites[0], 200);
+        sim.seconds(1);
+        let is_desk =
+            |event: &Event| matches!(event, Event::CallEnded { by: Some(phone), .. } if phone.user_agent() == b"Desk");
+        assert_eq!(sim.count_events(is_desk), 1, "{} phones", phones.len());
+    }
+}

@@ -1,0 +1,125 @@
+//! A trial, the run of one seed: callers, phones, looping proxies and often an adversary, and a minute or two of calls
+//! over an impaired network.
+
+mod adversary;
+mod call_plan;
+mod caller;
+mod client;
+mod conditions;
+mod credentials;
+mod looping_proxy;
+mod phone;
+mod population;
+mod report;
+mod security;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::judge::{AttackLog, SharedJudge, enforce, must};
+use crate::{Agent, Random, Sent, Simulation};
+
+use adversary::plan_attack;
+use conditions::Conditions;
+use population::Population;
+use security::Adversary;
+
+pub use report::Report;
+
+/// The trial of one seed.
+pub(crate) struct Trial {
+    sim: Simulation,
+    judge: SharedJudge,
+    report: Rc<RefCell<Report>>,
+    seed: u64,
+    /// The agents of the adversary.
+    addresses: Vec<Agent>,
+    /// Whether the adversary must have no effect on others.
+    is_outsider: bool,
+}
+
+/// How many attacks follow the restart of the server.
+const LATE_ATTACKS: u64 = 20;
+
+impl Trial {
+    /// Sets up the trial of a seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self::with(seed, true)
+    }
+
+    /// The same trial; without `attacks` the adversary is there and does nothing.
+    fn with(seed: u64, attacks: bool) -> Self {
+        let mut random = Random::new(seed);
+        let conditions = Conditions::draw(&mut random);
+        let sim = Simulation::build(conditions.workers, seed, |settings| conditions.apply_to(settings));
+        // Each agent has an address of its own, since a phone may listen at another port than it sends from.
+        sim.use_network([10, 0, 0]);
+        let report = Rc::new(RefCell::new(Report::default()));
+        let attack_log = AttackLog::default();
+        let mut office = Population { sim: &sim, workers: conditions.workers, security: conditions.security, random };
+        let (trusted, mallory) = office.add_agents(&report);
+        let addresses = office.add_adversary(&attack_log, &report, mallory, attacks);
+        let roles = office.roles(&addresses, &trusted, conditions.loses_core_messages());
+        let judge = SharedJudge::new(conditions.judge_settings(), attack_log, roles);
+        sim.observe_with(judge.clone());
+        let Population { mut random, security, .. } = office;
+        let others = (0..sim.agents()).filter(|agent| !addresses.iter().any(|address| address.id() == *agent));
+        conditions.inject_faults(&sim, others, &mut random);
+        Self { sim, judge, report, seed, addresses, is_outsider: security.adversary == Adversary::Outsider }
+    }
+
+    /// Runs the trial. Panics with a `Violation` if an invariant is violated.
+    pub(crate) fn run(&self) -> Report {
+        let settled = self.sim.run_to_end();
+        self.judge.check_end(settled);
+        if self.is_outsider {
+            self.compare();
+        }
+        // Captured messages must be useless after a restart too.
+        if !self.addresses.is_empty() {
+            self.sim.restart();
+            let addresses = self.addresses.iter().cycle();
+            (0..LATE_ATTACKS).zip(addresses).for_each(|(second, address)| plan_attack(address, second * 1_000_000));
+        }
+        let seen = self.judge.finish(self.sim.run_to_end());
+        // The callers report how their requests ended when they are dropped.
+        self.sim.stop_agents();
+        let mut report = self.report.take();
+        report.seeds = 1;
+        report.seen = seen;
+        report.messages = self.sim.messages() as u64;
+        report
+    }
+
+    /// Issue 12, "honest calls are not disturbed": if the adversary has no account, all others send and receive the
+    /// same messages as without it, at the same microsecond.
+    fn compare(&self) {
+        let quiet = Self::with(self.seed, false);
+        quiet.sim.skip_final_check();
+        let _ = quiet.sim.run_to_end();
+        let (attacked, undisturbed) = (self.timeline(), quiet.timeline());
+        let differs = attacked.iter().zip(&undisturbed).find(|(a, b)| a != b);
+        let longer = attacked.len().max(undisturbed.len()) > attacked.len().min(undisturbed.len());
+        let verdict = must(differs.is_none() && !longer, || format!("{differs:?}"));
+        enforce("an_outsider_has_no_effect_on_others", differs.map_or("", |(a, _)| &a.2), verdict);
+    }
+
+    /// What all agents but the adversary sent and received, and when.
+    fn timeline(&self) -> Vec<(u64, usize, String, String)> {
+        let wire = self.sim.wire();
+        let wire = wire.borrow();
+        let others = wire.iter().filter(|sent| !self.addresses.iter().any(|address| address.id() == sent.agent));
+        let line = |sent: &Sent| {
+            let Sent { micros, agent, by_server, sip, copies } = sent;
+            let what = format!("{by_server} {copies} {} {}", sip.start, sip.value("CSeq"));
+            (*micros, *agent, sip.value("Call-ID").to_owned(), what)
+        };
+        others.map(line).collect()
+    }
+
+    /// The ladder diagram of a call, after a violation.
+    pub(crate) fn ladder(&self, call_id: &str) -> String {
+        self.sim.skip_final_check();
+        self.sim.ladder(|other| other == call_id)
+    }
+}
