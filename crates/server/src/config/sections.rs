@@ -89,6 +89,9 @@ section! {
         /// the status page and the API are only for programs on the same machine; with a token, also for anybody who
         /// sends it (16 to 256 letters, digits and `-._~+/=`)
         token: Option<Token> = None,
+        /// whether the phone in the browser, `/phone`, is served at this address as well; if not said, only if
+        /// `metrics.listen` is a loopback address
+        phone: Option<bool> = None,
     }
 }
 

@@ -24,6 +24,7 @@ use tungstenite::handshake::derive_accept_key;
 use super::directory::{ConnectionPermit, Directory};
 use crate::config::Config;
 use crate::defence::Defence;
+use crate::phone::{self, WebSocket};
 
 /// The largest head of a request: browsers send about a kilobyte. hyper accepts no less.
 const MAX_HEAD: usize = 8 << 10;
@@ -45,6 +46,8 @@ pub(crate) struct ClientRules {
 struct Rules {
     origins: Vec<Box<str>>,
     trusted: Vec<IpNet>,
+    /// The first domain, for the phone in the browser.
+    domain: Box<str>,
 }
 
 impl ClientRules {
@@ -67,7 +70,8 @@ impl ClientRules {
 impl Rules {
     fn of(config: &Config) -> Self {
         let origins = config.ws.origins.iter().map(|origin| origin.0.clone()).collect();
-        Self { origins, trusted: config.trusted.iter().map(|network| network.0).collect() }
+        let domain = config.domains.first().map(|domain| domain.0.clone()).unwrap_or_default();
+        Self { origins, trusted: config.trusted.iter().map(|network| network.0).collect(), domain }
     }
 
     fn trusts(&self, ip: IpAddr) -> bool {
@@ -188,7 +192,8 @@ fn answer<B: Body>(request: &Request<B>, handshake: &Handshake<'_>) -> Result<An
         return Err(Refusal::Method);
     }
     if !has_token(request.headers(), header::UPGRADE, "websocket") {
-        return page(request.uri().path()).map(Answer::Page).ok_or(Refusal::NotWebSocket);
+        let page = phone::page(request.uri().path(), &WebSocket::SameOrigin, &handshake.rules.inner.read().domain);
+        return page.map(Answer::Page).ok_or(Refusal::NotWebSocket);
     }
     let accept = check(request)?;
     let rules = handshake.rules.inner.read();
@@ -205,11 +210,6 @@ fn answer<B: Body>(request: &Request<B>, handshake: &Handshake<'_>) -> Result<An
         .header(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL)
         .body(Full::default());
     response.map(|response| Answer::Upgrade(response, client)).map_err(|_| Refusal::Malformed("not a valid key"))
-}
-
-/// The web pages that this listener serves, by their path. Nothing else of the admin API is here.
-const fn page(_path: &str) -> Option<Reply> {
-    None
 }
 
 /// RFC 6455 4.2.1: returns the value of Sec-WebSocket-Accept.
