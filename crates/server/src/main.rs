@@ -20,6 +20,7 @@ mod reload;
 mod resolver;
 mod supervisor;
 mod text;
+mod tls;
 mod transport;
 mod worker;
 
