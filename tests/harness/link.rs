@@ -52,11 +52,12 @@ impl Link {
     }
 
     /// The transport as a Via names it.
-    pub(crate) const fn transport(&self) -> &'static str {
+    pub(crate) fn transport(&self) -> &'static str {
         match self {
             Self::Udp(_) => "UDP",
             Self::Tcp { .. } => "TCP",
             Self::Tls { .. } => "TLS",
+            Self::WebSocket(socket) if socket.is_secure() => "WSS",
             Self::WebSocket(_) => "WS",
         }
     }

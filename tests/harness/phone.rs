@@ -61,6 +61,11 @@ impl Phone {
         Self::new(user, server, Link::WebSocket(Box::new(socket)))
     }
 
+    /// A phone in a browser, over TLS.
+    pub(crate) fn secure_websocket(user: &str, server: SocketAddr, authority: &Authority) -> Self {
+        Self::new(user, server, Link::WebSocket(Box::new(websocket::open_secure(server, authority))))
+    }
+
     /// A phone on TLS that is reached over the connection it opened.
     pub(crate) fn tls(user: &str, server: SocketAddr, authority: &Authority) -> Self {
         let socket = tls::Socket::connect(server, tls::NAME, authority.client(None)).expect("a TLS connection");
@@ -120,7 +125,8 @@ impl Phone {
         let transport = match self.link.transport() {
             "TCP" => ";transport=tcp",
             "TLS" => ";transport=tls",
-            "WS" => ";transport=ws",
+            // RFC 7118 5.2
+            "WS" | "WSS" => ";transport=ws",
             _ => "",
         };
         format!("sip:{}@{}{transport}", self.user, self.host())

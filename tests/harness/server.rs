@@ -142,6 +142,11 @@ impl Server {
         SocketAddr::new(self.ip, 5061)
     }
 
+    /// Where phones in browsers find it over TLS.
+    pub(crate) fn secure_websocket(&self) -> SocketAddr {
+        SocketAddr::new(self.ip, 5443)
+    }
+
     /// Its host part in a URI.
     pub(crate) fn ip(&self) -> IpAddr {
         self.ip

@@ -11,7 +11,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
+use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use tempfile::TempDir;
 
 use super::PATIENCE;
@@ -162,6 +162,12 @@ impl Socket {
             connection.complete_io(&mut stream)?;
         }
         Ok(Self { connection, stream, closed: false })
+    }
+
+    /// The connection for a library that reads and writes itself.
+    pub(crate) fn into_client(self) -> StreamOwned<ClientConnection, TcpStream> {
+        let Connection::Client(connection) = self.connection else { panic!("the server opened it") };
+        StreamOwned::new(connection, self.stream)
     }
 
     /// This side's address.
