@@ -141,7 +141,10 @@ impl State {
         let outcome = self.connection.process_new_packets();
         // Alerts and answers to key updates. If there is no room, the next write sends them.
         let _ = self.flush(socket);
-        let received = outcome.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let received = outcome.map_err(|error| {
+            self.ended = true;
+            io::Error::new(io::ErrorKind::InvalidData, error)
+        })?;
         self.decrypted = received.plaintext_bytes_to_read();
         // RFC 8446 6.1: an end without an alert may be the work of an attacker. A message that it cuts is incomplete and
         // not passed on, so both ends mean the same here.
@@ -188,5 +191,174 @@ impl Write for Socket<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+    use rustls::crypto::ring;
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, RootCertStore, ServerConfig};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+    use tokio_rustls::{TlsAcceptor, TlsConnector, client};
+
+    use super::super::layer::{ByteStream, ReadHalf, WriteHalf};
+    use super::*;
+
+    /// The two halves of this side, and the other side.
+    async fn pair() -> (ReadHalf, WriteHalf, client::TlsStream<TcpStream>) {
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["a.example".to_owned()]).expect("a pair");
+        let mut roots = RootCertStore::empty();
+        roots.add(cert.der().clone()).expect("an authority");
+        let provider = Arc::new(ring::default_provider());
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let server = server.with_safe_default_protocol_versions().expect("versions").with_no_client_auth();
+        let key = signing_key.serialize_der().try_into().expect("a key");
+        let server = server.with_single_cert(vec![cert.der().clone()], key).expect("a certificate");
+        let client = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let client = client.expect("versions").with_root_certificates(roots).with_no_client_auth();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let (ours, theirs) = tokio::join!(
+            async {
+                let (socket, _) = listener.accept().await.expect("accepted");
+                TlsAcceptor::from(Arc::new(server)).accept(socket).await.expect("a handshake")
+            },
+            async {
+                let socket = TcpStream::connect(address).await.expect("connected");
+                let name = ServerName::try_from("a.example").expect("a name");
+                TlsConnector::from(Arc::new(client)).connect(name, socket).await.expect("a handshake")
+            },
+        );
+        let (socket, session) = ours.into_inner();
+        let (read_half, write_half) = ByteStream::tls(socket, Connection::Server(session)).into_split();
+        (read_half, write_half, theirs)
+    }
+
+    async fn read(half: &ReadHalf, buffer: &mut BytesMut) -> io::Result<usize> {
+        loop {
+            timeout(Duration::from_secs(5), half.readable()).await.expect("something to read")?;
+            match half.try_read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn single_bytes_pass_in_both_directions() {
+        let (read_half, write_half, mut peer) = pair().await;
+        let mut buffer = BytesMut::from(&b"x"[..]);
+        let none = read_half.try_read(&mut buffer).expect_err("nothing was sent");
+        assert_eq!((none.kind(), &buffer[..]), (io::ErrorKind::WouldBlock, &b"x"[..]));
+        for octet in 0..200 {
+            peer.write_all(&[octet]).await.expect("sent");
+            peer.flush().await.expect("sent");
+            buffer.clear();
+            assert_eq!((read(&read_half, &mut buffer).await.ok(), &buffer[..]), (Some(1), &[octet][..]));
+            assert_eq!(write_half.try_write(&[octet]).ok(), Some(1));
+            assert_eq!(peer.read_u8().await.ok(), Some(octet));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_message_is_read_in_bounded_chunks() {
+        let (read_half, _write_half, mut peer) = pair().await;
+        let sent: Vec<u8> = (0..60_000_u32).map(|at| at.to_le_bytes()[0]).collect();
+        let copy = sent.clone();
+        tokio::spawn(async move {
+            peer.write_all(&copy).await.expect("sent");
+            peer.flush().await.expect("sent");
+            std::future::pending::<()>().await;
+        });
+        let mut buffer = BytesMut::new();
+        while buffer.len() < sent.len() {
+            let length = read(&read_half, &mut buffer).await.expect("read");
+            assert!((1..=READ_CHUNK).contains(&length));
+        }
+        assert_eq!(buffer, sent);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_read_blocks_and_loses_nothing() {
+        let (_read_half, write_half, mut peer) = pair().await;
+        let sent: Vec<u8> = (0..8_000_000_u32).map(|at| (at >> 8).to_le_bytes()[0]).collect();
+        let mut written = 0;
+        let full = loop {
+            match write_half.try_write(&sent[written..]) {
+                Ok(length) => written += length,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((full.kind(), written < sent.len()), (io::ErrorKind::WouldBlock, true));
+        let reading = tokio::spawn(async move {
+            let mut received = vec![0; 8_000_000];
+            peer.read_exact(&mut received).await.expect("received");
+            received
+        });
+        while written < sent.len() {
+            write_half.writable().await.expect("writable");
+            match write_half.try_write(&sent[written..]) {
+                Ok(length) => written += length,
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+        }
+        assert!(reading.await.expect("read") == sent);
+    }
+
+    #[tokio::test]
+    async fn both_sides_learn_that_the_other_one_has_closed() {
+        let (read_half, write_half, mut peer) = pair().await;
+        assert!(!write_half.is_peer_closed());
+        assert_eq!(write_half.try_write(b"last").ok(), Some(4));
+        drop(write_half);
+        let mut received = Vec::new();
+        // It is an error without the alert that precedes the end.
+        assert_eq!(peer.read_to_end(&mut received).await.ok(), Some(4));
+        drop(read_half);
+
+        let (read_half, write_half, mut peer) = pair().await;
+        peer.write_all(b"last").await.expect("sent");
+        peer.shutdown().await.expect("closed");
+        let mut buffer = BytesMut::new();
+        assert_eq!((read(&read_half, &mut buffer).await.ok(), &buffer[..]), (Some(4), &b"last"[..]));
+        while !write_half.is_peer_closed() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(read(&read_half, &mut buffer).await.ok(), Some(0));
+        // RFC 8446 6.1: this side may still send.
+        assert_eq!(write_half.try_write(b"more").ok(), Some(4));
+    }
+
+    #[tokio::test]
+    async fn what_the_writer_finds_wakes_the_reader() {
+        let (read_half, write_half, mut peer) = pair().await;
+        let reading = tokio::spawn(async move {
+            let mut buffer = BytesMut::new();
+            read(&read_half, &mut buffer).await.map(|_| buffer)
+        });
+        tokio::task::yield_now().await;
+        peer.write_all(b"request").await.expect("sent");
+        peer.flush().await.expect("sent");
+        // The kernel has the request now, and the event loop has not seen it.
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(!write_half.is_peer_closed());
+        assert_eq!(reading.await.expect("read").expect("read"), b"request"[..]);
+    }
+
+    #[tokio::test]
+    async fn garbage_after_the_handshake_is_an_error() {
+        let (read_half, write_half, peer) = pair().await;
+        let (mut socket, _) = peer.into_inner();
+        socket.write_all(b"OPTIONS sip:a@b SIP/2.0\r\n\r\n").await.expect("sent");
+        let error = read(&read_half, &mut BytesMut::new()).await.expect_err("no record");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(write_half.is_peer_closed());
     }
 }
