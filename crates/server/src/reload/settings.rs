@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn the_defaults_of_the_configuration_are_those_of_the_core() {
-        let loaded = Loaded { file: None, config: Config::default(), accounts: Accounts::default() };
+        let loaded = Loaded { file: None, config: Config::default(), accounts: Accounts::default(), tls: None };
         let mut configured = settings(&loaded, Vec::new(), Interfaces::default());
         // Another test of this process changes the clock.
         configured.registrar.clock_ahead = 0;

@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
+use super::certificates::Certificates;
 use super::server::{Prepared, Server};
 use super::{notify, unknown_users};
 use crate::admin::{self, AdminCommand, AdminState, Removals};
@@ -40,6 +41,9 @@ const REMOVAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Interval at which the addresses of the machine are read again.
 const INTERFACE_POLL_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Interval at which the files of the certificates are looked at.
+const CERTIFICATE_POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs the server until SIGTERM, SIGINT or the end of a worker.
 pub(crate) fn run(
@@ -69,6 +73,8 @@ async fn serve(
     remove_at_start(&prepared, &reload).await;
     let restored = prepared.restored();
     let mut server = prepared.start(reload.active_config().settings.clone())?;
+    let mut certificates = Certificates::default();
+    certificates.apply(&reload.active_config().loaded, &server.tls);
     let calls = Arc::new(Mutex::new(CallHistory::new(reload.active_config().loaded.config.limits.journal_calls.0)));
     let sources = (server.event_queues.clone(), server.defence.clone());
     let mut event_log = EventLog::new(sources, calls.clone(), reload.subscribe());
@@ -85,17 +91,19 @@ async fn serve(
     let started = Instant::now();
     let (mut maintenance, mut interface_polls, mut log_drains) =
         (ticker(MAINTENANCE_INTERVAL), ticker(INTERFACE_POLL_INTERVAL), ticker(LOG_DRAIN_INTERVAL));
+    let mut certificate_polls = ticker(CERTIFICATE_POLL_INTERVAL);
     let outcome = loop {
         tokio::select! {
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
-            _ = hangup.recv() => drop(reload_now(&mut reload, &server, &removals).await),
+            _ = hangup.recv() => drop(reload_now(&mut reload, &server, &mut certificates, &removals).await),
             Some(AdminCommand::Reload(reply)) = commands.recv() => {
                 // The HTTP request may have timed out.
-                let _ = reply.send(reload_now(&mut reload, &server, &removals).await);
+                let _ = reply.send(reload_now(&mut reload, &server, &mut certificates, &removals).await);
             }
             error = server.failed() => break Err(error),
             _ = interface_polls.tick() => reload.poll_interfaces(&server.inboxes).await,
+            _ = certificate_polls.tick() => certificates.poll(&reload.active_config().loaded, &server.tls),
             _ = log_drains.tick() => event_log.drain(),
             _ = maintenance.tick() => {
                 if let Some(ClockShift { by, ahead }) = clock::detect_shift() {
@@ -120,10 +128,16 @@ async fn serve(
 }
 
 /// Reloads, between the `RELOADING` and `READY` notifications for the service manager.
-async fn reload_now(reload: &mut Reload, server: &Server, removals: &Arc<Removals>) -> ReloadOutcome {
+async fn reload_now(
+    reload: &mut Reload,
+    server: &Server,
+    certificates: &mut Certificates,
+    removals: &Arc<Removals>,
+) -> ReloadOutcome {
     notify::reloading();
     let outcome = reload.run(&server.inboxes).await;
     if outcome.reloaded {
+        certificates.apply(&reload.active_config().loaded, &server.tls);
         let (store, removals, active_config) = (server.store.clone(), removals.clone(), reload.subscribe());
         let removing = tokio::spawn(async move { unknown_users::remove(store, &removals, &active_config).await });
         // The removal continues in its task after the timeout.
