@@ -394,7 +394,7 @@ fn check_names_the_certificates_and_errors_name_their_key() {
         authority.issue_with("c", &["office.example"], |params| params.not_after = rcgen::date_time_ymd(2021, 1, 1));
     let (is_good, text) = check(&authority.config(&expired, ""));
     assert!(is_good && text.contains("(expired)"), "{text}");
-    let mixed = Pair { private_key: other.private_key.clone(), ..office.clone() };
+    let mixed = Pair { private_key: other.private_key, ..office.clone() };
     let swapped = Pair { certificate: office.private_key.clone(), private_key: office.certificate.clone() };
     let absent = Pair { certificate: "none.pem".into(), ..office.clone() };
     let require = authority.config(&office, "").replace(&authority.file().display().to_string(), "nowhere.pem");
