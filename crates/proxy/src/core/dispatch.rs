@@ -104,9 +104,9 @@ impl Core {
         ingress::check_proxy_require(&request.message)?;
         let (toward, proven) = match dialog {
             Some(dialog) => match self.enter_dialog(now, request, &uri, dialog, &destination, outbox) {
-                Ok(flow) => {
+                Ok(toward) => {
                     self.spend_credentials(now, request, &presented);
-                    (Toward::OtherSide(flow), Proven::Nobody)
+                    (toward, Proven::Nobody)
                 }
                 Err(check) => return Ok(Handling::CheckDialog(check)),
             },

@@ -17,13 +17,7 @@ impl Plan {
     /// Replaces the host names of the targets by their endpoints, in the order of [`Plan::targets`]. A target without a
     /// usable endpoint is removed. If the request may be tried again, the further endpoints are targets for failover
     /// (RFC 3263 4.3).
-    pub(super) fn resolve(
-        &mut self,
-        endpoints: &[Endpoints],
-        may_try_again: bool,
-        from: Option<IpAddr>,
-        settings: &Settings,
-    ) {
+    pub(super) fn resolve(&mut self, endpoints: &[Endpoints], may_try_again: bool, from: IpAddr, settings: &Settings) {
         let mut found = endpoints.iter();
         let mut further = Vec::new();
         for target in self.targets_mut() {
