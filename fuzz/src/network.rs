@@ -30,8 +30,8 @@ use parser::headers::Challenge;
 use parser::{HeaderName, Message, Transport, hex_text};
 use proxy::{
     Account, Accounts, Algorithm, Answer, Authentication, Continuation, Core, CoreMessage, Digest, Foreign, Forking,
-    Hop, Instant, Keys, Limits, Listener, Now, Outbox, Query, Question, Received, Records, Registrar, Secrets, Settings, SingleTarget,
-    Strangers, Strategy, SubscriberIndex, Wall, fixed_bindings,
+    Hop, Instant, Keys, Limits, Listener, Now, Outbox, Query, Question, Received, Records, Registrar, Secrets,
+    Settings, SingleTarget, Strangers, Strategy, SubscriberIndex, Wall, fixed_bindings,
 };
 
 pub use splice::splice;

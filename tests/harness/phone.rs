@@ -145,6 +145,14 @@ impl Phone {
         self.link.tls()
     }
 
+    /// Opens another WebSocket connection, as a browser does whose connection has broken.
+    #[track_caller]
+    pub(crate) fn reconnect(&mut self) {
+        let (socket, _) = websocket::open(self.server, &[]).expect("the server takes the connection");
+        self.link = Link::WebSocket(Box::new(socket));
+        self.local = self.link.local();
+    }
+
     /// Its WebSocket connection.
     pub(crate) fn socket(&mut self) -> &mut Socket {
         self.link.websocket()

@@ -5,7 +5,8 @@
 //! workers.
 
 use std::fs::{self, File};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -201,6 +202,20 @@ impl Server {
             self.metrics().sum(name, labels),
             self.metrics().text
         );
+    }
+
+    /// Waits until the server answers over a new TCP connection: until it has noticed that closed ones are closed, it may
+    /// be at a limit.
+    #[track_caller]
+    pub(crate) fn takes_connections(&self) {
+        let answers_ping = || {
+            let mut stream = TcpStream::connect(self.address()).ok()?;
+            stream.set_read_timeout(Some(Duration::from_millis(500))).ok()?;
+            // RFC 5626 3.5.1
+            stream.write_all(b"\r\n\r\n").ok()?;
+            stream.read_exact(&mut [0; 2]).ok()
+        };
+        assert!(wait_for(PATIENCE, answers_ping).is_some(), "no answer over a new connection");
     }
 
     /// Sends it a signal by name.

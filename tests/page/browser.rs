@@ -36,7 +36,8 @@ impl Browser {
         shell.args([
             "-c",
             "exec timeout -k 5 120 chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --hide-scrollbars \
-            --remote-debugging-pipe --user-data-dir=\"$0/profile\" 3<\"$0/to\" 4>\"$0/from\" 2>\"$0/log\"",
+            --use-fake-device-for-media-stream --use-fake-ui-for-media-stream --allow-loopback-in-peer-connection \
+            --autoplay-policy=no-user-gesture-required --remote-debugging-pipe --user-data-dir=\"$0/profile\" 3<\"$0/to\" 4>\"$0/from\" 2>\"$0/log\"",
         ]);
         let process = Process::spawn(shell.arg(folder.path()));
         // Opening a FIFO waits for the other end; the shell opens them in this order.

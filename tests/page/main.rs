@@ -13,6 +13,8 @@
 mod browser;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod modules;
+mod phone;
 
 use std::path::Path;
 

@@ -242,3 +242,26 @@ fn a_reload_reports_its_result() {
     assert_eq!(reload().status, 200);
     server.counts("frontdesk_config_reload_failed", &[], |failed| failed == 0.0);
 }
+
+#[test]
+fn the_phone_in_the_browser_is_served_if_the_configuration_allows_it() {
+    let server = Server::start(OPEN);
+    let host = server.http();
+    let page = http::get(host, "/phone");
+    assert_eq!(page.status, 200);
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains("script-src 'self';") && !policy.contains("unsafe"), "{policy}");
+    let config = http::get(host, "/phone/config");
+    assert_eq!((config.status, &config.json()["domain"]), (200, &"office.example".into()), "{}", config.body);
+    assert_eq!(http::get(host, "/phone/main.js").header("content-type"), "text/javascript; charset=utf-8");
+    for path in ["/phone/", "/phone/nothing.js", "/phone/mod.rs", "/phones"] {
+        assert_eq!(http::get(host, path).status, 404, "{path}");
+    }
+    assert_eq!(http::change(host, "POST", "/phone").status, 405);
+    // DNS rebinding: a page of another site must not find the phone under its own name.
+    assert_eq!(http::send(host, "GET /phone HTTP/1.1\r\nHost: evil.example\r\n").status, 403);
+
+    server.rewrite(&format!("{OPEN}admin: {{ phone: false }}\n"));
+    assert_eq!(http::change(host, "POST", "/api/v1/reload").status, 200);
+    assert_eq!(http::get(host, "/phone").status, 404);
+}

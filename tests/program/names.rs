@@ -97,6 +97,16 @@ fn after_503_the_next_server_is_tried_with_another_branch() {
     assert_ne!(at_first.header("Via"), at_second.header("Via"));
     second.reply(&at_second, 480);
     assert_eq!(refused(&mut alice, &invite), Some(480));
+    second.expect("ACK");
+    // `dns.unreachable_for`: the next call goes to the second one at once, and to the first one only after it.
+    let invite = alice.invite("sip:dave@far.example");
+    let invite = alice.authenticated(invite, ALICE);
+    let at_second = second.expect("INVITE");
+    second.reply(&at_second, 503);
+    second.expect("ACK");
+    let at_first = first.expect("INVITE");
+    first.reply(&at_first, 486);
+    assert_eq!(refused(&mut alice, &invite), Some(486));
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod defence;
 mod error;
 mod journal;
 mod metrics;
+mod phone;
 mod process;
 mod reload;
 mod resolver;

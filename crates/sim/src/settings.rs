@@ -1,4 +1,4 @@
-//! The settings of the simulated office: the defaults, but everybody may register, and the tables are small.
+//! The settings of the simulated server: the defaults, but without authentication and with small tables.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

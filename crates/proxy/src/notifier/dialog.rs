@@ -213,14 +213,14 @@ fn notify_hop(
             .map_err(|barred| Reject::Address { place, barred })
     };
     check("Contact", target)?;
-    let way = way_by(request, target, route, check, settings)?;
-    if let NextHop::Hop(hop) = &way
+    let next_hop = unchecked_next_hop(request, target, route, check, settings)?;
+    if let NextHop::Hop(hop) = &next_hop
         && !may_notify(hop.remote.ip(), request.flow.remote.ip(), settings)
     {
         let place = if route.is_some() { "Record-Route" } else { "Contact" };
         return Err(Reject::Address { place, barred: Barred::Elsewhere });
     }
-    check_sips_hop(target.as_bytes(), route.unwrap_or_default(), &way).map(|()| way)
+    check_sips_hop(target.as_bytes(), route.unwrap_or_default(), &next_hop).map(|()| next_hop)
 }
 
 /// Whether a subscriber whose SUBSCRIBE came from `from` may have its NOTIFYs sent to `to`. They are longer than the
@@ -229,7 +229,8 @@ fn may_notify(to: IpAddr, from: IpAddr, settings: &Settings) -> bool {
     to == from || reach::is_exempt_source(from, settings)
 }
 
-fn way_by(
+/// The next hop of the NOTIFYs, if `check` permits the URI that names it.
+fn unchecked_next_hop(
     request: &Request,
     target: &SipUri<'_>,
     route: Option<&[u8]>,

@@ -74,7 +74,7 @@ impl Resolution {
         let mut resolution = Self { name: name.clone(), senders, seed, state: State::Naptr };
         resolution.state = match (name.transport, name.port) {
             // 4.2: an explicit port is never looked up.
-            (transport, Some(port)) => resolution.only_host(transport.unwrap_or(resolution.default()), port),
+            (transport, Some(port)) => resolution.only_host(transport.unwrap_or_else(|| resolution.default()), port),
             (Some(transport), None) => match resolution.service(transport) {
                 Some(service) => State::Srv(SmallVec::from_iter([service])),
                 None => resolution.only_host(transport, transport.default_port()),
@@ -191,7 +191,7 @@ impl Resolution {
         if is_service_known {
             return if hosts.is_empty() { State::Resolved(Endpoints::new()) } else { State::Addresses(hosts) };
         }
-        let transport = self.name.transport.unwrap_or(self.default());
+        let transport = self.name.transport.unwrap_or_else(|| self.default());
         self.only_host(transport, transport.default_port())
     }
 

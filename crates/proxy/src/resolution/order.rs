@@ -39,7 +39,7 @@ mod tests {
         Srv { priority, weight, port: 5060, target: target.into() }
     }
 
-    fn first_of<'a>(records: &'a [Srv], seed: u64) -> &'a str {
+    fn first_of(records: &[Srv], seed: u64) -> &str {
         by_priority_and_weight(records, seed).first().map(|srv| &*srv.target).expect("a record")
     }
 

@@ -97,7 +97,8 @@ fn resolve(name: &Name, senders: Senders, zone: &str) -> (Vec<String>, usize) {
 }
 
 fn name(uri: &str) -> Name {
-    let (secure, rest) = uri.strip_prefix("sips:").map_or((false, uri.trim_start_matches("sip:")), |rest| (true, rest));
+    let (secure, rest) =
+        uri.strip_prefix("sips:").map_or_else(|| (false, uri.trim_start_matches("sip:")), |rest| (true, rest));
     let (host, transport) = rest.split_once(";transport=").map_or((rest, None), |(host, name)| (host, Some(name)));
     let (host, port) = host.split_once(':').map_or((host, None), |(host, port)| (host, port.parse().ok()));
     let transport = transport.map(|name| match name {

@@ -197,12 +197,12 @@ pub(crate) fn next_hop_over(
     transport: Option<parser::Transport>,
     settings: &Settings,
 ) -> Result<NextHop, Reject> {
-    // Nothing can be sent there. Scanners use it.
-    if uri.port == Some(0) {
+    // RFC 7118 1: a WebSocket client is reached over the connection that it opened, and no other way.
+    if transport.is_some_and(|transport| transport.is_websocket()) {
         return Err(Reject::Unroutable);
     }
-    // RFC 7118 1: only a WebSocket client opens its connection, so nothing else leads to it.
-    if transport.is_some_and(|transport| transport.is_websocket()) {
+    // Nothing can be sent there. Scanners use it.
+    if uri.port == Some(0) {
         return Err(Reject::Unroutable);
     }
     let host = match uri.maddr() {

@@ -1,6 +1,6 @@
 //! How the phones of a user ring (RFC 3261 16.6, 16.7).
 //!
-//! Values only; `fork` and `route` apply them.
+//! Values only; `response_context` and `route` apply them.
 
 use std::time::Duration;
 

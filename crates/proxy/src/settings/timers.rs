@@ -1,6 +1,6 @@
 //! Protocol timers (RFC 3261 17, table 4).
 //!
-//! Values only; `transaction` and `fork` arm the timers.
+//! Values only; `transaction` and `response_context` arm the timers.
 
 use std::time::Duration;
 

@@ -75,7 +75,7 @@ fn check_header_counts(headers: &HeaderMap) -> Result<(), AccessDenied> {
 }
 
 /// The Host header, if it is a host with an optional port (RFC 9110 7.2).
-fn host_header(headers: &HeaderMap) -> Option<Authority> {
+pub(super) fn host_header(headers: &HeaderMap) -> Option<Authority> {
     let host = headers.get(HOST).and_then(text)?.parse::<Authority>().ok()?;
     Some(host).filter(|host| !host.as_str().contains('@') && !host.host().is_empty())
 }

@@ -3,20 +3,23 @@
 //! Decides which handler answers a request, after the checks of `guard`.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::AUTHORIZATION;
+use hyper::header::{AUTHORIZATION, HeaderMap};
 use hyper::{Method, Request, StatusCode};
+use proxy::Listener;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::removal::RemovalScope;
 use super::reply::{self, Reply};
 use super::{AdminCommand, AdminState, bans, calls, explain, failures, guard, status, users};
+use crate::config::{Config, Endpoint};
 use crate::defence::Failure;
+use crate::phone;
 
 const PAGE: &str = include_str!("page.html");
 const OPENAPI: &str = include_str!("../../../../docs/openapi.yaml");
@@ -44,6 +47,13 @@ pub(crate) async fn answer(state: &AdminState, peer: IpAddr, request: &Request<I
             (Ok(()), _) => reply::not_allowed("GET"),
         };
     }
+    if serves_phone(config) && (path == "/phone" || path.starts_with("/phone/")) {
+        return match (guard::check_page(peer, request.headers(), config), method) {
+            (Err(why), _) => reply::denied(why),
+            (Ok(()), &Method::GET) => phone_page(state, path, request.headers(), config).unwrap_or_else(not_found),
+            (Ok(()), _) => reply::not_allowed("GET"),
+        };
+    }
     let Some(rest) = path.strip_prefix("/api/v1/") else { return not_found() };
     if let Err(why) = guard::check_api(peer, method, request.headers(), config) {
         // Only a wrong token counts: the page sends its first request without one.
@@ -55,6 +65,28 @@ pub(crate) async fn answer(state: &AdminState, peer: IpAddr, request: &Request<I
     let parts: Vec<_> = rest.split('/').map(|part| percent_decoded(part)).collect();
     let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
     api(state, method, &parts, &Query::of(request)).await
+}
+
+/// `admin.phone`. Browsers give the microphone to pages of this machine, and else to `https` only.
+fn serves_phone(config: &Config) -> bool {
+    let is_local = || matches!(config.metrics.listen, Endpoint::On(address) if address.ip().is_loopback());
+    config.admin.phone.unwrap_or_else(is_local)
+}
+
+/// The URL of the phone in the browser for somebody at this machine; `None` if it could not reach the server. `address`:
+/// the one that the admin API listens on.
+pub(crate) fn local_phone_page(config: &Config, address: SocketAddr, listeners: &[Listener]) -> Option<String> {
+    let is_local = address.ip().is_loopback() || address.ip().is_unspecified();
+    let websocket = phone::WebSocket::for_admin_page(listeners, "localhost");
+    let is_usable = is_local && serves_phone(config) && websocket != phone::WebSocket::Missing;
+    is_usable.then(|| format!("http://localhost:{}/phone", address.port()))
+}
+
+/// The phone in the browser. It has no secrets: the SIP server asks for the password.
+fn phone_page(state: &AdminState, path: &str, headers: &HeaderMap, config: &Config) -> Option<Reply> {
+    let host = guard::host_header(headers)?;
+    let websocket = phone::WebSocket::for_admin_page(&state.listeners, host.host());
+    phone::page(path, &websocket, &config.domains.first()?.0)
 }
 
 /// Paths that are open to everybody: their answers contain no names.

@@ -80,6 +80,8 @@ section! {
         servers: Vec<DnsServer> = Vec::new(),
         /// time for one DNS query
         timeout: Period = Period(Duration::from_secs(2)),
+        /// for this long an address that failed is tried after the other addresses of its name
+        unreachable_for: Period = Period(proxy::Settings::default().unreachable_for),
     }
 }
 
@@ -89,6 +91,9 @@ section! {
         /// the status page and the API are only for programs on the same machine; with a token, also for anybody who
         /// sends it (16 to 256 letters, digits and `-._~+/=`)
         token: Option<Token> = None,
+        /// whether the phone in the browser, `/phone`, is served at this address as well; if not said, only if
+        /// `metrics.listen` is a loopback address
+        phone: Option<bool> = None,
     }
 }
 

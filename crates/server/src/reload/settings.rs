@@ -43,6 +43,7 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
             late_registration: config.forking.late_registration.0,
             single_target: config.forking.single_target.0,
         },
+        unreachable_for: config.dns.unreachable_for.0,
         timers: Timers { t1: config.timers.t1.0, t2: config.timers.t2.0, t4: config.timers.t4.0, c: config.timers.c.0 },
         limits: Limits {
             transactions: config.limits.transactions.0,

@@ -3,6 +3,7 @@
 //!
 //! Decides when the server is ready, when it reloads and when it stops.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -80,10 +81,11 @@ async fn serve(
     let removals = Arc::new(Removals::new(server.store.clone(), server.completions.clone(), server.inboxes.clone()));
     let dispatcher = removals.clone();
     tokio::spawn(async move { dispatcher.dispatch_completions().await });
+    let admin_address = server.metrics.as_ref().and_then(|listener| listener.local_addr().ok());
     let mut commands = spawn_admin(&mut server, &reload, metrics.clone(), &calls, &removals)?;
     log_start(&server, &reload.active_config(), restored);
     if let Some(initial_accounts) = initial_accounts {
-        show_accounts(&initial_accounts, &server.listeners, &reload);
+        show_accounts(&initial_accounts, &server.listeners, admin_address, &reload);
     }
     notify::ready();
     let started = Instant::now();
@@ -254,7 +256,12 @@ fn log_start(server: &Server, active_config: &ActiveConfig, restored: location::
 }
 
 /// Prints how phones can register: on standard output when the accounts are new, else in the log.
-fn show_accounts(initial_accounts: &InitialAccounts, listeners: &[Listener], reload: &Reload) {
+fn show_accounts(
+    initial_accounts: &InitialAccounts,
+    listeners: &[Listener],
+    admin_address: Option<SocketAddr>,
+    reload: &Reload,
+) {
     if let (Some(file), true) = (&initial_accounts.file, initial_accounts.created.is_empty()) {
         tracing::info!("no accounts are configured: those of the first start are in {}", file.display());
         return;
@@ -264,5 +271,7 @@ fn show_accounts(initial_accounts: &InitialAccounts, listeners: &[Listener], rel
     let port = phones().next().map_or(5060, |listener| listener.address.port());
     let specific_ip = phones().map(|listener| listener.address.ip()).find(|ip| !ip.is_unspecified());
     let server = specific_ip.or_else(|| interfaces::lan_address(reload.interfaces()));
-    println!("{}", first_start::instructions(initial_accounts, server, port));
+    let active = reload.active_config();
+    let page = admin_address.and_then(|address| admin::local_phone_page(&active.loaded.config, address, listeners));
+    println!("{}", first_start::instructions(initial_accounts, server, port, page.as_deref()));
 }

@@ -24,6 +24,7 @@ use tungstenite::handshake::derive_accept_key;
 use super::directory::{ConnectionPermit, Directory};
 use crate::config::Config;
 use crate::defence::Defence;
+use crate::phone::{self, WebSocket};
 
 /// The largest head of a request: browsers send about a kilobyte. hyper accepts no less.
 const MAX_HEAD: usize = 8 << 10;
@@ -45,6 +46,8 @@ pub(crate) struct ClientRules {
 struct Rules {
     origins: Vec<Box<str>>,
     trusted: Vec<IpNet>,
+    /// The first domain, for the phone in the browser.
+    domain: Box<str>,
 }
 
 impl ClientRules {
@@ -67,7 +70,8 @@ impl ClientRules {
 impl Rules {
     fn of(config: &Config) -> Self {
         let origins = config.ws.origins.iter().map(|origin| origin.0.clone()).collect();
-        Self { origins, trusted: config.trusted.iter().map(|network| network.0).collect() }
+        let domain = config.domains.first().map(|domain| domain.0.clone()).unwrap_or_default();
+        Self { origins, trusted: config.trusted.iter().map(|network| network.0).collect(), domain }
     }
 
     fn trusts(&self, ip: IpAddr) -> bool {
@@ -144,7 +148,8 @@ where
     http.max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
     let ended = http.serve_connection(TokioIo::new(io), service).without_shutdown().await;
     let (io, received) = match ended {
-        Ok(parts) => (parts.io.into_inner(), parts.read_buf),
+        // Copied, because the buffer of hyper would stay as long as the connection.
+        Ok(parts) => (parts.io.into_inner(), Bytes::copy_from_slice(&parts.read_buf)),
         Err(error) => {
             tracing::debug!(%error, peer = %handshake.peer, "WebSocket handshake failed");
             return Err(NotUpgraded::Failed);
@@ -187,7 +192,8 @@ fn answer<B: Body>(request: &Request<B>, handshake: &Handshake<'_>) -> Result<An
         return Err(Refusal::Method);
     }
     if !has_token(request.headers(), header::UPGRADE, "websocket") {
-        return page(request.uri().path()).map(Answer::Page).ok_or(Refusal::NotWebSocket);
+        let page = phone::page(request.uri().path(), &WebSocket::SameOrigin, &handshake.rules.inner.read().domain);
+        return page.map(Answer::Page).ok_or(Refusal::NotWebSocket);
     }
     let accept = check(request)?;
     let rules = handshake.rules.inner.read();
@@ -204,11 +210,6 @@ fn answer<B: Body>(request: &Request<B>, handshake: &Handshake<'_>) -> Result<An
         .header(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL)
         .body(Full::default());
     response.map(|response| Answer::Upgrade(response, client)).map_err(|_| Refusal::Malformed("not a valid key"))
-}
-
-/// The web pages that this listener serves, by their path. Nothing else of the admin API is here.
-const fn page(_path: &str) -> Option<Reply> {
-    None
 }
 
 /// RFC 6455 4.2.1: returns the value of Sec-WebSocket-Accept.
@@ -321,5 +322,102 @@ impl Refusal {
             _ => {}
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use location::{AnyStore, MemoryStore};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    const REQUEST: &str = "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n\
+                           Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                           Sec-WebSocket-Protocol: chat, sip\r\n";
+
+    fn config(text: &str) -> Config {
+        serde_yaml::from_str(text).expect("a configuration")
+    }
+
+    /// Sends this to a server with this configuration; returns its response and what it makes of the connection.
+    async fn exchange(text: &str, request: &str) -> (String, Result<(SocketAddr, Bytes), NotUpgraded>) {
+        let config = config(text);
+        let store = Arc::new(AnyStore::Memory(MemoryStore::new()));
+        let (rules, defence) = (ClientRules::new(&config), Defence::new(&config, store));
+        let (peer, directory) = (([192, 0, 2, 1], 40_000).into(), Arc::new(Directory::new(1, 1)));
+        let handshake = Handshake { peer, rules: &rules, directory: &directory, defence: &defence };
+        let (mut client, server) = tokio::io::duplex(1 << 16);
+        client.write_all(request.as_bytes()).await.expect("sent");
+        let outcome = upgrade(server, &handshake).await;
+        let outcome = outcome.map(|Upgraded { received, client, .. }| (client.remote, received));
+        let mut response = String::new();
+        client.read_to_string(&mut response).await.expect("a response");
+        (response, outcome)
+    }
+
+    #[tokio::test]
+    async fn the_example_of_the_rfc_is_accepted() {
+        // RFC 6455 1.3
+        let (response, outcome) = exchange("{}", &format!("{REQUEST}Origin: https://any.example\r\n\r\nframes")).await;
+        assert!(response.starts_with("HTTP/1.1 101 "), "{response}");
+        for line in ["upgrade: websocket", "connection: Upgrade", "sec-websocket-protocol: sip"] {
+            assert!(response.lines().any(|own| own == line), "{response}");
+        }
+        assert!(response.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{response}");
+        let (remote, received) = outcome.expect("a connection");
+        assert_eq!((remote, &received[..]), (([192, 0, 2, 1], 40_000).into(), &b"frames"[..]));
+    }
+
+    #[tokio::test]
+    async fn the_address_of_a_client_behind_a_proxy() {
+        let request = format!("{REQUEST}X-Forwarded-For: 198.51.100.7\r\n\r\n");
+        for (text, expected) in [
+            ("{}", "192.0.2.1:40000"),
+            ("trusted: [192.0.2.1]", "198.51.100.7:40000"),
+            ("trusted: [198.51.100.7]", "192.0.2.1:40000"),
+        ] {
+            let (_, outcome) = exchange(text, &request).await;
+            assert_eq!(outcome.expect("a connection").0.to_string(), expected, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_http_gets_nothing_but_an_error() {
+        for request in
+            ["OPTIONS sip:a@b SIP/2.0\r\nVia: x\r\n\r\n", "\x16\x03\x01\x02\x00\x01\r\n\r\n", "GET / HTTP/1.1\r\n"]
+        {
+            let (response, outcome) = exchange("{}", &format!("{request}{}", "x".repeat(2 * MAX_HEAD))).await;
+            assert!(matches!(outcome, Err(NotUpgraded::Failed)), "{request} {response}");
+        }
+    }
+
+    #[test]
+    fn only_what_trusted_proxies_appended_counts() {
+        let rules = Rules::of(&config("trusted: [192.0.2.0/24, 2001:db8::/32]"));
+        let client = |peer: &str, values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append("x-forwarded-for", value.parse().expect("a value"));
+            }
+            forwarded_for(&headers, peer.parse().expect("an address"), &rules).to_string()
+        };
+        for (peer, values, expected) in [
+            ("192.0.2.1", &[][..], "192.0.2.1"),
+            ("203.0.113.1", &["198.51.100.7"], "203.0.113.1"),
+            ("192.0.2.1", &["198.51.100.7"], "198.51.100.7"),
+            ("192.0.2.1", &["10.0.0.1, 198.51.100.7"], "198.51.100.7"),
+            ("192.0.2.1", &["10.0.0.1", "198.51.100.7"], "198.51.100.7"),
+            ("192.0.2.1", &["198.51.100.7, 192.0.2.2", "192.0.2.3"], "198.51.100.7"),
+            ("192.0.2.1", &["192.0.2.9"], "192.0.2.9"),
+            ("192.0.2.1", &["198.51.100.7:1234"], "198.51.100.7"),
+            ("192.0.2.1", &["[2001:4860::1]:1234"], "2001:4860::1"),
+            ("192.0.2.1", &["[2001:4860::1]"], "2001:4860::1"),
+            ("2001:db8::1", &["::ffff:198.51.100.7"], "198.51.100.7"),
+            ("192.0.2.1", &["198.51.100.7, unknown"], "192.0.2.1"),
+            ("192.0.2.1", &[""], "192.0.2.1"),
+        ] {
+            assert_eq!(client(peer, values), expected, "{peer} {values:?}");
+        }
     }
 }
