@@ -164,6 +164,7 @@ fn start_with_dns(authority: &Authority) -> (DnsServer, Server, Phone) {
 #[test]
 fn a_peer_proves_the_name_that_was_called() {
     let authority = Authority::new();
+    // checklist 168, 169
     let (dns, server, mut alice) = start_with_dns(&authority);
     // RFC 5922 7.1, 7.2
     let cases: [(&str, &[&str], bool); 9] = [
@@ -228,6 +229,7 @@ fn a_peer_of_an_unknown_authority_or_with_an_expired_certificate_is_refused() {
 #[test]
 fn a_connection_is_used_again_for_the_name_that_its_peer_has_proved() {
     let authority = Authority::new();
+    // checklist 169
     let (dns, server, mut alice) = start_with_dns(&authority);
     let peer = Peer::new("a.example", server.ip(), authority.issue("a", &["a.example"]));
     // Both names lead to the same address.
