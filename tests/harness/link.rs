@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::PATIENCE;
 use super::message::Message;
+use super::tls;
 use super::websocket::Socket;
 
 /// An open transport.
@@ -21,6 +22,13 @@ pub(crate) enum Link {
         unread: Vec<u8>,
         /// Whether the server has closed it.
         closed: bool,
+    },
+    /// One TLS connection.
+    Tls {
+        /// The connection.
+        socket: Box<tls::Socket>,
+        /// What has arrived and is not a whole message yet.
+        unread: Vec<u8>,
     },
     /// One WebSocket connection.
     WebSocket(Box<Socket>),
@@ -38,15 +46,18 @@ impl Link {
         match self {
             Self::Udp(socket) => socket.local_addr().expect("a bound socket"),
             Self::Tcp { stream, .. } => stream.local_addr().expect("a connected socket"),
+            Self::Tls { socket, .. } => socket.local(),
             Self::WebSocket(socket) => socket.local(),
         }
     }
 
     /// The transport as a Via names it.
-    pub(crate) const fn transport(&self) -> &'static str {
+    pub(crate) fn transport(&self) -> &'static str {
         match self {
             Self::Udp(_) => "UDP",
             Self::Tcp { .. } => "TCP",
+            Self::Tls { .. } => "TLS",
+            Self::WebSocket(socket) if socket.is_secure() => "WSS",
             Self::WebSocket(_) => "WS",
         }
     }
@@ -57,6 +68,7 @@ impl Link {
         match self {
             Self::Udp(socket) => drop(socket.send_to(bytes, server).expect("a datagram goes out")),
             Self::Tcp { stream, .. } => stream.write_all(bytes).expect("a stream takes it"),
+            Self::Tls { socket, .. } => socket.send(bytes),
             Self::WebSocket(socket) => socket.send(bytes),
         }
     }
@@ -82,6 +94,14 @@ impl Link {
                         return None;
                     }
                 }
+                Self::Tls { socket, unread } => {
+                    if let Some(message) = Message::cut(unread) {
+                        return Some(message);
+                    }
+                    if !socket.more(unread, left) {
+                        return None;
+                    }
+                }
                 Self::WebSocket(socket) => {
                     let bytes = socket.receive(left)?;
                     let message = Message::parse(&bytes);
@@ -99,6 +119,7 @@ impl Link {
         match self {
             Self::Udp(_) => false,
             Self::Tcp { closed, .. } => *closed,
+            Self::Tls { socket, .. } => socket.is_closed(),
             Self::WebSocket(socket) => socket.is_closed(),
         }
     }
@@ -109,8 +130,18 @@ impl Link {
         socket
     }
 
+    /// The TLS connection.
+    pub(crate) fn tls(&mut self) -> &mut tls::Socket {
+        let Self::Tls { socket, .. } = self else { panic!("it is none") };
+        socket
+    }
+
     /// The next octets of a stream.
     pub(crate) fn octets(&mut self, count: usize) -> Vec<u8> {
+        if let Self::Tls { socket, unread } = self {
+            while unread.len() < count && socket.more(unread, PATIENCE) {}
+            return unread.drain(..count).collect();
+        }
         let Self::Tcp { stream, unread, .. } = self else { panic!("datagrams have no octets") };
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let mut buffer = vec![0; count.saturating_sub(unread.len())];

@@ -24,6 +24,7 @@ pub(crate) mod openapi;
 pub(crate) mod phone;
 pub(crate) mod process;
 pub(crate) mod server;
+pub(crate) mod tls;
 pub(crate) mod websocket;
 
 use std::time::{Duration, Instant};
@@ -34,6 +35,7 @@ pub(crate) use dns::DnsServer;
 pub(crate) use message::Message;
 pub(crate) use phone::Phone;
 pub(crate) use server::Server;
+pub(crate) use tls::Authority;
 
 /// How long an expected event may take. Long, since the machine may be busy; a passing test never waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::digest::{Challenge, Credentials};
 use super::link::Link;
 use super::message::{Message, ack_of};
+use super::tls::{self, Authority};
 use super::websocket::{self, Socket};
 use super::{PATIENCE, SILENCE};
 
@@ -58,6 +59,22 @@ impl Phone {
     pub(crate) fn websocket_with(user: &str, server: SocketAddr, headers: &[(&str, &str)]) -> Self {
         let (socket, _) = websocket::open(server, headers).expect("the server takes the connection");
         Self::new(user, server, Link::WebSocket(Box::new(socket)))
+    }
+
+    /// A phone in a browser, over TLS.
+    pub(crate) fn secure_websocket(user: &str, server: SocketAddr, authority: &Authority) -> Self {
+        Self::new(user, server, Link::WebSocket(Box::new(websocket::open_secure(server, authority))))
+    }
+
+    /// A phone on TLS that is reached over the connection it opened.
+    pub(crate) fn tls(user: &str, server: SocketAddr, authority: &Authority) -> Self {
+        let socket = tls::Socket::connect(server, tls::NAME, authority.client(None)).expect("a TLS connection");
+        Self::on_tls(user, server, socket)
+    }
+
+    /// A phone on a TLS connection that either side has opened.
+    pub(crate) fn on_tls(user: &str, server: SocketAddr, socket: tls::Socket) -> Self {
+        Self::new(user, server, Link::Tls { socket: Box::new(socket), unread: Vec::new() })
     }
 
     /// A phone on a TCP connection that either side has opened.
@@ -107,7 +124,9 @@ impl Phone {
     pub(crate) fn contact(&self) -> String {
         let transport = match self.link.transport() {
             "TCP" => ";transport=tcp",
-            "WS" => ";transport=ws",
+            "TLS" => ";transport=tls",
+            // RFC 7118 5.2
+            "WS" | "WSS" => ";transport=ws",
             _ => "",
         };
         format!("sip:{}@{}{transport}", self.user, self.host())
@@ -117,8 +136,21 @@ impl Phone {
     fn host(&self) -> String {
         match &self.link {
             Link::WebSocket(_) => format!("{}.invalid", self.tag),
-            Link::Udp(_) | Link::Tcp { .. } => self.local.to_string(),
+            Link::Udp(_) | Link::Tcp { .. } | Link::Tls { .. } => self.local.to_string(),
         }
+    }
+
+    /// Opens another WebSocket connection, as a browser does whose connection has broken.
+    #[track_caller]
+    pub(crate) fn reconnect(&mut self) {
+        let (socket, _) = websocket::open(self.server, &[]).expect("the server takes the connection");
+        self.link = Link::WebSocket(Box::new(socket));
+        self.local = self.link.local();
+    }
+
+    /// Its TLS connection.
+    pub(crate) fn tls_socket(&mut self) -> &mut tls::Socket {
+        self.link.tls()
     }
 
     /// Its WebSocket connection.

@@ -138,6 +138,16 @@ impl Server {
         SocketAddr::new(self.ip, 5080)
     }
 
+    /// Where phones with TLS find it.
+    pub(crate) fn tls(&self) -> SocketAddr {
+        SocketAddr::new(self.ip, 5061)
+    }
+
+    /// Where phones in browsers find it over TLS.
+    pub(crate) fn secure_websocket(&self) -> SocketAddr {
+        SocketAddr::new(self.ip, 5443)
+    }
+
     /// Its host part in a URI.
     pub(crate) fn ip(&self) -> IpAddr {
         self.ip
@@ -299,7 +309,12 @@ fn complete(config: &str, ip: IpAddr, metrics: SocketAddr) -> String {
             text.push_str(&format!("{key}: {value}\n"));
         }
     };
-    default("listen", format!("[\"udp://{ip}:5060\", \"tcp://{ip}:5060\", \"ws://{ip}:5080\"]"));
+    let secure = if config.lines().any(|line| line.starts_with("tls:")) {
+        format!(", \"tls://{ip}:5061\", \"wss://{ip}:5443\"")
+    } else {
+        String::new()
+    };
+    default("listen", format!("[\"udp://{ip}:5060\", \"tcp://{ip}:5060\", \"ws://{ip}:5080\"{secure}]"));
     default("metrics", format!("{{ listen: \"{metrics}\" }}"));
     default("location", "{ store: memory }".to_owned());
     default("workers", "2".to_owned());

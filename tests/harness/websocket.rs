@@ -9,17 +9,61 @@ use tungstenite::handshake::client::{Request, Response};
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
+use rustls::{ClientConnection, StreamOwned};
+
 use super::PATIENCE;
+use super::tls::{self, Authority};
 
 /// An open connection.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    inner: WebSocket<TcpStream>,
+    inner: WebSocket<Io>,
     closed: Option<Option<u16>>,
     /// Whether it sends binary messages.
     pub(crate) is_binary: bool,
     /// Whether the last message of the server was binary.
     pub(crate) received_binary: bool,
+}
+
+/// The bytes below the frames.
+#[derive(Debug)]
+enum Io {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Io {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref(),
+        }
+    }
+}
+
+impl Read for Io {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Io {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
 }
 
 /// The request that opens a connection, with further headers.
@@ -38,7 +82,17 @@ pub(crate) fn open(server: SocketAddr, headers: &[(&str, &str)]) -> Result<(Sock
     let stream = TcpStream::connect_timeout(&server, PATIENCE).expect("a TCP connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream.set_nodelay(true).expect("no delay");
-    match tungstenite::client(request(server, headers), stream) {
+    handshake(server, headers, Io::Plain(stream))
+}
+
+/// Opens a connection over TLS.
+pub(crate) fn open_secure(server: SocketAddr, authority: &Authority) -> Socket {
+    let stream = tls::Socket::connect(server, tls::NAME, authority.client(None)).expect("a TLS connection");
+    handshake(server, &[], Io::Tls(Box::new(stream.into_client()))).expect("a WebSocket connection").0
+}
+
+fn handshake(server: SocketAddr, headers: &[(&str, &str)], io: Io) -> Result<(Socket, Response), u16> {
+    match tungstenite::client(request(server, headers), io) {
         Ok((inner, response)) => {
             Ok((Socket { inner, closed: None, is_binary: false, received_binary: false }, response))
         }
@@ -48,9 +102,14 @@ pub(crate) fn open(server: SocketAddr, headers: &[(&str, &str)]) -> Result<(Sock
 }
 
 impl Socket {
+    /// Whether it is encrypted.
+    pub(crate) fn is_secure(&self) -> bool {
+        matches!(self.inner.get_ref(), Io::Tls(_))
+    }
+
     /// The phone's end of it.
     pub(crate) fn local(&self) -> SocketAddr {
-        self.inner.get_ref().local_addr().expect("a connected socket")
+        self.inner.get_ref().tcp().local_addr().expect("a connected socket")
     }
 
     /// Sends a message in one frame.
@@ -80,7 +139,7 @@ impl Socket {
         let deadline = Instant::now() + patience;
         while self.closed.is_none() && Instant::now() < deadline {
             let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-            self.inner.get_ref().set_read_timeout(Some(left)).expect("a timeout");
+            self.inner.get_ref().tcp().set_read_timeout(Some(left)).expect("a timeout");
             match self.inner.read() {
                 Ok(message @ (Message::Text(_) | Message::Binary(_))) => {
                     self.received_binary = message.is_binary();
@@ -110,7 +169,7 @@ impl Socket {
 
     /// Whether the server has closed the TCP connection too.
     pub(crate) fn is_at_end(&mut self) -> bool {
-        self.inner.get_ref().set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        self.inner.get_ref().tcp().set_read_timeout(Some(PATIENCE)).expect("a timeout");
         !matches!(self.inner.get_mut().read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 

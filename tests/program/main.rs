@@ -37,4 +37,5 @@ mod routing;
 mod signals;
 mod systemd;
 mod timeouts_and_limits;
+mod tls;
 mod websocket;

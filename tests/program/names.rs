@@ -87,6 +87,7 @@ fn a_naptr_record_can_choose_tcp() {
 fn after_503_the_next_server_is_tried_with_another_branch() {
     let (dns, server, mut alice) = start();
     let (mut first, mut second) = (far(&server), far(&server));
+    // checklist 120
     dns.set(&srv("udp", &[first.local(), second.local()]));
     let invite = alice.invite("sip:dave@far.example");
     let invite = alice.authenticated(invite, ALICE);
@@ -97,6 +98,16 @@ fn after_503_the_next_server_is_tried_with_another_branch() {
     assert_ne!(at_first.header("Via"), at_second.header("Via"));
     second.reply(&at_second, 480);
     assert_eq!(refused(&mut alice, &invite), Some(480));
+    second.expect("ACK");
+    // `dns.unreachable_for`: the next call goes to the second one at once, and to the first one only after it.
+    let invite = alice.invite("sip:dave@far.example");
+    let invite = alice.authenticated(invite, ALICE);
+    let at_second = second.expect("INVITE");
+    second.reply(&at_second, 503);
+    second.expect("ACK");
+    let at_first = first.expect("INVITE");
+    first.reply(&at_first, 486);
+    assert_eq!(refused(&mut alice, &invite), Some(486));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::call::talk;
 use crate::harness::digest::Credentials;
 use crate::harness::message::uri;
 use crate::harness::server::{CLOSED, OPEN};
-use crate::harness::{PATIENCE, Phone, Server, http, wait_for, websocket};
+use crate::harness::{Dialog, PATIENCE, Phone, Server, http, wait_for, websocket};
 
 /// The body of an OPTIONS that needs no answer but 200, without Content-Length.
 fn options(phone: &mut Phone) -> Vec<u8> {
@@ -89,6 +89,53 @@ fn a_phone_whose_connection_is_closed_is_not_reached() {
     let refused = alice.next_final();
     assert!(matches!(refused.status(), Some(480 | 503)), "{refused}");
     assert_eq!(server.metrics().sum("frontdesk_connections_opened_total", &[("direction", "out")]), 0.0);
+}
+
+#[test]
+fn a_call_goes_on_over_a_new_connection() {
+    let server = Server::start(OPEN);
+    let mut alice = Phone::udp("alice", server.address());
+    let mut bob = Phone::websocket("bob", server.websocket()).registered();
+    for hangs_up_first in [false, true] {
+        let invite = alice.invite(&bob.aor());
+        let sent = alice.send(invite);
+        let at_bob = bob.expect("INVITE");
+        let answered = bob.reply(&at_bob, 200);
+        let ok = alice.response(200);
+        let (mut caller, mut callee) = (Dialog::caller(&sent, &ok), Dialog::callee(&at_bob, &answered));
+        alice.send(caller.ack());
+        bob.expect("ACK");
+        // The old connection is not closed properly, as if the network had changed.
+        bob.reconnect();
+        bob = bob.registered();
+        let (from, to, dialog) = match hangs_up_first {
+            true => (&mut bob, &mut alice, &mut callee),
+            false => (&mut alice, &mut bob, &mut caller),
+        };
+        for method in ["INVITE", "BYE"] {
+            let request = dialog.request(method).with("Contact", format!("<{}>", from.contact()));
+            from.send(request);
+            let arrived = to.expect(method);
+            to.reply(&arrived, 200);
+            from.response(200);
+            if method == "INVITE" {
+                from.send(dialog.ack());
+                to.expect("ACK");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_phone_in_the_browser_is_served_and_nothing_of_the_admin_api() {
+    let server = Server::start(OPEN);
+    let page = http::get(server.websocket(), "/phone");
+    assert!(page.status == 200 && page.header("Content-Type").starts_with("text/html"), "{}", page.head);
+    assert_eq!(http::get(server.websocket(), "/phone/config").json()["websocket"], "/");
+    for path in ["/", "/metrics", "/api/users", "/health"] {
+        assert_eq!(http::get(server.websocket(), path).status, 426, "{path}");
+    }
+    server.counts("frontdesk_handshakes_total", &[("outcome", "page")], |count| count == 2.0);
 }
 
 #[test]

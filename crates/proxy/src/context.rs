@@ -11,6 +11,7 @@ use crate::outbox::Outbox;
 use crate::request::{Request, TransactionKey};
 use crate::settings::Settings;
 use crate::timer_queue::TimerQueue;
+use crate::unreachable::Unreachable;
 
 /// Borrowed from the core for one call of the driver.
 pub(crate) struct Context<'a> {
@@ -22,6 +23,7 @@ pub(crate) struct Context<'a> {
     pub(crate) connections: &'a Connections,
     pub(crate) rewrite: &'a mut Rewrite,
     pub(crate) timers: &'a mut TimerQueue,
+    pub(crate) unreachable: &'a mut Unreachable,
     pub(crate) outbox: &'a mut Outbox,
 }
 

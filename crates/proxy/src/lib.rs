@@ -44,6 +44,7 @@ mod source;
 mod target;
 mod timer_queue;
 mod transaction;
+mod unreachable;
 
 pub use crate::core::explain::{Goal, Inquiry, Step, explain};
 pub use crate::core::{Core, Load};

@@ -21,6 +21,7 @@ mod reload;
 mod resolver;
 mod supervisor;
 mod text;
+mod tls;
 mod transport;
 mod worker;
 

@@ -246,6 +246,7 @@ fn is_2xx_to_invite(response: &Message) -> bool {
 }
 
 /// How a request is handled.
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack, for one request at a time")]
 enum Handling {
     /// By the registrar, for this AoR.
     Register(Aor),

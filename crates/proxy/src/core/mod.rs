@@ -39,6 +39,7 @@ use crate::response_context::ResponseContexts;
 use crate::route::Gruus;
 use crate::settings::{Keys, Settings};
 use crate::timer_queue::{Timer, TimerQueue};
+use crate::unreachable::Unreachable;
 
 /// The registrar and proxy of one worker.
 pub struct Core {
@@ -49,6 +50,7 @@ pub struct Core {
     authenticator: Authenticator,
     pins: Pins,
     response_contexts: ResponseContexts,
+    unreachable: Unreachable,
     moved: MovedSides,
     connections: Arc<Connections>,
     slots: RequestSlots,
@@ -86,6 +88,7 @@ impl Core {
             authenticator: Authenticator::new(keys, worker, hasher.clone()),
             pins: Pins::new(hasher),
             response_contexts: ResponseContexts::new(seed),
+            unreachable: Unreachable::default(),
             moved: MovedSides::default(),
             connections: Arc::default(),
             slots: RequestSlots::default(),
@@ -215,6 +218,7 @@ impl Core {
             connections: &self.connections,
             rewrite: &mut self.rewrite,
             timers: &mut self.timers,
+            unreachable: &mut self.unreachable,
             outbox,
         };
         (&mut self.response_contexts, &mut self.subscriptions, context)

@@ -36,6 +36,7 @@ impl Core {
             connections: &self.connections,
             rewrite: &mut self.rewrite,
             timers: &mut self.timers,
+            unreachable: &mut self.unreachable,
             outbox,
         };
         context.reply(request, reject.status(), reject.phrase().as_bytes(), |reply| {

@@ -3,6 +3,7 @@
 
 use location::{Aor, Record};
 use parser::Method;
+use smallvec::SmallVec;
 
 use super::Core;
 use crate::ask::{Answer, Continuation, Question, RequestSlot, Resume};
@@ -132,8 +133,10 @@ impl Core {
                 };
                 targets.add_found(plan.unwrap_or_default(), gruus, settings);
             }
-            (None, Answer::Resolved(endpoints)) => targets.add_endpoints(&endpoints, settings),
-            (None, _) => targets.add_endpoints(&[], settings),
+            (None, answer) => {
+                let endpoints = if let Answer::Resolved(endpoints) = answer { endpoints } else { SmallVec::new() };
+                targets.add_endpoints(&endpoints, settings, |endpoint| self.unreachable.contains(endpoint, now.mono));
+            }
         }
         self.search(now, search, outbox);
     }

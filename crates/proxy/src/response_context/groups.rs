@@ -79,6 +79,8 @@ impl ResponseContext {
             None
         };
         if let Some(at) = next {
+            let now = context.now.mono;
+            context.unreachable.add(lost.hop(), now + context.settings.unreachable_for, now);
             let spare = spares.remove(at);
             self.start_branch(spare, share, context);
         }

@@ -16,8 +16,15 @@ use super::Plan;
 impl Plan {
     /// Replaces the host names of the targets by their endpoints, in the order of [`Plan::targets`]. A target without a
     /// usable endpoint is removed. If the request may be tried again, the further endpoints are targets for failover
-    /// (RFC 3263 4.3).
-    pub(super) fn resolve(&mut self, endpoints: &[Endpoints], may_try_again: bool, from: IpAddr, settings: &Settings) {
+    /// (RFC 3263 4.3). Those that failed a short time ago are the last.
+    pub(super) fn resolve(
+        &mut self,
+        endpoints: &[Endpoints],
+        may_try_again: bool,
+        from: IpAddr,
+        settings: &Settings,
+        is_unreachable: impl Fn(&Endpoint) -> bool,
+    ) {
         let mut found = endpoints.iter();
         let mut further = Vec::new();
         for target in self.targets_mut() {
@@ -33,7 +40,10 @@ impl Plan {
                 let local = settings.local_for(endpoint.transport, remote.ip())?;
                 Some(NextHop::Hop(Hop::to_endpoint(&name, *endpoint, local)))
             };
-            let hops: SmallVec<[NextHop; 2]> = found.next().into_iter().flatten().filter_map(reachable).collect();
+            let mut endpoints = found.next().cloned().unwrap_or_default();
+            // All of them are tried if all have failed. The sort is stable.
+            endpoints.sort_by_key(&is_unreachable);
+            let hops: SmallVec<[NextHop; 2]> = endpoints.iter().filter_map(reachable).collect();
             let mut hops = hops.into_iter();
             if let Some(next_hop) = hops.next() {
                 target.next_hop = next_hop;

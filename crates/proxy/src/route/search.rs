@@ -20,7 +20,7 @@ use super::redirect::Redirect;
 use super::user_contacts::UserContacts;
 use super::{Callee, Destination, Group, Gruus, Plan};
 use crate::forward::BranchId;
-use crate::hop::{Endpoints, Name};
+use crate::hop::{Endpoint, Endpoints, Name};
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::resolution::Resolution;
@@ -180,8 +180,13 @@ impl TargetSearch {
     }
 
     /// Adds the endpoints of the host names. A missing list counts as an empty one.
-    pub(crate) fn add_endpoints(&mut self, endpoints: &[Endpoints], settings: &Settings) {
-        self.plan.resolve(endpoints, self.may_try_again, self.from, settings);
+    pub(crate) fn add_endpoints(
+        &mut self,
+        endpoints: &[Endpoints],
+        settings: &Settings,
+        is_unreachable: impl Fn(&Endpoint) -> bool,
+    ) {
+        self.plan.resolve(endpoints, self.may_try_again, self.from, settings, is_unreachable);
         self.reject = Reject::Unroutable;
     }
 

@@ -350,11 +350,9 @@ fn first_path(path: &[u8]) -> Option<&[u8]> {
 /// stream, unless its Contact names another transport, or the source of a phone behind a NAT (`nat`).
 fn flow_of(binding: &Binding<'_>, contact: &SipUri<'_>, settings: &Settings) -> Option<Hop> {
     let flow = binding.flow();
-    if !allows_transport(contact, flow.transport) {
-        return None;
-    }
     match flow.id {
         FlowId::None | FlowId::Elsewhere(_) => None,
+        _ if !allows_transport(contact, flow.transport) => None,
         FlowId::Nat => Some(back_through_nat(&flow, settings)),
         FlowId::Connection(_) => Some(Hop::back(&flow)),
     }

@@ -17,6 +17,8 @@ mod senders;
 mod subscriptions;
 mod timers;
 
+use std::time::Duration;
+
 use ipnet::IpNet;
 
 pub use accounts::{Account, Accounts, Secrets};
@@ -66,6 +68,8 @@ pub struct Settings {
     pub subscriptions: SubscriptionTimes,
     /// How several targets are tried.
     pub forking: Forking,
+    /// How long an address of a host name that failed is tried after the others (RFC 3263 4.3).
+    pub unreachable_for: Duration,
     /// RFC 3261 17 timers.
     pub timers: Timers,
     /// Limits of memory.
@@ -90,6 +94,7 @@ impl Default for Settings {
             registrar: Registrar::default(),
             subscriptions: SubscriptionTimes::default(),
             forking: Forking::default(),
+            unreachable_for: Duration::from_secs(30),
             timers: Timers::default(),
             limits: Limits::default(),
         }

@@ -20,6 +20,7 @@ pub(crate) use bans::{BanEntry, Bans};
 pub(crate) use explain::Explanation;
 pub(crate) use removal::Removals;
 pub(crate) use reply::Problem;
+pub(crate) use routes::local_phone_page;
 pub(crate) use serve::serve;
 pub(crate) use state::{AdminCommand, AdminState};
 pub(crate) use users::{Phone, Removed, User, Users};

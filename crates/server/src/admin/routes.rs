@@ -3,13 +3,14 @@
 //! Decides which handler answers a request, after the checks of `guard`.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use hyper::{Method, Request, StatusCode};
+use proxy::Listener;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -70,6 +71,15 @@ pub(crate) async fn answer(state: &AdminState, peer: IpAddr, request: &Request<I
 fn serves_phone(config: &Config) -> bool {
     let is_local = || matches!(config.metrics.listen, Endpoint::On(address) if address.ip().is_loopback());
     config.admin.phone.unwrap_or_else(is_local)
+}
+
+/// The URL of the phone in the browser for somebody at this machine; `None` if it could not reach the server. `address`:
+/// the one that the admin API listens on.
+pub(crate) fn local_phone_page(config: &Config, address: SocketAddr, listeners: &[Listener]) -> Option<String> {
+    let is_local = address.ip().is_loopback() || address.ip().is_unspecified();
+    let websocket = phone::WebSocket::for_admin_page(listeners, "localhost");
+    let is_usable = is_local && serves_phone(config) && websocket != phone::WebSocket::Missing;
+    is_usable.then(|| format!("http://localhost:{}/phone", address.port()))
 }
 
 /// The phone in the browser. It has no secrets: the SIP server asks for the password.

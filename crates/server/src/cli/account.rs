@@ -309,7 +309,7 @@ mod tests {
         assert!(message(flow, AccountCommand::Remove("bob".into())).contains("begin with"));
         let inline: config::Config =
             serde_yaml::from_str("accounts: [{ user: a, password: b }]").expect("a configuration");
-        let loaded = Loaded { file: None, config: inline, accounts: proxy::Accounts::default() };
+        let loaded = Loaded { file: None, config: inline, accounts: proxy::Accounts::default(), tls: None };
         let message = edit(&loaded, &AccountCommand::Add("105".into()), false).expect_err("refused").to_string();
         assert!(message.contains("accounts_file"), "{message}");
     }

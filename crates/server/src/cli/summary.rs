@@ -3,12 +3,15 @@
 //! Decides the wording.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::SystemTime;
 
-use humantime::format_duration;
+use humantime::{format_duration, format_rfc3339_seconds};
 use proxy::{Foreign, Strangers, Strategy};
 
 use crate::config::{Authentication, Config, Endpoint, HostName, Loaded, StoreKind};
 use crate::data::first_start;
+use crate::tls::{CertificateSummary, Validity};
 
 /// The summary.
 pub(crate) fn summary(loaded: &Loaded) -> String {
@@ -32,6 +35,9 @@ pub(crate) fn summary(loaded: &Loaded) -> String {
         line("aliases", &names(&config.aliases));
     }
     line("listen", &listen);
+    for certificate in certificates(loaded) {
+        line("tls", &certificate);
+    }
     line("location", &store);
     line("metrics", &metrics);
     line("workers", &config.worker_count().to_string());
@@ -46,6 +52,21 @@ pub(crate) fn summary(loaded: &Loaded) -> String {
         let _ = writeln!(text, "\n{question}\n  {answer}");
     }
     text
+}
+
+/// The names of each certificate, and until when it is valid.
+fn certificates(loaded: &Loaded) -> Vec<String> {
+    let each = loaded.tls.iter().flat_map(|material| &material.certificates);
+    let describe = |(file, certificate): &(PathBuf, CertificateSummary)| {
+        let until = format_rfc3339_seconds(SystemTime::UNIX_EPOCH + certificate.not_after);
+        let warning = match certificate.validity() {
+            Validity::Valid => "",
+            Validity::Expired => " (expired)",
+            Validity::TooEarly => " (not yet valid)",
+        };
+        format!("{} until {until}{warning}, {}", certificate.names(), file.display())
+    };
+    each.map(describe).collect()
 }
 
 fn registration(loaded: &Loaded) -> String {
@@ -159,7 +180,7 @@ mod tests {
 
     fn summary_of(text: &str) -> String {
         let config: Config = serde_yaml::from_str(text).expect("a configuration");
-        summary(&Loaded { file: None, config, accounts: proxy::Accounts::default() })
+        summary(&Loaded { file: None, config, accounts: proxy::Accounts::default(), tls: None })
     }
 
     #[test]

@@ -8,12 +8,13 @@ use location::MAX_TEXT;
 
 use super::error::{Conflict, PathStep};
 use super::scalar::Seconds;
-use super::{Config, Listen};
+use super::{Config, Listen, tls};
 
 /// The first conflict, if there is one.
 pub(crate) fn check(config: &Config) -> Result<(), Conflict> {
     check_names(config)?;
     check_listeners(&config.listen)?;
+    tls::check(config)?;
     check_algorithms(config)?;
     check_defence(config)?;
     check_expiry(config)?;

@@ -58,11 +58,11 @@ section! {
         message_time: Period = secs(15),
         /// time for a phone to accept a connection from the server
         connect_time: Period = secs(5),
-        /// WebSocket handshakes under way at a time; further connections are closed at once
+        /// TLS and WebSocket handshakes under way at a time; further connections are closed at once
         handshakes: Count = Count(512),
-        /// WebSocket handshakes under way with one address that is not in `trusted`
+        /// TLS and WebSocket handshakes under way with one address that is not in `trusted`
         handshakes_per_source: Count = Count(64),
-        /// time for the WebSocket handshake of a client
+        /// time for the TLS and WebSocket handshakes of a client
         handshake_time: Period = secs(10),
         /// DNS lookups at a time, per worker
         lookups: Count = Count(256),

@@ -1,6 +1,6 @@
 //! `listen`: transport and address of each listener.
 //!
-//! Decides which transports are supported and the default port (RFC 3261 19.1.2).
+//! Decides the default port (RFC 3261 19.1.2).
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -21,15 +21,11 @@ pub(crate) struct Listen {
 scalars!(Listen);
 
 impl Scalar for Listen {
-    const EXPECTED: &'static str =
-        "udp://, tcp:// or ws:// and an IP address with port, like udp://0.0.0.0:5060 or tcp://[::]:5060";
+    const EXPECTED: &'static str = "udp://, tcp://, tls://, ws:// or wss:// and an IP address with port, like udp://0.0.0.0:5060 or tcp://[::]:5060";
 
     fn read(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
-        let transport = match Transport::from_token(scheme.as_bytes())? {
-            transport @ (Transport::Udp | Transport::Tcp | Transport::Ws) => transport,
-            Transport::Tls | Transport::Wss => return None,
-        };
+        let transport = Transport::from_token(scheme.as_bytes())?;
         let without_port = || {
             let bare = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(rest);
             let ip = bare.parse::<IpAddr>().ok()?;
@@ -65,10 +61,10 @@ mod tests {
         assert_eq!(read("ws://127.0.0.1:5080"), Some("ws://127.0.0.1:5080".to_owned()));
         // RFC 7118 5.2
         assert_eq!(read("ws://192.0.2.1"), Some("ws://192.0.2.1:80".to_owned()));
+        assert_eq!(read("tls://192.0.2.1"), Some("tls://192.0.2.1:5061".to_owned()));
+        assert_eq!(read("wss://[::1]"), Some("wss://[::1]:443".to_owned()));
         assert_eq!(read("udp://[::]"), Some("udp://[::]:5060".to_owned()));
-        for bad in
-            ["0.0.0.0:5060", "upd://0.0.0.0:5060", "tls://0.0.0.0:5061", "udp://office.example:5060", "udp://:5060"]
-        {
+        for bad in ["0.0.0.0:5060", "upd://0.0.0.0:5060", "udp://office.example:5060", "udp://:5060"] {
             assert_eq!(read(bad), None, "{bad}");
         }
     }

@@ -1,4 +1,4 @@
-//! Reads a configuration file and the accounts file that it names.
+//! Reads a configuration file and the files that it names: accounts, certificates.
 //!
 //! Decides which file is read, and checks accounts: each needs a secret or a contact, and may only name users and
 //! domains that exist.
@@ -6,13 +6,15 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use proxy::{Account, Accounts, Secrets};
 use serde::de::DeserializeOwned;
 
 use super::accounts::{AccountEntry, FixedContact, UserName};
 use super::error::{ConfigError, Conflict, PathStep};
-use super::{Config, conflicts};
+use super::{Config, conflicts, tls};
+use crate::tls::Material;
 
 /// The configuration file without `--config`.
 const DEFAULT_FILE: &str = "config/frontdesk.yaml";
@@ -26,6 +28,8 @@ pub(crate) struct Loaded {
     pub(crate) config: Config,
     /// The accounts of `accounts` and `accounts_file`.
     pub(crate) accounts: Accounts,
+    /// The certificates of `tls`.
+    pub(crate) tls: Option<Arc<Material>>,
 }
 
 impl Loaded {
@@ -40,7 +44,7 @@ pub(crate) fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
     let fallback = Path::new(DEFAULT_FILE);
     match file.or_else(|| fallback.exists().then_some(fallback)) {
         Some(file) => read(file),
-        None => Ok(Loaded { file: None, config: Config::default(), accounts: Accounts::default() }),
+        None => Ok(Loaded { file: None, config: Config::default(), accounts: Accounts::default(), tls: None }),
     }
 }
 
@@ -50,6 +54,8 @@ fn read(file: &Path) -> Result<Loaded, ConfigError> {
     let mut accounts = Accounts::default();
     let conflict = |conflict| ConfigError::conflict(file, &text, &conflict);
     conflicts::check(&config).map_err(conflict)?;
+    let tls = config.tls.files(file).map(|files| Material::read(&files)).transpose();
+    let tls = tls.map_err(|error| conflict(tls::conflict(error)))?.map(Arc::new);
     let path = [PathStep::Key("accounts")];
     add_accounts(&mut accounts, &config, &config.accounts, &path).map_err(conflict)?;
     if let Some(other) = config.accounts_path(file) {
@@ -60,7 +66,7 @@ fn read(file: &Path) -> Result<Loaded, ConfigError> {
         add_accounts_from_text(&other, &fs::read_to_string(&other).map_err(unreadable)?, &config, &mut accounts)?;
     }
     check_names(&accounts, &config, &config.accounts, &path).map_err(conflict)?;
-    Ok(Loaded { file: Some(file.to_owned()), config, accounts })
+    Ok(Loaded { file: Some(file.to_owned()), config, accounts, tls })
 }
 
 /// Adds the accounts that a file lists.

@@ -17,6 +17,7 @@ mod policy;
 mod registrar;
 mod scalar;
 mod sections;
+mod tls;
 mod websocket;
 
 use std::path::{Path, PathBuf};
@@ -47,9 +48,12 @@ section! {
         /// other names of the first domain; the server's own addresses need not be listed
         aliases: Vec<HostName> = Vec::new(),
         /// where the server listens for phones; IPv6 as `udp://[::]:5060`; with port 0 the server takes a free port and
-        /// logs it. `ws://` is WebSocket (RFC 7118), for phones in browsers; for other machines it needs a
+        /// logs it. `tls://` is encrypted and needs `tls.certificate`; so is `wss://`, which is WebSocket (RFC 7118), for
+        /// phones in browsers. `ws://` is WebSocket without encryption; for other machines it needs a
         /// [reverse proxy](#websocket-behind-a-reverse-proxy)
         listen: Vec<Listen> = DEFAULT_LISTEN.into_iter().filter_map(Listen::read).collect(),
+        /// Certificates.
+        tls: tls::Tls = tls::Tls::default(),
         /// WebSocket connections.
         ws: websocket::WebSocket = websocket::WebSocket::default(),
         /// the host name that the server puts into Via and Record-Route

@@ -80,6 +80,8 @@ section! {
         servers: Vec<DnsServer> = Vec::new(),
         /// time for one DNS query
         timeout: Period = Period(Duration::from_secs(2)),
+        /// for this long an address that failed is tried after the other addresses of its name
+        unreachable_for: Period = Period(proxy::Settings::default().unreachable_for),
     }
 }
 

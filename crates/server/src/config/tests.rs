@@ -41,6 +41,7 @@ fn example_with_options() -> String {
 /// Every key of the configuration, as `key` or `section.key`, with its doc comment.
 fn keys() -> Vec<(String, &'static str)> {
     let sections = [
+        ("tls", tls::Tls::KEYS),
         ("ws", websocket::WebSocket::KEYS),
         ("digest", digest::Digest::KEYS),
         ("accounts", AccountEntry::KEYS),
@@ -163,10 +164,16 @@ fn every_error_names_line_key_and_expected_value() {
         ("domains: [a, a]\n", "1:", &["domains[1]", "twice"]),
         ("domains: [a b]\n", "1:", &["domains[0]", "host name"]),
         ("\naliases: [office.example]\n", "2:", &["aliases[0]", "domains"]),
-        ("listen: [\"upd://0.0.0.0:5060\"]\n", "1:", &["listen[0]", "upd://", "udp://, tcp:// or ws://"]),
+        ("listen: [\"upd://0.0.0.0:5060\"]\n", "1:", &["listen[0]", "upd://", "udp://, tcp://"]),
         ("listen:\n  - udp://0.0.0.0:5060\n  - 5060\n", "3:", &["listen[1]", "expected"]),
         ("listen:\n  - udp://0.0.0.0\n  - udp://0.0.0.0:5060\n", "3:", &["listen[1]", "twice"]),
         ("listen: []\n", "1:", &["listen", "at least one"]),
+        ("\nlisten: [\"tls://0.0.0.0\"]\n", "2:", &["listen[0]", "tls.certificate", "tls.private_key"]),
+        ("listen:\n  - udp://0.0.0.0\n  - wss://0.0.0.0\n", "3:", &["listen[1]", "tls.certificate"]),
+        ("tls:\n  certificate: a.pem\n", "2:", &["tls.private_key", "tls.certificate"]),
+        ("tls:\n  private_key: a.key\n", "2:", &["tls.certificate", "tls.private_key"]),
+        ("tls:\n  certificate: a.pem\n  private_key: a.key\n", "2:", &["tls.certificate", "a.pem cannot be read"]),
+        ("tls: { client_certificates: maybe }\n", "1:", &["tls.client_certificates", "off, request or require"]),
         ("\n\nworkers: 0\n", "3:", &["workers", "1 to 64"]),
         ("ws:\n  origins: [office.example]\n", "2:", &["ws.origins[0]", "https://office.example"]),
         ("authentication: maybe\n", "1:", &["authentication", "required or off"]),

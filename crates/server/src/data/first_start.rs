@@ -61,8 +61,13 @@ const FILE_HEADER: &str = "\
 # and then `frontdesk reload`. Accounts listed in the configuration replace this file as a whole.
 ";
 
-/// Instructions for setting up a phone.
-pub(crate) fn instructions(accounts: &InitialAccounts, server: Option<IpAddr>, port: u16) -> String {
+/// Instructions for setting up a phone. `page`: the URL of the phone in the browser, if it is served on this machine.
+pub(crate) fn instructions(
+    accounts: &InitialAccounts,
+    server: Option<IpAddr>,
+    port: u16,
+    page: Option<&str>,
+) -> String {
     let server = server.map_or_else(|| "this machine's address".to_owned(), |ip| ip.to_string());
     let port = if port == 5060 { String::new() } else { format!("  port {port}") };
     let mut text = format!(
@@ -71,6 +76,13 @@ pub(crate) fn instructions(accounts: &InitialAccounts, server: Option<IpAddr>, p
     );
     for (user, password) in &accounts.created {
         let _ = writeln!(text, "  user {user}   password {password}");
+    }
+    if let Some(page) = page {
+        let _ = writeln!(
+            text,
+            "\nTo make the first call without a phone, open {page} in two tabs of a browser on this machine,\n\
+             sign in as two of these users, and call one from the other."
+        );
     }
     let _ = match &accounts.file {
         Some(file) => {
@@ -95,7 +107,7 @@ mod tests {
     use super::*;
 
     fn loaded() -> Loaded {
-        Loaded { file: None, config: Config::default(), accounts: proxy::Accounts::default() }
+        Loaded { file: None, config: Config::default(), accounts: proxy::Accounts::default(), tls: None }
     }
 
     #[test]
@@ -139,8 +151,8 @@ mod tests {
     fn the_instructions_contain_what_to_type() {
         let accounts =
             InitialAccounts { file: Some("data/accounts.yaml".into()), created: vec![("101".into(), "secret".into())] };
-        let text = instructions(&accounts, Some([192, 0, 2, 7].into()), 5080);
-        for part in ["192.0.2.7", "5080", "101", "secret", "data/accounts.yaml"] {
+        let text = instructions(&accounts, Some([192, 0, 2, 7].into()), 5080, Some("http://localhost:9/phone"));
+        for part in ["192.0.2.7", "5080", "101", "secret", "data/accounts.yaml", "http://localhost:9/phone"] {
             assert!(text.contains(part), "{part} in {text}");
         }
     }

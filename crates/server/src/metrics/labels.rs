@@ -129,6 +129,8 @@ pub(crate) enum UnwrittenLine {
 pub(crate) enum HandshakeProtocol {
     /// The HTTP request that opens a WebSocket connection.
     Websocket,
+    /// TLS. Over `wss` the HTTP request is part of it.
+    Tls,
 }
 
 /// The outcome of a handshake on an accepted connection.
@@ -266,7 +268,7 @@ impl LabelValue for Method {
 impl LabelValue for Transport {
     /// The transports that a listener can have.
     fn all() -> Vec<Self> {
-        vec![Self::Udp, Self::Tcp, Self::Ws]
+        vec![Self::Udp, Self::Tcp, Self::Tls, Self::Ws, Self::Wss]
     }
 
     fn text(self) -> SharedString {

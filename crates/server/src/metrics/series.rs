@@ -207,6 +207,10 @@ gauges! {
     StoreQueue = "frontdesk_store_queue",
     /// 1 if the store accepts changes: the last changes were written, and its files exist.
     StoreUsable = "frontdesk_store_usable",
+    /// The end of the validity of the TLS certificate that expires first, in seconds since 1970-01-01 UTC.
+    CertificateExpiry = "frontdesk_tls_certificate_expiry_seconds",
+    /// 1 if renewed certificates were refused and the previous ones are still in use.
+    CertificateRefused = "frontdesk_tls_certificate_refused",
     /// Seconds since the server started.
     Uptime = "frontdesk_uptime_seconds",
     /// The clock of the machine, in seconds since 1970-01-01 UTC.

@@ -43,6 +43,7 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
             late_registration: config.forking.late_registration.0,
             single_target: config.forking.single_target.0,
         },
+        unreachable_for: config.dns.unreachable_for.0,
         timers: Timers { t1: config.timers.t1.0, t2: config.timers.t2.0, t4: config.timers.t4.0, c: config.timers.c.0 },
         limits: Limits {
             transactions: config.limits.transactions.0,
@@ -94,7 +95,7 @@ mod tests {
 
     #[test]
     fn the_defaults_of_the_configuration_are_those_of_the_core() {
-        let loaded = Loaded { file: None, config: Config::default(), accounts: Accounts::default() };
+        let loaded = Loaded { file: None, config: Config::default(), accounts: Accounts::default(), tls: None };
         let mut configured = settings(&loaded, Vec::new(), Interfaces::default());
         // Another test of this process changes the clock.
         configured.registrar.clock_ahead = 0;

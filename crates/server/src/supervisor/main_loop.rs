@@ -3,6 +3,7 @@
 //!
 //! Decides when the server is ready, when it reloads and when it stops.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
+use super::certificates::Certificates;
 use super::server::{Prepared, Server};
 use super::{notify, unknown_users};
 use crate::admin::{self, AdminCommand, AdminState, Removals};
@@ -39,6 +41,9 @@ const REMOVAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Interval at which the addresses of the machine are read again.
 const INTERFACE_POLL_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Interval at which the files of the certificates are looked at.
+const CERTIFICATE_POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs the server until SIGTERM, SIGINT or the end of a worker.
 pub(crate) fn run(
@@ -68,32 +73,37 @@ async fn serve(
     remove_at_start(&prepared, &reload).await;
     let restored = prepared.restored();
     let mut server = prepared.start(reload.active_config().settings.clone())?;
+    let mut certificates = Certificates::default();
+    certificates.apply(&reload.active_config().loaded, &server.tls);
     let calls = Arc::new(Mutex::new(CallHistory::new(reload.active_config().loaded.config.limits.journal_calls.0)));
     let sources = (server.event_queues.clone(), server.defence.clone());
     let mut event_log = EventLog::new(sources, calls.clone(), reload.subscribe());
     let removals = Arc::new(Removals::new(server.store.clone(), server.completions.clone(), server.inboxes.clone()));
     let dispatcher = removals.clone();
     tokio::spawn(async move { dispatcher.dispatch_completions().await });
+    let admin_address = server.metrics.as_ref().and_then(|listener| listener.local_addr().ok());
     let mut commands = spawn_admin(&mut server, &reload, metrics.clone(), &calls, &removals)?;
     log_start(&server, &reload.active_config(), restored);
     if let Some(initial_accounts) = initial_accounts {
-        show_accounts(&initial_accounts, &server.listeners, &reload);
+        show_accounts(&initial_accounts, &server.listeners, admin_address, &reload);
     }
     notify::ready();
     let started = Instant::now();
     let (mut maintenance, mut interface_polls, mut log_drains) =
         (ticker(MAINTENANCE_INTERVAL), ticker(INTERFACE_POLL_INTERVAL), ticker(LOG_DRAIN_INTERVAL));
+    let mut certificate_polls = ticker(CERTIFICATE_POLL_INTERVAL);
     let outcome = loop {
         tokio::select! {
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
-            _ = hangup.recv() => drop(reload_now(&mut reload, &server, &removals).await),
+            _ = hangup.recv() => drop(reload_now(&mut reload, &server, &mut certificates, &removals).await),
             Some(AdminCommand::Reload(reply)) = commands.recv() => {
                 // The HTTP request may have timed out.
-                let _ = reply.send(reload_now(&mut reload, &server, &removals).await);
+                let _ = reply.send(reload_now(&mut reload, &server, &mut certificates, &removals).await);
             }
             error = server.failed() => break Err(error),
             _ = interface_polls.tick() => reload.poll_interfaces(&server.inboxes).await,
+            _ = certificate_polls.tick() => certificates.poll(&reload.active_config().loaded, &server.tls),
             _ = log_drains.tick() => event_log.drain(),
             _ = maintenance.tick() => {
                 if let Some(ClockShift { by, ahead }) = clock::detect_shift() {
@@ -103,9 +113,7 @@ async fn serve(
                 }
                 calls.lock().sweep(clock::wall());
                 maintain(&server, &reload.active_config(), log, started);
-                if let Some(metrics) = &metrics {
-                    metrics.run_upkeep();
-                }
+                metrics.iter().for_each(PrometheusHandle::run_upkeep);
             }
         }
     };
@@ -118,10 +126,16 @@ async fn serve(
 }
 
 /// Reloads, between the `RELOADING` and `READY` notifications for the service manager.
-async fn reload_now(reload: &mut Reload, server: &Server, removals: &Arc<Removals>) -> ReloadOutcome {
+async fn reload_now(
+    reload: &mut Reload,
+    server: &Server,
+    certificates: &mut Certificates,
+    removals: &Arc<Removals>,
+) -> ReloadOutcome {
     notify::reloading();
     let outcome = reload.run(&server.inboxes).await;
     if outcome.reloaded {
+        certificates.apply(&reload.active_config().loaded, &server.tls);
         let (store, removals, active_config) = (server.store.clone(), removals.clone(), reload.subscribe());
         let removing = tokio::spawn(async move { unknown_users::remove(store, &removals, &active_config).await });
         // The removal continues in its task after the timeout.
@@ -240,7 +254,12 @@ fn log_start(server: &Server, active_config: &ActiveConfig, restored: location::
 }
 
 /// Prints how phones can register: on standard output when the accounts are new, else in the log.
-fn show_accounts(initial_accounts: &InitialAccounts, listeners: &[Listener], reload: &Reload) {
+fn show_accounts(
+    initial_accounts: &InitialAccounts,
+    listeners: &[Listener],
+    admin_address: Option<SocketAddr>,
+    reload: &Reload,
+) {
     if let (Some(file), true) = (&initial_accounts.file, initial_accounts.created.is_empty()) {
         tracing::info!("no accounts are configured: those of the first start are in {}", file.display());
         return;
@@ -250,5 +269,7 @@ fn show_accounts(initial_accounts: &InitialAccounts, listeners: &[Listener], rel
     let port = phones().next().map_or(5060, |listener| listener.address.port());
     let specific_ip = phones().map(|listener| listener.address.ip()).find(|ip| !ip.is_unspecified());
     let server = specific_ip.or_else(|| interfaces::lan_address(reload.interfaces()));
-    println!("{}", first_start::instructions(initial_accounts, server, port));
+    let active = reload.active_config();
+    let page = admin_address.and_then(|address| admin::local_phone_page(&active.loaded.config, address, listeners));
+    println!("{}", first_start::instructions(initial_accounts, server, port, page.as_deref()));
 }

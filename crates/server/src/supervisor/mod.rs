@@ -2,6 +2,7 @@
 //!
 //! This file only lists the modules.
 
+mod certificates;
 mod main_loop;
 mod notify;
 mod server;

@@ -27,6 +27,7 @@ use crate::journal::EventQueue;
 use crate::metrics::Tally;
 use crate::process::{descriptors, interfaces};
 use crate::resolver::{Resolver, ResolverSettings};
+use crate::tls::ActiveTls;
 use crate::transport::{
     self, Acceptor, BoundListener, ClientRules, Directory, HandshakeLimits, Inbound, StreamLimits, Streams, Transports,
     Udp, UdpReceiver, UdpSendQueue, WorkerSocket,
@@ -75,6 +76,8 @@ pub(crate) struct Server {
     pub(crate) defence: Arc<Defence>,
     /// Which clients may open WebSocket connections.
     pub(crate) client_rules: Arc<ClientRules>,
+    /// The certificates.
+    pub(crate) tls: Arc<ActiveTls>,
     /// The inboxes of all workers.
     pub(crate) inboxes: Arc<[mpsc::Sender<Inbound>]>,
     /// Outcomes of commits: of each worker, and of [`Removals`] as the last one.
@@ -206,6 +209,7 @@ impl Prepared {
             defence: Arc::new(Defence::new(&self.loaded.config, Arc::clone(&self.store))),
             client_rules: Arc::new(ClientRules::new(&self.loaded.config)),
             handshakes: HandshakeLimits::of(&limits),
+            tls: Arc::new(ActiveTls::new(self.loaded.tls.clone())),
             inboxes,
             loads: Arc::new(Loads::new(count)),
             health: Arc::clone(&self.health),
@@ -236,6 +240,7 @@ impl Prepared {
             directory: shared.directory,
             defence: shared.defence,
             client_rules: shared.client_rules,
+            tls: shared.tls,
             inboxes: shared.inboxes,
             completions: shared.completions,
             health: shared.health,
@@ -260,6 +265,7 @@ struct Shared {
     defence: Arc<Defence>,
     client_rules: Arc<ClientRules>,
     handshakes: HandshakeLimits,
+    tls: Arc<ActiveTls>,
     inboxes: Arc<[mpsc::Sender<Inbound>]>,
     loads: Arc<Loads>,
     health: Arc<Health>,
@@ -328,6 +334,7 @@ impl Shared {
                         defence: Arc::clone(&self.defence),
                         handshakes: self.handshakes.clone(),
                         rules: Arc::clone(&self.client_rules),
+                        tls: Arc::clone(&self.tls),
                         inbox: own_inbox.clone(),
                     };
                     tokio::spawn(acceptor.run(tokio::net::TcpListener::from_std(socket)?));
@@ -337,7 +344,7 @@ impl Shared {
         let epoch = (seed >> 32) as u32;
         let connections = Arc::clone(self.directory.connections());
         let limits = StreamLimits::of(&self.limits);
-        let streams = Streams::new(number, epoch, self.directory, Arc::clone(&self.inboxes), limits);
+        let streams = Streams::new(number, epoch, self.directory, Arc::clone(&self.inboxes), limits, self.tls);
         let lookups = LookupLimits { max: self.limits.lookups.0, timeout: self.limits.lookup_time.0 };
         Ok(Worker {
             number,

@@ -83,7 +83,7 @@ mod tests {
         let [bob, eve] = [b"bob", b"eve"].map(|user| Aor::new(user, b"office.example"));
         let exist = |text: &str, listed: bool| {
             let config: Config = serde_yaml::from_str(text).expect("a configuration");
-            let mut loaded = Loaded { file: None, config, accounts: proxy::Accounts::default() };
+            let mut loaded = Loaded { file: None, config, accounts: proxy::Accounts::default(), tls: None };
             if listed {
                 loaded.accounts.insert(bob.clone(), Account::default());
             }

@@ -43,8 +43,7 @@ impl Transports {
                 self.udp_send_queue.push(socket, hop, message.bytes, message.report_to.is_some());
                 Ok(())
             }
-            Transport::Tcp | Transport::Ws => self.streams.send(message, tally),
-            Transport::Tls | Transport::Wss => Err(Loss::NoTransport),
+            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => self.streams.send(message, tally),
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use location::{ConnectionId, Flow};
+use proxy::{Hop, Over};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -17,6 +18,7 @@ use super::limits::StreamLimits;
 use super::open::connect;
 use super::reader::{ConnectionReader, FlowTimeout};
 use super::writer::{ConnectionWriter, WriteError};
+use crate::tls::ActiveTls;
 use crate::transport::{Inbound, OutgoingMessage, UndeliveredMessage};
 
 /// A connection.
@@ -31,6 +33,7 @@ pub(super) enum Connection {
 pub(super) struct OpeningConnection {
     connection: ConnectionId,
     flow: Flow,
+    host: Option<Arc<str>>,
     waiting: Vec<(Bytes, Option<u8>)>,
     queued_bytes: usize,
     permit: ConnectionPermit,
@@ -40,6 +43,7 @@ pub(super) struct OpeningConnection {
 /// An open connection.
 pub(super) struct OpenConnection {
     flow: Flow,
+    host: Option<Arc<str>>,
     writer: Arc<ConnectionWriter>,
     flow_timeout: Arc<FlowTimeout>,
     reader: AbortHandle,
@@ -50,6 +54,13 @@ impl Connection {
     pub(super) const fn flow(&self) -> &Flow {
         match self {
             Self::Opening(OpeningConnection { flow, .. }) | Self::Open(OpenConnection { flow, .. }) => flow,
+        }
+    }
+
+    /// The host that the peer has to be, or has proved to be (RFC 5922 7.3). `None`: none.
+    pub(super) const fn host(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Opening(OpeningConnection { host, .. }) | Self::Open(OpenConnection { host, .. }) => host.as_ref(),
         }
     }
 
@@ -76,16 +87,18 @@ impl OpeningConnection {
         flow: Flow,
         permit: ConnectionPermit,
         first: &OutgoingMessage<'_>,
-        limits: &StreamLimits,
+        (limits, tls): (&StreamLimits, Arc<ActiveTls>),
         inbox: mpsc::Sender<Inbound>,
     ) -> Self {
         let limit = limits.connect_timeout;
+        let host = host_of(first.hop).cloned();
+        let expected = host.clone();
         let task = tokio::spawn(async move {
-            let outcome = connect(flow, limit).await;
+            let outcome = connect(flow, expected, tls, limit).await;
             let _ = inbox.send(Inbound::Connected { connection, outcome }).await;
         });
         let mut opening =
-            Self { connection, flow, waiting: Vec::new(), queued_bytes: 0, permit, task: task.abort_handle() };
+            Self { connection, flow, host, waiting: Vec::new(), queued_bytes: 0, permit, task: task.abort_handle() };
         opening.push(first);
         opening
     }
@@ -93,6 +106,11 @@ impl OpeningConnection {
     /// Its addresses and id.
     pub(super) const fn flow(&self) -> &Flow {
         &self.flow
+    }
+
+    /// The host that the peer has to be.
+    pub(super) const fn host(&self) -> Option<&Arc<str>> {
+        self.host.as_ref()
     }
 
     /// Queues a message; false if there is no room for it.
@@ -121,8 +139,9 @@ impl OpeningConnection {
         limits: &StreamLimits,
         inbox: mpsc::Sender<Inbound>,
     ) -> (OpenConnection, Result<(), Vec<UndeliveredMessage>>) {
-        let Self { connection, flow, waiting, permit, .. } = self;
+        let Self { connection, flow, host, waiting, permit, .. } = self;
         let open = OpenConnection::start(stream, connection, flow, permit, limits, inbox, None);
+        let open = OpenConnection { host, ..open };
         let is_sent = waiting.iter().all(|(bytes, _)| open.writer.send(bytes).is_ok());
         (open, if is_sent { Ok(()) } else { Err(undelivered(waiting)) })
     }
@@ -130,6 +149,14 @@ impl OpeningConnection {
     /// The connection could not be opened: the messages to report.
     pub(super) fn failed(self) -> Vec<UndeliveredMessage> {
         undelivered(self.waiting)
+    }
+}
+
+/// The host that the peer of a new connection has to be.
+pub(super) const fn host_of(hop: &Hop) -> Option<&Arc<str>> {
+    match &hop.over {
+        Over::Host(host) => Some(host),
+        Over::Address | Over::Connection(_) | Over::ConnectionOnly(_) => None,
     }
 }
 
@@ -166,7 +193,7 @@ impl OpenConnection {
             permit,
         };
         let reader = tokio::spawn(reader.run(decoder)).abort_handle();
-        Self { flow, writer, flow_timeout, reader }
+        Self { flow, host: None, writer, flow_timeout, reader }
     }
 
     /// Sends a message.

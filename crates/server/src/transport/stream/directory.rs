@@ -27,9 +27,20 @@ pub(crate) struct Directory {
 
 #[derive(Debug, Default)]
 struct Inner {
-    by_remote: HashMap<(Transport, SocketAddr), ConnectionId, RandomState>,
+    by_peer: HashMap<Peer, ConnectionId, RandomState>,
     by_source: HashMap<IpAddr, usize, RandomState>,
     open: usize,
+}
+
+/// Where a connection leads.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Peer {
+    /// The transport.
+    pub(crate) transport: Transport,
+    /// The address.
+    pub(crate) remote: SocketAddr,
+    /// The host that the peer has proved to be (RFC 5922 7.3). `None`: none, or over TLS its address.
+    pub(crate) host: Option<Arc<str>>,
 }
 
 /// Counts one connection until it is dropped.
@@ -70,24 +81,30 @@ impl Directory {
         &self.connections
     }
 
-    /// Adds a connection to `remote`. It replaces an earlier one in the list, since it is more likely to be open.
-    pub(crate) fn list(&self, transport: Transport, remote: SocketAddr, connection: ConnectionId) {
+    /// Adds a connection that messages to its peer may use. It replaces an earlier one in the list, since it is more likely
+    /// to be open.
+    pub(crate) fn list(&self, peer: Peer, connection: ConnectionId) {
         self.connections.opened(connection);
-        self.inner.lock().by_remote.insert((transport, remote), connection);
+        self.inner.lock().by_peer.insert(peer, connection);
+    }
+
+    /// Adds a connection that only messages of its own flow may use.
+    pub(crate) fn list_for_flow(&self, connection: ConnectionId) {
+        self.connections.opened(connection);
     }
 
     /// Removes a connection.
-    pub(crate) fn unlist(&self, transport: Transport, remote: SocketAddr, connection: ConnectionId) {
+    pub(crate) fn unlist(&self, peer: &Peer, connection: ConnectionId) {
         self.connections.closed(connection);
         let mut inner = self.inner.lock();
-        if inner.by_remote.get(&(transport, remote)) == Some(&connection) {
-            inner.by_remote.remove(&(transport, remote));
+        if inner.by_peer.get(peer) == Some(&connection) {
+            inner.by_peer.remove(peer);
         }
     }
 
-    /// An open connection to `remote`, if there is one.
-    pub(crate) fn find(&self, transport: Transport, remote: SocketAddr) -> Option<ConnectionId> {
-        self.inner.lock().by_remote.get(&(transport, remote)).copied()
+    /// An open connection to this peer, if there is one.
+    pub(crate) fn find(&self, peer: &Peer) -> Option<ConnectionId> {
+        self.inner.lock().by_peer.get(peer).copied()
     }
 }
 
@@ -164,13 +181,19 @@ mod tests {
     #[test]
     fn the_latest_connection_is_found() {
         let directory = Directory::new(1, 1);
-        let remote = SocketAddr::from(([192, 0, 2, 1], 5060));
+        let peer = |host: Option<&str>| Peer {
+            transport: Transport::Tls,
+            remote: SocketAddr::from(([192, 0, 2, 1], 5061)),
+            host: host.map(Into::into),
+        };
         let (first, second) = (ConnectionId::FIRST, ConnectionId::FIRST.plus(1));
-        directory.list(Transport::Tcp, remote, first);
-        directory.list(Transport::Tcp, remote, second);
-        directory.unlist(Transport::Tcp, remote, first);
-        assert_eq!(directory.find(Transport::Tcp, remote), Some(second));
-        directory.unlist(Transport::Tcp, remote, second);
-        assert_eq!(directory.find(Transport::Tcp, remote), None);
+        directory.list(peer(Some("office.example")), first);
+        directory.list(peer(Some("office.example")), second);
+        directory.unlist(&peer(Some("office.example")), first);
+        assert_eq!(directory.find(&peer(Some("office.example"))), Some(second));
+        // RFC 5922 7.3: the peer has not proved another name, nor its address.
+        assert_eq!((directory.find(&peer(Some("branch.example"))), directory.find(&peer(None))), (None, None));
+        directory.unlist(&peer(Some("office.example")), second);
+        assert_eq!(directory.find(&peer(Some("office.example"))), None);
     }
 }

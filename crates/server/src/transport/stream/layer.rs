@@ -1,7 +1,7 @@
 //! The byte layer of a connection: what the reader and the writer use instead of a socket.
 //!
-//! Decides which bytes of the socket are bytes of SIP: all of them over TCP. TLS is a further variant of each type
-//! here. Must not look for messages in the bytes: see `framing`.
+//! Decides which bytes of the socket are bytes of SIP: all of them over TCP, the decrypted ones over TLS (`tls`). Must not
+//! look for messages in the bytes: see `framing`.
 //!
 //! No call blocks, so that a worker can write without a task of its own. [`ReadHalf`] and [`WriteHalf`] state what a
 //! layer with buffers of its own has to observe.
@@ -9,16 +9,20 @@
 use std::io::{self, Read as _};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use rustls::Connection;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
+use super::tls::TlsSession;
+
 /// Size of one read.
-const READ_CHUNK: usize = 4 << 10;
+pub(super) const READ_CHUNK: usize = 4 << 10;
 
 /// Idle time after which TCP keep-alive probes are sent.
 const KEEPALIVE: Duration = Duration::from_secs(120);
@@ -28,6 +32,8 @@ const KEEPALIVE: Duration = Duration::from_secs(120);
 pub(crate) enum ByteStream {
     /// TCP.
     Plain(TcpStream),
+    /// TLS.
+    Tls(Arc<TlsSession>),
 }
 
 /// The read side of a connection.
@@ -35,6 +41,8 @@ pub(crate) enum ByteStream {
 pub(super) enum ReadHalf {
     /// TCP.
     Plain(OwnedReadHalf),
+    /// TLS.
+    Tls(Arc<TlsSession>),
 }
 
 /// The write side of a connection. The stream is shut down on drop.
@@ -42,21 +50,38 @@ pub(super) enum ReadHalf {
 pub(super) enum WriteHalf {
     /// TCP.
     Plain(OwnedWriteHalf),
+    /// TLS.
+    Tls(TlsWriteHalf),
+}
+
+/// The write side of a TLS connection.
+#[derive(Debug)]
+pub(super) struct TlsWriteHalf(Arc<TlsSession>);
+
+impl Drop for TlsWriteHalf {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 impl ByteStream {
     /// A TCP connection.
     pub(super) fn plain(socket: TcpStream) -> Self {
-        // The connection works without these options too.
-        let _ = socket.set_nodelay(true);
-        let _ = SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+        set_options(&socket);
         Self::Plain(socket)
+    }
+
+    /// A TLS connection.
+    pub(super) fn tls(socket: TcpStream, session: Connection) -> Self {
+        set_options(&socket);
+        Self::Tls(Arc::new(TlsSession::new(socket, session)))
     }
 
     /// The address of this side.
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Plain(socket) => socket.local_addr(),
+            Self::Tls(session) => session.local_addr(),
         }
     }
 
@@ -67,6 +92,7 @@ impl ByteStream {
                 let (read_half, write_half) = socket.into_split();
                 (ReadHalf::Plain(read_half), WriteHalf::Plain(write_half))
             }
+            Self::Tls(session) => (ReadHalf::Tls(Arc::clone(&session)), WriteHalf::Tls(TlsWriteHalf(session))),
         }
     }
 }
@@ -77,6 +103,7 @@ impl ReadHalf {
     pub(super) async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Plain(half) => half.readable().await,
+            Self::Tls(session) => session.readable().await,
         }
     }
 
@@ -85,6 +112,7 @@ impl ReadHalf {
     pub(super) fn try_read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
         match self {
             Self::Plain(half) => read_socket(half.as_ref(), buffer),
+            Self::Tls(session) => session.try_read(buffer),
         }
     }
 }
@@ -94,6 +122,7 @@ impl WriteHalf {
     pub(super) async fn writable(&self) -> io::Result<()> {
         match self {
             Self::Plain(half) => half.writable().await,
+            Self::Tls(half) => half.0.writable().await,
         }
     }
 
@@ -103,6 +132,7 @@ impl WriteHalf {
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(half) => half.try_write(bytes),
+            Self::Tls(half) => half.0.try_write(bytes),
         }
     }
 
@@ -111,21 +141,34 @@ impl WriteHalf {
     pub(super) fn is_peer_closed(&self) -> bool {
         match self {
             Self::Plain(half) => is_peer_closed(half.as_ref()),
+            Self::Tls(half) => half.0.is_peer_closed(),
         }
     }
+}
+
+fn set_options(socket: &TcpStream) {
+    // The connection works without these options too.
+    let _ = socket.set_nodelay(true);
+    let _ = SockRef::from(socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
 }
 
 fn read_socket(socket: &TcpStream, buffer: &mut BytesMut) -> io::Result<usize> {
     let before = buffer.len();
     buffer.resize(before + READ_CHUNK, 0);
-    let (mut length, room) = (0, buffer.get_mut(before..).unwrap_or_default());
+    let outcome = read_some(socket, buffer.get_mut(before..).unwrap_or_default());
+    buffer.truncate(before + outcome.as_ref().unwrap_or(&0));
+    outcome
+}
+
+/// Reads received bytes of a socket; 0: the peer has closed.
+pub(super) fn read_some(socket: &TcpStream, room: &mut [u8]) -> io::Result<usize> {
+    let (mut length, most) = (0, room.len());
     let outcome = socket.try_io(Interest::READABLE, || {
         length = (&*SockRef::from(socket)).read(room)?;
         // A short read has emptied the socket: `WouldBlock` clears the readiness and saves a read that would return
         // nothing.
-        if (1..READ_CHUNK).contains(&length) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        if (1..most).contains(&length) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     });
-    buffer.truncate(before + length);
     if length > 0 { Ok(length) } else { outcome.map(|()| 0) }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! table -> connection -> reader, writer -> framing (websocket): messages in bytes
 //!              |                        -> layer:               bytes of the socket
+//!              |                              (tls)
 //!              '-> open (upgrade): sockets and handshakes
 //! ```
 //!
@@ -18,6 +19,7 @@ mod limits;
 mod open;
 mod reader;
 mod table;
+mod tls;
 mod upgrade;
 mod websocket;
 mod writer;

@@ -11,9 +11,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use location::Flow;
 use parser::Transport;
+use rustls::Connection;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::{TlsAcceptor, TlsConnector, server};
 
 use super::directory::{ConnectionPermit, Directory};
 use super::handshakes::HandshakePermit;
@@ -22,6 +26,7 @@ use super::limits::HandshakeLimits;
 use super::upgrade::{self, ClientRules, NotUpgraded, Upgraded, upgrade};
 use crate::defence::Defence;
 use crate::metrics::{self, DriverLimit, HandshakeOutcome, HandshakeProtocol, Series};
+use crate::tls::ActiveTls;
 use crate::transport::Inbound;
 
 /// After a failed accept: time until the next attempt, and between log lines.
@@ -40,6 +45,8 @@ pub(crate) struct Acceptor {
     pub(crate) handshakes: HandshakeLimits,
     /// Which clients may open WebSocket connections.
     pub(crate) rules: Arc<ClientRules>,
+    /// The certificates.
+    pub(crate) tls: Arc<ActiveTls>,
     /// The inbox of the worker.
     pub(crate) inbox: mpsc::Sender<Inbound>,
 }
@@ -111,11 +118,16 @@ impl Acceptor {
             Ok(Err(outcome)) => (outcome, None),
             Err(_) => (HandshakeOutcome::TimedOut, Some(Inbound::LimitReached(DriverLimit::HandshakeTime))),
         };
-        metrics::count(Series::Handshake { protocol: HandshakeProtocol::Websocket, outcome });
+        metrics::count(Series::Handshake { protocol: self.protocol(), outcome });
         if let Some(inbound) = inbound {
             // It fails if the worker has ended.
             let _ = self.inbox.send(inbound).await;
         }
+    }
+
+    /// The protocol whose handshake comes first.
+    fn protocol(&self) -> HandshakeProtocol {
+        if self.transport.is_secure() { HandshakeProtocol::Tls } else { HandshakeProtocol::Websocket }
     }
 
     async fn open(
@@ -124,28 +136,82 @@ impl Acceptor {
         peer: SocketAddr,
         permit: ConnectionPermit,
     ) -> Result<Inbound, HandshakeOutcome> {
+        let transport = self.transport;
+        let (stream, received, remote, permit) = match transport {
+            Transport::Udp | Transport::Tcp => (ByteStream::plain(socket), Bytes::new(), peer, permit),
+            Transport::Tls => (accepted(self.accept_tls(socket, peer).await?), Bytes::new(), peer, permit),
+            Transport::Ws => {
+                let Upgraded { io, received, client } = self.upgrade(socket, peer).await?;
+                (ByteStream::plain(io), received, client.remote, client.permit.unwrap_or(permit))
+            }
+            Transport::Wss => {
+                let encrypted = self.accept_tls(socket, peer).await?;
+                let Upgraded { io, received, client } = self.upgrade(encrypted, peer).await?;
+                (accepted(io), received, client.remote, client.permit.unwrap_or(permit))
+            }
+        };
+        Ok(Inbound::Accepted { stream, transport, remote, received, permit })
+    }
+
+    async fn accept_tls(
+        &self,
+        socket: TcpStream,
+        peer: SocketAddr,
+    ) -> Result<server::TlsStream<TcpStream>, HandshakeOutcome> {
+        // The configuration has certificates if there is such a listener.
+        let config = self.tls.server().ok_or(HandshakeOutcome::Refused)?;
+        TlsAcceptor::from(config).accept(socket).await.map_err(|error| {
+            tracing::debug!(%error, %peer, "TLS handshake failed");
+            HandshakeOutcome::Failed
+        })
+    }
+
+    async fn upgrade<T: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        io: T,
+        peer: SocketAddr,
+    ) -> Result<Upgraded<T>, HandshakeOutcome> {
         let handshake =
             upgrade::Handshake { peer, rules: &self.rules, directory: &self.directory, defence: &self.defence };
-        let Upgraded { io, received, client } = upgrade(socket, &handshake).await.map_err(|end| match end {
+        upgrade(io, &handshake).await.map_err(|end| match end {
             NotUpgraded::Page => HandshakeOutcome::Page,
             NotUpgraded::Refused => HandshakeOutcome::Refused,
             NotUpgraded::Failed => HandshakeOutcome::Failed,
-        })?;
-        Ok(Inbound::Accepted {
-            stream: ByteStream::plain(io),
-            transport: self.transport,
-            remote: client.remote,
-            received,
-            permit: client.permit.unwrap_or(permit),
         })
     }
 }
 
+fn accepted(stream: server::TlsStream<TcpStream>) -> ByteStream {
+    let (socket, session) = stream.into_inner();
+    ByteStream::tls(socket, Connection::Server(session))
+}
+
 /// Opens a connection within the time limit, handshakes included. Its local address is the one of the flow, with an
-/// ephemeral port.
-pub(super) async fn connect(flow: Flow, limit: Duration) -> io::Result<ByteStream> {
-    let opened = async { Ok(ByteStream::plain(connect_socket(flow.local, flow.remote).await?)) };
+/// ephemeral port. Over TLS the peer has to prove that it is `host`, or without one that it has the address of the flow.
+pub(super) async fn connect(
+    flow: Flow,
+    host: Option<Arc<str>>,
+    tls: Arc<ActiveTls>,
+    limit: Duration,
+) -> io::Result<ByteStream> {
+    let opened = async {
+        let socket = connect_socket(flow.local, flow.remote).await?;
+        if flow.transport != Transport::Tls {
+            return Ok(ByteStream::plain(socket));
+        }
+        let config = tls.client().ok_or(io::ErrorKind::Unsupported)?;
+        let stream = TlsConnector::from(config).connect(server_name(host.as_deref(), flow.remote)?, socket).await?;
+        let (socket, session) = stream.into_inner();
+        Ok(ByteStream::tls(socket, Connection::Client(session)))
+    };
     timeout(limit, opened).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+fn server_name(host: Option<&str>, remote: SocketAddr) -> io::Result<ServerName<'static>> {
+    let Some(host) = host else { return Ok(ServerName::from(remote.ip())) };
+    // RFC 6066 3: without the dot of the DNS root.
+    let name = host.strip_suffix('.').unwrap_or(host).to_owned();
+    ServerName::try_from(name).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
 }
 
 async fn connect_socket(local: SocketAddr, remote: SocketAddr) -> io::Result<TcpStream> {

@@ -16,12 +16,13 @@ use parser::Transport;
 use proxy::{Hop, Over};
 use tokio::sync::mpsc;
 
-use super::connection::{Connection, OpenConnection, OpeningConnection};
-use super::directory::{self, ConnectionIds, ConnectionPermit, Directory};
+use super::connection::{Connection, OpenConnection, OpeningConnection, host_of};
+use super::directory::{self, ConnectionIds, ConnectionPermit, Directory, Peer};
 use super::layer::ByteStream;
 use super::limits::StreamLimits;
 use super::writer::WriteError;
 use crate::metrics::{Direction, DriverLimit, Loss, Series, Tally};
+use crate::tls::ActiveTls;
 use crate::transport::{Inbound, OutgoingMessage, SendRequest, UndeliveredMessage};
 
 /// The stream connections of one worker.
@@ -35,6 +36,7 @@ pub(crate) struct Streams {
     /// The inboxes of all workers.
     inboxes: Arc<[mpsc::Sender<Inbound>]>,
     limits: StreamLimits,
+    tls: Arc<ActiveTls>,
 }
 
 impl Drop for Streams {
@@ -52,10 +54,11 @@ impl Streams {
         directory: Arc<Directory>,
         inboxes: Arc<[mpsc::Sender<Inbound>]>,
         limits: StreamLimits,
+        tls: Arc<ActiveTls>,
     ) -> Self {
         let ids = ConnectionIds::new(worker, epoch);
         let inbox = inboxes.get(usize::from(worker)).cloned().unwrap_or_else(|| mpsc::channel(1).0);
-        Self { worker, ids, connections: HashMap::default(), directory, inbox, inboxes, limits }
+        Self { worker, ids, connections: HashMap::default(), directory, inbox, inboxes, limits, tls }
     }
 
     /// Sends over the connection that the hop names, or one to the same peer, or a new one. A new one may still fail:
@@ -94,9 +97,8 @@ impl Streams {
     /// An open connection to the address of a hop, if its message may go over that.
     fn connection_to(&self, hop: &Hop) -> Option<ConnectionId> {
         match hop.over {
-            // For a host: no connection knows yet what its peer has proven.
-            Over::ConnectionOnly(_) | Over::Host(_) => None,
-            Over::Address | Over::Connection(_) => self.directory.find(hop.transport, hop.remote),
+            Over::ConnectionOnly(_) => None,
+            Over::Address | Over::Host(_) | Over::Connection(_) => self.directory.find(&peer_of(hop)),
         }
     }
 
@@ -121,7 +123,11 @@ impl Streams {
         let connection = self.ids.next_id();
         let flow = Flow { transport, remote, local, id: connection.into() };
         tally.count(Series::ConnectionOpened { direction: Direction::In });
-        self.directory.list(flow.transport, flow.remote, connection);
+        // The peer of an accepted TLS connection has not proved any name or address that a request may be meant for.
+        match transport.is_secure() {
+            true => self.directory.list_for_flow(connection),
+            false => self.directory.list(Peer { transport, remote, host: None }, connection),
+        }
         let open =
             OpenConnection::start(stream, connection, flow, permit, &self.limits, self.inbox.clone(), Some(received));
         self.connections.insert(connection, Connection::Open(open));
@@ -146,7 +152,8 @@ impl Streams {
                 let flow = opening.flow();
                 tracing::debug!(%error, remote = %flow.remote, "cannot connect");
                 tally.count(Series::ConnectionFailed);
-                self.directory.unlist(flow.transport, flow.remote, connection);
+                let peer = Peer { transport: flow.transport, remote: flow.remote, host: opening.host().cloned() };
+                self.directory.unlist(&peer, connection);
                 (0..opening.waiting_count()).for_each(|_| tally.count(Loss::ConnectionFailed));
                 opening.failed()
             }
@@ -179,7 +186,8 @@ impl Streams {
     fn remove(&mut self, connection: ConnectionId) -> Option<Connection> {
         let removed = self.connections.remove(&connection)?;
         let flow = removed.flow();
-        self.directory.unlist(flow.transport, flow.remote, connection);
+        let peer = Peer { transport: flow.transport, remote: flow.remote, host: removed.host().cloned() };
+        self.directory.unlist(&peer, connection);
         Some(removed)
     }
 
@@ -238,11 +246,17 @@ impl Streams {
         })?;
         let connection = self.ids.next_id();
         let flow = Flow { transport: hop.transport, remote: hop.remote, local: hop.local, id: connection.into() };
-        self.directory.list(flow.transport, flow.remote, connection);
-        let opening = OpeningConnection::start(connection, flow, permit, &message, &self.limits, self.inbox.clone());
+        self.directory.list(peer_of(hop), connection);
+        let means = (&self.limits, Arc::clone(&self.tls));
+        let opening = OpeningConnection::start(connection, flow, permit, &message, means, self.inbox.clone());
         self.connections.insert(connection, Connection::Opening(opening));
         Ok(())
     }
+}
+
+/// The peer that a connection for this hop has to lead to.
+fn peer_of(hop: &Hop) -> Peer {
+    Peer { transport: hop.transport, remote: hop.remote, host: host_of(hop).cloned() }
 }
 
 #[cfg(test)]
@@ -267,7 +281,8 @@ mod tests {
             connect_timeout: second_of,
             max_queue: 1000,
         };
-        let streams = [0, 1].map(|at| Streams::new(at, 7, Arc::clone(&directory), Arc::clone(&inboxes), limits));
+        let streams =
+            [0, 1].map(|at| Streams::new(at, 7, Arc::clone(&directory), Arc::clone(&inboxes), limits, Arc::default()));
         (streams, [first, second])
     }
 
@@ -352,6 +367,6 @@ mod tests {
         }
         let back = vec![(0, Bytes::from_static(b"mine")), (1, Bytes::from_static(b"yours"))];
         assert_eq!(await_connect(&mut one, &mut first).await, (0, back));
-        assert_eq!((one.directory.open_count(), one.directory.find(Transport::Tcp, remote)), (0, None));
+        assert_eq!((one.directory.open_count(), one.directory.find(&peer_of(&hop))), (0, None));
     }
 }

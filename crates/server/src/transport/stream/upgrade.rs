@@ -148,7 +148,8 @@ where
     http.max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
     let ended = http.serve_connection(TokioIo::new(io), service).without_shutdown().await;
     let (io, received) = match ended {
-        Ok(parts) => (parts.io.into_inner(), parts.read_buf),
+        // Copied, because the buffer of hyper would stay as long as the connection.
+        Ok(parts) => (parts.io.into_inner(), Bytes::copy_from_slice(&parts.read_buf)),
         Err(error) => {
             tracing::debug!(%error, peer = %handshake.peer, "WebSocket handshake failed");
             return Err(NotUpgraded::Failed);
