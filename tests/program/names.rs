@@ -87,6 +87,7 @@ fn a_naptr_record_can_choose_tcp() {
 fn after_503_the_next_server_is_tried_with_another_branch() {
     let (dns, server, mut alice) = start();
     let (mut first, mut second) = (far(&server), far(&server));
+    // checklist 120
     dns.set(&srv("udp", &[first.local(), second.local()]));
     let invite = alice.invite("sip:dave@far.example");
     let invite = alice.authenticated(invite, ALICE);

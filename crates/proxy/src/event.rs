@@ -53,9 +53,9 @@ pub enum Event {
         /// The AoR of the REGISTER.
         aor: Aor,
         /// Number of bindings before it.
-        before: usize,
+        before: u32,
         /// Number of bindings after it.
-        bindings: usize,
+        bindings: u32,
         /// The longest remaining time of these, in seconds.
         expires: u32,
         /// The flow that it came over.

@@ -87,13 +87,12 @@ pub(crate) fn is_reachable(target: &Target, binding: &Binding<'_>, settings: &Se
 }
 
 /// Whether the name of a target may be resolved to this address. `from` is the source of the message that named it, if
-/// it comes from no binding; `None` in a dialog, whose other side may be anywhere.
-pub(crate) fn may_resolve_to(target: &Target, ip: IpAddr, from: Option<IpAddr>, settings: &Settings) -> bool {
-    match (target.uri.binding(), from) {
-        (Some(binding), _) => is_allowed_at(&binding, ip, target.over_flow, settings),
-        (None, None) => true,
-        (None, Some(from)) if target.uri.is_redirect() => check_phone_address(ip, from, settings).is_ok(),
-        (None, Some(from)) => check_address(ip, from, settings).is_ok(),
+/// it comes from no binding; in a dialog its other side.
+pub(crate) fn may_resolve_to(target: &Target, ip: IpAddr, from: IpAddr, settings: &Settings) -> bool {
+    match target.uri.binding() {
+        Some(binding) => is_allowed_at(&binding, ip, target.over_flow, settings),
+        None if target.uri.is_redirect() => check_phone_address(ip, from, settings).is_ok(),
+        None => check_address(ip, from, settings).is_ok(),
     }
 }
 

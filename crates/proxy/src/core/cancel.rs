@@ -89,11 +89,13 @@ impl Core {
         let from_sender =
             dialog.is_from_sender(&request.flow, settings) && dialog.may_use_from(&request, settings, mac);
         let target = next.filter(|_| from_sender).and_then(|next| {
-            let toward = Toward::OtherSide(dialog.flow_to_other(&next, mac));
+            let flow = dialog.flow_to_other(&next, mac);
+            let toward = Toward::OtherSide { address: dialog.address_of_other(), flow };
             route::target_for_next(&next, toward, &request, settings).ok()
         });
         if let Some(target) = target {
-            let plan = Plan { goes_to_other_side: true, ..Plan::with_target(target) };
+            let other_side = Some(dialog.address_of_other());
+            let plan = Plan { other_side, ..Plan::with_target(target) };
             return self.handle_plan(now, request, plan, outbox);
         }
         self.refuse(now, &request, Reject::NoTransaction, outbox);

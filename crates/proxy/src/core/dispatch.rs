@@ -104,9 +104,9 @@ impl Core {
         ingress::check_proxy_require(&request.message)?;
         let (toward, proven) = match dialog {
             Some(dialog) => match self.enter_dialog(now, request, &uri, dialog, &destination, outbox) {
-                Ok(flow) => {
+                Ok(toward) => {
                     self.spend_credentials(now, request, &presented);
-                    (Toward::OtherSide(flow), Proven::Nobody)
+                    (toward, Proven::Nobody)
                 }
                 Err(check) => return Ok(Handling::CheckDialog(check)),
             },
@@ -246,6 +246,7 @@ fn is_2xx_to_invite(response: &Message) -> bool {
 }
 
 /// How a request is handled.
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack, for one request at a time")]
 enum Handling {
     /// By the registrar, for this AoR.
     Register(Aor),

@@ -14,13 +14,12 @@ use crate::dialog::{FlowOfDialog, InDialog, Moved, Next, SideOfDialog};
 use crate::event::{DialogRequest, Drop, Event, Limit};
 use crate::outbox::{CoreMessage, Handover, Outbox};
 use crate::reject::Reject;
-use crate::request::{FlowToPeer, Request};
+use crate::request::Request;
 use crate::route::{self, Destination, DialogCheck, NextLoad, Toward, next_step};
 
 impl Core {
     /// Decides whether a request with a token of its dialog passes at once, which it does from the known peer of its
-    /// sender to the other side; then returns the flow to that side, if one is known. Otherwise returns what has to
-    /// be checked.
+    /// sender to the other side. Otherwise returns what has to be checked.
     pub(super) fn enter_dialog(
         &mut self,
         now: Now,
@@ -29,7 +28,7 @@ impl Core {
         mut dialog: InDialog,
         destination: &Destination,
         outbox: &mut Outbox,
-    ) -> Result<Option<FlowToPeer>, Box<DialogCheck>> {
+    ) -> Result<Toward, Box<DialogCheck>> {
         dialog.apply_moves(&self.moved, request, &self.mac);
         let (settings, mac) = (&self.settings, &self.mac);
         let may_use_from = dialog.may_use_from(request, settings, mac);
@@ -41,7 +40,8 @@ impl Core {
         let passes = from_sender && to_other;
         if passes && !next.as_ref().is_some_and(|next| self.may_have_moved(&dialog, next)) {
             self.record_move(now, &dialog, request, outbox);
-            return Ok(next.and_then(|next| dialog.flow_to_other(&next, &self.mac)));
+            let flow = next.and_then(|next| dialog.flow_to_other(&next, &self.mac));
+            return Ok(Toward::OtherSide { address: dialog.address_of_other(), flow });
         }
         let to_other = to_other || self.names_other(&dialog, request, destination);
         let next_load = match may_use_from {
@@ -142,11 +142,12 @@ impl Core {
             self.record_move(now, &dialog, &request, outbox);
         }
         let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri));
+        let address = dialog.address_of_other();
         let toward = match next {
-            Ok(next) if to_other => Toward::OtherSide(dialog.flow_to_other(&next, &self.mac)),
-            Ok(next) if from_sender && destination == Destination::Elsewhere => {
-                dialog.peer_of_other(&next).map_or(Toward::Anybody, |peer| Toward::OtherSide(Some(peer)))
-            }
+            Ok(next) if to_other => Toward::OtherSide { address, flow: dialog.flow_to_other(&next, &self.mac) },
+            Ok(next) if from_sender && destination == Destination::Elsewhere => dialog
+                .peer_of_other(&next)
+                .map_or(Toward::Anybody, |peer| Toward::OtherSide { address, flow: Some(peer) }),
             _ => Toward::Anybody,
         };
         self.take_next_step(now, request, destination, toward, outbox);
@@ -261,10 +262,7 @@ impl Core {
         let entered = request.typed_uri().and_then(|uri| {
             let destination = route::destination(&uri, request.method(), &self.settings)?;
             match self.enter_dialog(now, &request, &uri, dialog, &destination, outbox) {
-                Ok(flow) => {
-                    let toward = Toward::OtherSide(flow);
-                    next_step(&request, &uri, destination, toward, &self.gruus, &self.settings).map(Ok)
-                }
+                Ok(toward) => next_step(&request, &uri, destination, toward, &self.gruus, &self.settings).map(Ok),
                 Err(check) => Ok(Err(check)),
             }
         });

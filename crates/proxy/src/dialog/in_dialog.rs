@@ -4,6 +4,8 @@
 //! does the next hop lead to the other side, and may the sender use this From? If the answer is no, `core` loads
 //! registrations and asks again with [`InDialog::is_flow_of`] and [`InDialog::is_contact_of`].
 
+use std::net::IpAddr;
+
 use location::{Aor, Flow, Record};
 use parser::headers::{Contact, Route};
 use parser::{Header as _, HeaderName, SipUri, Uri, unescape};
@@ -124,6 +126,11 @@ impl InDialog {
     /// The local user on the other side.
     pub(crate) fn other_user(&self, settings: &Settings) -> Option<Aor> {
         self.other.user.as_ref().map(|user| user.aor(first_domain(settings)))
+    }
+
+    /// The address of the peer of the other side.
+    pub(crate) const fn address_of_other(&self) -> IpAddr {
+        self.other.peer.remote.ip()
     }
 
     /// Whether a request came from the peer of the sender: from the same address over UDP, over the same connection, or

@@ -21,7 +21,8 @@ use crate::settings::Settings;
 /// Writes the Record-Route lines of a NOTIFY: the Route values of this server that have a valid token, in reverse
 /// order, because the route set of the subscriber leads in the opposite direction.
 pub(crate) fn write_record_routes_of_notify(out: &mut Vec<u8>, request: &Request, settings: &Settings, mac: &Mac) {
-    let routes: SmallVec<[&[u8]; 4]> = request.message.values(HeaderName::Route).take(request.own_routes).collect();
+    let routes: SmallVec<[&[u8]; 4]> =
+        request.message.values(HeaderName::Route).take(request.own_routes.into()).collect();
     // Only the value next to the notifier contains its Contact. The others lead from one value of ours to the next.
     let nearest = routes.first().and_then(|value| uri_of_route(value)?.user);
     for value in routes.iter().rev() {

@@ -62,7 +62,7 @@ pub(crate) struct Request {
     /// The Max-Forwards.
     pub(crate) hops: Option<u8>,
     /// How many of the first Route values are from this server (RFC 3261 16.4).
-    pub(crate) own_routes: usize,
+    pub(crate) own_routes: u8,
     /// Whether no other Route values follow them, as far as this is known.
     pub(crate) has_only_own_routes: bool,
     /// The Request-URI to use if it is not the one in the start line (RFC 3261 16.4).
@@ -274,7 +274,7 @@ impl Request {
     pub(crate) fn routes(&self) -> impl Iterator<Item = &[u8]> {
         let hidden = usize::from(self.last_route_is_uri);
         let count = self.message.values(HeaderName::Route).count().saturating_sub(hidden);
-        self.message.values(HeaderName::Route).take(count).skip(self.own_routes)
+        self.message.values(HeaderName::Route).take(count).skip(self.own_routes.into())
     }
 }
 

@@ -55,6 +55,7 @@ mod tests {
 
     #[test]
     fn the_share_of_a_record_is_its_weight() {
+        // checklist 119
         let records = [srv(1, 10, "small"), srv(1, 90, "big"), srv(1, 0, "spare")];
         let count = |target| (0..10_000).filter(|seed| first_of(&records, *seed) == target).count();
         assert!((800..1200).contains(&count("small")), "{}", count("small"));
@@ -64,6 +65,7 @@ mod tests {
 
     #[test]
     fn the_order_of_the_answer_does_not_matter() {
+        // checklist 121
         let mut records = vec![srv(1, 5, "a"), srv(1, 5, "b"), srv(1, 5, "c"), srv(1, 7, "d")];
         for seed in 0..50 {
             let one = by_priority_and_weight(&records, seed).into_iter().cloned().collect::<Vec<_>>();

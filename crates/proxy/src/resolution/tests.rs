@@ -113,7 +113,7 @@ fn name(uri: &str) -> Name {
 #[test]
 fn each_rule_of_rfc_3263_section_4() {
     use Transport::{Tcp, Tls, Udp, Ws};
-    // checklist 118
+    // checklist 118, 119
     let all = [Udp, Tcp, Tls];
     let cases: &[(&str, &[Transport], &[&str])] = &[
         // 4.1: NAPTR by order; services that are not SIP's, or of transports that are not used, are discarded.

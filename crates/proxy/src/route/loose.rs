@@ -15,7 +15,7 @@ use super::{is_own_maddr, route_uri};
 
 /// A double Record-Route has two values, and a request may pass this server twice on its way (a spiral), which makes
 /// four. A Route with more values of ours in a row was made up, to send the request in circles.
-const MAX_OWN_ROUTES: usize = 4;
+const MAX_OWN_ROUTES: u8 = 4;
 
 /// Records in the request which Route values are ours, and undoes the change of a strict router. Returns the dialog of
 /// their tokens, if there is one.

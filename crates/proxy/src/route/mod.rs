@@ -23,6 +23,8 @@ mod secure;
 mod targets;
 mod user_contacts;
 
+use std::net::IpAddr;
+
 use location::Aor;
 use parser::{Host, Method, SipUri, Uri};
 use smallvec::SmallVec;
@@ -67,8 +69,8 @@ pub(crate) struct Plan {
     pub(crate) aor: Option<Aor>,
     /// How the request is treated.
     pub(crate) disposition: Disposition,
-    /// Whether it leads to the other side of a dialog, whose address is not restricted.
-    pub(crate) goes_to_other_side: bool,
+    /// The address of the other side of the dialog, if the plan leads there.
+    pub(crate) other_side: Option<IpAddr>,
 }
 
 /// Targets that are tried at the same time.

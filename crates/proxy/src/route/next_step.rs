@@ -41,8 +41,7 @@ pub(crate) fn next_step(
         }
         _ => {
             let target = target_for_next(&Next::of(request, uri)?, toward, request, settings)?;
-            let goes_to_other_side = matches!(toward, Toward::OtherSide(_));
-            Ok(NextStep::Forward(Plan { goes_to_other_side, ..Plan::with_target(target) }))
+            Ok(NextStep::Forward(Plan { other_side: toward.other_side(), ..Plan::with_target(target) }))
         }
     }
 }

@@ -21,7 +21,7 @@ impl Plan {
         &mut self,
         endpoints: &[Endpoints],
         may_try_again: bool,
-        from: Option<IpAddr>,
+        from: IpAddr,
         settings: &Settings,
         is_unreachable: impl Fn(&Endpoint) -> bool,
     ) {

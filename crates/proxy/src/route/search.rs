@@ -59,9 +59,8 @@ pub(crate) struct TargetSearch {
     current: Option<Lookup>,
     /// Users at this depth or deeper are not looked up.
     max_depth: u8,
-    /// The source of the message that names the host names, if no binding does; `None` in a dialog, whose other side
-    /// may be anywhere.
-    from: Option<IpAddr>,
+    /// The source of the message that names the host names, if no binding does; in a dialog its other side.
+    from: IpAddr,
     /// Whether another address of a host may be tried after the first one.
     may_try_again: bool,
     /// Equal for all messages of the transaction (RFC 3263 4.4).
@@ -95,7 +94,7 @@ impl TargetSearch {
     /// For the plan of a request. `callee` is the user that the plan is for, if there is one.
     pub(crate) fn for_request(request: &Request, mut plan: Plan, callee: Option<&Aor>, gruus: &Gruus) -> Self {
         let users = plan.users.take();
-        let from = (!plan.goes_to_other_side).then(|| request.flow.remote.ip());
+        let from = plan.other_side.unwrap_or_else(|| request.flow.remote.ip());
         let may_try_again = !request.in_dialog && request.method() != Method::Cancel;
         let mut search = Self::new(plan, request, from, may_try_again);
         search.seen.extend(callee.cloned());
@@ -112,7 +111,7 @@ impl TargetSearch {
         plan: Plan,
         settings: &Settings,
     ) -> Self {
-        let mut search = Self::new(plan, request, Some(from), true);
+        let mut search = Self::new(plan, request, from, true);
         for contact in contacts {
             let q = contact.q;
             if let Destination::User(aor) = &contact.destination {
@@ -124,7 +123,7 @@ impl TargetSearch {
         search
     }
 
-    fn new(plan: Plan, request: &Request, from: Option<IpAddr>, may_try_again: bool) -> Self {
+    fn new(plan: Plan, request: &Request, from: IpAddr, may_try_again: bool) -> Self {
         Self {
             plan,
             seen: Vec::new(),

@@ -3,6 +3,7 @@
 //! Puts the targets into groups and chooses the next hop of each. Must not decide whether the caller may call them.
 
 use std::cmp::Reverse;
+use std::net::IpAddr;
 
 use location::{Aor, Binding, Flow, FlowId, Record};
 use parser::{Method, SipUri, Transport, Uri};
@@ -215,8 +216,23 @@ fn refreshed_at(uri: &TargetUri) -> Option<(Wall, usize)> {
 pub(crate) enum Toward {
     /// Those that its sender could register as a Contact.
     Anybody,
-    /// Any, because it goes to the other side of its dialog. If a flow leads there, that is used.
-    OtherSide(Option<FlowToPeer>),
+    /// Any that its other side may name, because it goes to that side of its dialog.
+    OtherSide {
+        /// The address of the other side.
+        address: IpAddr,
+        /// The flow to it, which is used if there is one.
+        flow: Option<FlowToPeer>,
+    },
+}
+
+impl Toward {
+    /// The address of the other side of the dialog, if it goes there.
+    pub(super) const fn other_side(self) -> Option<IpAddr> {
+        match self {
+            Self::Anybody => None,
+            Self::OtherSide { address, .. } => Some(address),
+        }
+    }
 }
 
 /// The target of a request that follows its own Route or Request-URI.
@@ -227,7 +243,7 @@ pub(crate) fn target_for_next(
     settings: &Settings,
 ) -> Result<Target, Reject> {
     let uri = TargetUri::Request;
-    if let Toward::OtherSide(Some(ahead)) = toward
+    if let Toward::OtherSide { flow: Some(ahead), .. } = toward
         && let Some(flow) = ahead.peer.hop(settings)
     {
         let hop = if ahead.may_use_uri { via_flow(flow, &next.uri) } else { flow.only_over_connection() };
@@ -334,11 +350,9 @@ fn first_path(path: &[u8]) -> Option<&[u8]> {
 /// stream, unless its Contact names another transport, or the source of a phone behind a NAT (`nat`).
 fn flow_of(binding: &Binding<'_>, contact: &SipUri<'_>, settings: &Settings) -> Option<Hop> {
     let flow = binding.flow();
-    if !allows_transport(contact, flow.transport) {
-        return None;
-    }
     match flow.id {
         FlowId::None | FlowId::Elsewhere(_) => None,
+        _ if !allows_transport(contact, flow.transport) => None,
         FlowId::Nat => Some(back_through_nat(&flow, settings)),
         FlowId::Connection(_) => Some(Hop::back(&flow)),
     }

@@ -321,6 +321,38 @@ fn a_user_cannot_call_forbidden_addresses() {
 }
 
 #[test]
+fn the_name_in_a_contact_of_the_other_side_cannot_lead_to_forbidden_addresses() {
+    let alice = Login { user: "alice", password: "wonder land" };
+    let sim = Simulation::with(|settings| {
+        with_interfaces(settings);
+        settings.authentication = Authentication::Required;
+        settings.foreign = Foreign::Authenticated;
+        settings.accounts.insert(aor("alice"), alice.account(DOMAIN));
+    });
+    let (caller, server, further) = (sim.udp("alice"), sim.udp("server"), sim.udp("further"));
+    sim.dns("server.example", &[server.address]);
+    sim.dns("further.example", &[further.address]);
+    sim.dns("inside.example", &[address("127.0.0.1:5060"), address("169.254.169.254:5060")]);
+    for (contact, is_reached) in [("sip:x@further.example", true), ("sip:x@inside.example", false)] {
+        let invite = caller.authenticates(alice, &caller.request("INVITE", "sip:x@server.example"));
+        let received = server.expects("INVITE");
+        server.sends(&server.answer(&received, 200).set("Contact", format_args!("<{contact}>")));
+        let ok = caller.expects("200");
+        let forwarded = || sim.count_events(|event| matches!(event, proxy::Event::RequestForwarded { .. }));
+        // Counts, and forgets, those before the ACK.
+        forwarded();
+        caller.acks(&invite, &ok);
+        if is_reached {
+            further.expects("ACK");
+        } else {
+            further.receives_nothing();
+        }
+        assert_eq!(forwarded(), usize::from(is_reached), "{contact}");
+    }
+    sim.skip_final_check();
+}
+
+#[test]
 fn configured_contacts_are_not_limited() {
     let sim = Simulation::with(|settings| {
         with_interfaces(settings);

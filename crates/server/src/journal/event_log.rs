@@ -100,7 +100,7 @@ impl EventLog {
                     }
                     Registration::Unregistered => {
                         let (user, from) = (self.names.user(&aor), self.names.address(flow.remote.ip()));
-                        info!("{user} unregistered from {from}, {} left", PhoneCount(bindings));
+                        info!("{user} unregistered from {from}, {} left", PhoneCount(bindings as usize));
                     }
                     _ => {
                         let kind = kind.unwrap_or(RefusalKind::Registration);
@@ -149,7 +149,7 @@ impl EventLog {
         aor: &Aor,
         flow: &Flow,
         record: Option<&Record>,
-        (before, bindings): (usize, usize),
+        (before, bindings): (u32, u32),
         expires: u32,
     ) {
         if !enabled!(Level::INFO) {
@@ -160,7 +160,7 @@ impl EventLog {
         let device = record.and_then(|record| device_name(record, flow));
         let device = device.map(|name| format!(" ({name})")).unwrap_or_default();
         let expires = humantime::format_duration(Duration::from_secs(u64::from(expires)));
-        let others = if bindings > 1 { format!(", {}", PhoneCount(bindings)) } else { String::new() };
+        let others = if bindings > 1 { format!(", {}", PhoneCount(bindings as usize)) } else { String::new() };
         if bindings > before {
             info!("{user} registered from {from} over {over}{device}, expires in {expires}{others}");
         } else {

@@ -113,9 +113,7 @@ async fn serve(
                 }
                 calls.lock().sweep(clock::wall());
                 maintain(&server, &reload.active_config(), log, started);
-                if let Some(metrics) = &metrics {
-                    metrics.run_upkeep();
-                }
+                metrics.iter().for_each(PrometheusHandle::run_upkeep);
             }
         }
     };

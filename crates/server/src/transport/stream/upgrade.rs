@@ -251,7 +251,7 @@ fn is_listed(origin: &HeaderValue, origins: &[Box<str>]) -> bool {
 /// The client, if its address may connect. That of the peer was checked when the connection was accepted.
 fn client_of(headers: &HeaderMap, handshake: &Handshake<'_>, rules: &Rules) -> Result<Client, Refusal> {
     let peer = handshake.peer;
-    let ip = forwarded_for(headers, peer.ip(), rules);
+    let ip = forwarded_for(headers, peer.ip(), rules)?;
     if ip == peer.ip() {
         return Ok(Client { remote: peer, permit: None });
     }
@@ -264,21 +264,24 @@ fn client_of(headers: &HeaderMap, handshake: &Handshake<'_>, rules: &Rules) -> R
 
 /// The address of the client: of those in X-Forwarded-For the last one that is not trusted. Each proxy appends the address
 /// that it sees, and a client may have written those before, so only what a trusted proxy appended counts.
-fn forwarded_for(headers: &HeaderMap, peer: IpAddr, rules: &Rules) -> IpAddr {
+///
+/// If that cannot be read, the request is refused: the client would otherwise get the address of the proxy, and with it
+/// the permission to call without a password. A client can cause this, for proxies append to what it wrote.
+fn forwarded_for(headers: &HeaderMap, peer: IpAddr, rules: &Rules) -> Result<IpAddr, Refusal> {
+    let values: Vec<_> = headers.get_all("x-forwarded-for").into_iter().map(HeaderValue::as_bytes).collect();
     let mut client = peer;
-    let values: Vec<&str> = headers.get_all("x-forwarded-for").into_iter().map_while(|it| it.to_str().ok()).collect();
-    for item in values.iter().rev().flat_map(|value| value.rsplit(',')) {
+    for item in values.iter().rev().flat_map(|value| value.rsplit(|octet| *octet == b',')) {
         if !rules.trusts(client) {
             break;
         }
-        let Some(ip) = address(item.trim()) else { break };
-        client = ip;
+        client = address(item).ok_or(Refusal::Malformed("expected addresses in X-Forwarded-For"))?;
     }
-    client
+    Ok(client)
 }
 
 /// An address, which some proxies write with a port.
-fn address(text: &str) -> Option<IpAddr> {
+fn address(item: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(item).ok()?.trim();
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     let ip = bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))?;
     Some(IpAddr::to_canonical(&ip))
@@ -398,9 +401,10 @@ mod tests {
         let client = |peer: &str, values: &[&str]| {
             let mut headers = HeaderMap::new();
             for value in values {
-                headers.append("x-forwarded-for", value.parse().expect("a value"));
+                headers.append("x-forwarded-for", HeaderValue::from_bytes(value.as_bytes()).expect("a value"));
             }
-            forwarded_for(&headers, peer.parse().expect("an address"), &rules).to_string()
+            let client = forwarded_for(&headers, peer.parse().expect("an address"), &rules);
+            client.map_or_else(|refusal| refusal.status().to_string(), |ip| ip.to_string())
         };
         for (peer, values, expected) in [
             ("192.0.2.1", &[][..], "192.0.2.1"),
@@ -414,8 +418,13 @@ mod tests {
             ("192.0.2.1", &["[2001:4860::1]:1234"], "2001:4860::1"),
             ("192.0.2.1", &["[2001:4860::1]"], "2001:4860::1"),
             ("2001:db8::1", &["::ffff:198.51.100.7"], "198.51.100.7"),
-            ("192.0.2.1", &["198.51.100.7, unknown"], "192.0.2.1"),
-            ("192.0.2.1", &[""], "192.0.2.1"),
+            ("192.0.2.1", &["\u{fc}, 198.51.100.7"], "198.51.100.7"),
+            ("192.0.2.1", &["\u{fc}", "198.51.100.7"], "198.51.100.7"),
+            // Otherwise the client would be the proxy, which needs no password.
+            ("192.0.2.1", &["198.51.100.7, unknown"], "400 Bad Request"),
+            ("192.0.2.1", &["198.51.100.7, \u{fc}"], "400 Bad Request"),
+            ("192.0.2.1", &["198.51.100.7", ""], "400 Bad Request"),
+            ("192.0.2.1", &[""], "400 Bad Request"),
         ] {
             assert_eq!(client(peer, values), expected, "{peer} {values:?}");
         }
