@@ -147,6 +147,24 @@ fn a_slow_name_delays_no_other_one() {
 }
 
 #[test]
+fn names_that_dns_does_not_answer_leave_the_other_phones_of_a_user() {
+    let dns = DnsServer::start();
+    let limits = "limits: { lookup_time: 1s }\n";
+    let contacts = "[\"sip:d@slow.example\", \"sip:d@silent.example\", \"sip:dave@far.example\"]";
+    let accounts = format!("accounts: [{{ user: dave, contacts: {contacts} }}, {{ user: alice, password: x }}]\n");
+    let config = dns.config().replace("] }", "], timeout: 400ms }");
+    let server = Server::start(&format!("authentication: off\n{config}{limits}{accounts}"));
+    let mut dave = far(&server);
+    dns.set(&format!("slow.example SILENT -\nsilent.example SILENT -\n{}", srv("udp", &[dave.local()])));
+    let mut alice = Phone::udp("alice", server.address());
+    let invite = alice.invite("sip:dave@office.example");
+    alice.send(invite.clone());
+    let at_dave = dave.expect("INVITE");
+    dave.reply(&at_dave, 603);
+    assert_eq!(refused(&mut alice, &invite), Some(603));
+}
+
+#[test]
 fn names_that_lead_nowhere_or_to_the_server_itself_end_the_call() {
     let (dns, server, mut alice) = start();
     let own = server.address();

@@ -2,11 +2,17 @@
 
 use super::records::Srv;
 
-/// The records by priority; those with equal priority in an order drawn by weight.
+/// The largest number of records that an order is drawn from. The time for it grows with the square of this number, and
+/// an answer over TCP can have thousands of records.
+const MAX_RECORDS: usize = 64;
+
+/// The records by priority; those with equal priority in an order drawn by weight. Of very many records only the first
+/// ones.
 pub(super) fn by_priority_and_weight(records: &[Srv], seed: u64) -> Vec<&Srv> {
     // The order of the answer must not matter: resolvers rotate it. Records with weight 0 come first (RFC 2782).
     let mut left: Vec<&Srv> = records.iter().collect();
     left.sort_by_key(|srv| (srv.priority, srv.weight, &srv.target, srv.port));
+    left.truncate(MAX_RECORDS);
     let mut ordered = Vec::with_capacity(left.len());
     let mut state = seed;
     while let Some(priority) = left.first().map(|srv| srv.priority) {
@@ -61,6 +67,13 @@ mod tests {
         assert!((800..1200).contains(&count("small")), "{}", count("small"));
         assert!((8600..9200).contains(&count("big")), "{}", count("big"));
         assert!((1..300).contains(&count("spare")), "{}", count("spare"));
+    }
+
+    #[test]
+    fn of_very_many_records_those_with_the_best_priority_are_ordered() {
+        let records: Vec<_> = (0..4000).rev().map(|priority| srv(priority, 1, "a")).collect();
+        let ordered = by_priority_and_weight(&records, 1);
+        assert_eq!((ordered.len(), ordered.last().map(|srv| srv.priority)), (MAX_RECORDS, Some(63)));
     }
 
     #[test]

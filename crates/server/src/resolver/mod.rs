@@ -19,6 +19,8 @@ use tokio::time::timeout;
 
 use client::Client;
 
+use crate::transport::ResolvedNames;
+
 /// The DNS servers and the limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ResolverSettings {
@@ -47,8 +49,29 @@ impl Resolver {
         Self { client, timeout, slots: Semaphore::new(queries), under_way: Mutex::default() }
     }
 
+    /// The endpoints of each name; none of a name that takes longer than `limit`. The names are resolved at the same time,
+    /// so that one whose DNS server does not answer leaves the others their time.
+    pub(crate) async fn resolve_all(
+        self: &Arc<Self>,
+        resolutions: impl IntoIterator<Item = Resolution>,
+        limit: Duration,
+    ) -> ResolvedNames {
+        let (mut lookups, mut all) = (JoinSet::new(), ResolvedNames::new());
+        for (index, resolution) in resolutions.into_iter().enumerate() {
+            all.push(Endpoints::new());
+            let resolver = Arc::clone(self);
+            lookups.spawn(async move { (index, timeout(limit, resolver.resolve(resolution)).await) });
+        }
+        while let Some(Ok((index, resolved))) = lookups.join_next().await {
+            if let (Some(endpoints), Ok(resolved)) = (all.get_mut(index), resolved) {
+                *endpoints = resolved;
+            }
+        }
+        all
+    }
+
     /// The endpoints of a name. Failed queries count as queries without records.
-    pub(crate) async fn resolve(self: &Arc<Self>, mut resolution: Resolution) -> Endpoints {
+    async fn resolve(self: &Arc<Self>, mut resolution: Resolution) -> Endpoints {
         loop {
             let queries = resolution.queries();
             if queries.is_empty() {
@@ -98,9 +121,13 @@ struct UnderWay<'a> {
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         let mut under_way = self.resolver.under_way.lock();
-        let is_last = Arc::strong_count(&self.cell) == 2;
-        let is_own = |entry: &Arc<OnceCell<Records>>| Arc::ptr_eq(entry, &self.cell);
-        if (is_last || self.cell.initialized()) && under_way.get(self.query).is_some_and(is_own) {
+        let cell = std::mem::take(&mut self.cell);
+        let is_own = under_way.get(self.query).is_some_and(|entry| Arc::ptr_eq(entry, &cell));
+        let is_answered = cell.initialized();
+        // Dropped before the lock is released: otherwise each of two tasks that end at the same time would count the other
+        // one, and the entry would stay.
+        drop(cell);
+        if is_own && (is_answered || under_way.get(self.query).is_some_and(|entry| Arc::strong_count(entry) == 1)) {
             under_way.remove(self.query);
         }
     }

@@ -77,12 +77,12 @@ pub(crate) enum Inbound {
     Undelivered(Bytes),
     /// A message from the core of another worker.
     CoreMessage(CoreMessage),
-    /// DNS has answered; `None`: no answer in time.
+    /// DNS has answered, or its time is over.
     Resolved {
         /// The question.
         id: u64,
         /// The endpoints of each name.
-        endpoints: Option<ResolvedNames>,
+        endpoints: ResolvedNames,
     },
     /// A health check, to be answered with its number.
     HealthCheck(u64),

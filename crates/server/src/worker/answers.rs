@@ -11,7 +11,6 @@ use location::{AnyStore, Commit, Store as _, StoreError, Ticket};
 use proxy::{Answer, Authentication, Continuation, Question, Resolution, Settings};
 use smallvec::SmallVec;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::timeout;
 
 use super::completions::CommitOutcome;
 use crate::metrics::{DriverLimit, LookupOutcome, Series, Tally};
@@ -134,14 +133,14 @@ impl Answers {
     pub(crate) fn resolved(
         &mut self,
         id: u64,
-        endpoints: Option<ResolvedNames>,
+        endpoints: ResolvedNames,
         tally: &mut Tally,
     ) -> Option<(Continuation, Answer)> {
         let continuation = self.waiting.remove(&id)?;
-        let found = endpoints.as_ref().is_some_and(|all| all.iter().any(|endpoints| !endpoints.is_empty()));
+        let found = endpoints.iter().any(|endpoints| !endpoints.is_empty());
         let outcome = if found { LookupOutcome::Found } else { LookupOutcome::Failed };
         tally.count(Series::Lookup { outcome });
-        Some((continuation, endpoints.map_or(Answer::Failed, Answer::Resolved)))
+        Some((continuation, Answer::Resolved(endpoints)))
     }
 
     fn next_id(&mut self) -> u64 {
@@ -163,14 +162,7 @@ impl Answers {
         self.waiting.insert(id, continuation);
         let (resolver, inbox, limit) = (Arc::clone(&self.resolver), self.inbox.clone(), self.lookup_timeout);
         tokio::spawn(async move {
-            let all = async {
-                let mut all = ResolvedNames::new();
-                for resolution in resolutions {
-                    all.push(resolver.resolve(resolution).await);
-                }
-                all
-            };
-            let endpoints = timeout(limit, all).await.ok();
+            let endpoints = resolver.resolve_all(resolutions, limit).await;
             drop(slot);
             let _ = inbox.send(Inbound::Resolved { id, endpoints }).await;
         });
