@@ -9,7 +9,8 @@ section! {
     /// `ws`: WebSocket connections.
     pub(crate) struct WebSocket {
         /// the origins of the web pages that may connect over WebSocket, like `https://office.example`; another page
-        /// gets 403. Without any, all pages may. Clients that are not browsers send no origin and are not checked
+        /// gets 403. Without any, all pages may, but in a browser whose address is in `trusted` only those of this
+        /// server. Clients that are not browsers send no origin and are not checked
         origins: Vec<Origin> = Vec::new(),
     }
 }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Body;
 use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::http::uri::Authority;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -46,8 +47,8 @@ pub(crate) struct ClientRules {
 struct Rules {
     origins: Vec<Box<str>>,
     trusted: Vec<IpNet>,
-    /// The first domain, for the phone in the browser.
-    domain: Box<str>,
+    /// The names of this server. The first one is a domain, for the phone in the browser.
+    names: Vec<Box<str>>,
 }
 
 impl ClientRules {
@@ -70,8 +71,13 @@ impl ClientRules {
 impl Rules {
     fn of(config: &Config) -> Self {
         let origins = config.ws.origins.iter().map(|origin| origin.0.clone()).collect();
-        let domain = config.domains.first().map(|domain| domain.0.clone()).unwrap_or_default();
-        Self { origins, trusted: config.trusted.iter().map(|network| network.0).collect(), domain }
+        let names = config.domains.iter().chain(&config.aliases).chain(&config.advertise);
+        let names = names.map(|name| name.0.clone()).collect();
+        Self { origins, trusted: config.trusted.iter().map(|network| network.0).collect(), names }
+    }
+
+    fn domain(&self) -> &str {
+        self.names.first().map(|name| &**name).unwrap_or_default()
     }
 
     fn trusts(&self, ip: IpAddr) -> bool {
@@ -192,16 +198,13 @@ fn answer<B: Body>(request: &Request<B>, handshake: &Handshake<'_>) -> Result<An
         return Err(Refusal::Method);
     }
     if !has_token(request.headers(), header::UPGRADE, "websocket") {
-        let page = phone::page(request.uri().path(), &WebSocket::SameOrigin, &handshake.rules.inner.read().domain);
+        let page = phone::page(request.uri().path(), &WebSocket::SameOrigin, handshake.rules.inner.read().domain());
         return page.map(Answer::Page).ok_or(Refusal::NotWebSocket);
     }
     let accept = check(request)?;
     let rules = handshake.rules.inner.read();
-    let origin = request.headers().get(header::ORIGIN);
-    if origin.is_some_and(|origin| !rules.origins.is_empty() && !is_listed(origin, &rules.origins)) {
-        return Err(Refusal::Origin);
-    }
     let client = client_of(request.headers(), handshake, &rules)?;
+    check_origin(request.headers(), client.remote.ip(), &rules)?;
     let response = Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)
         .header(header::CONNECTION, "Upgrade")
@@ -244,8 +247,27 @@ fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool
     values.flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
 }
 
-fn is_listed(origin: &HeaderValue, origins: &[Box<str>]) -> bool {
-    origins.iter().any(|listed| listed.as_bytes().eq_ignore_ascii_case(origin.as_bytes()))
+/// Whether a page may connect. Browsers let every page open a WebSocket to every address, and a client in `trusted` needs
+/// no password: so any page that its user visits could call and be relayed. Such a client needs a listed page, or one of
+/// this server.
+fn check_origin(headers: &HeaderMap, client: IpAddr, rules: &Rules) -> Result<(), Refusal> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let is_listed = rules.origins.iter().any(|listed| listed.as_bytes().eq_ignore_ascii_case(origin.as_bytes()));
+    let is_allowed = rules.origins.is_empty() && (!rules.trusts(client) || is_own(origin, headers, rules));
+    if is_listed || is_allowed { Ok(()) } else { Err(Refusal::Origin) }
+}
+
+/// Whether a page was loaded from this server, by any of its listeners. A name counts only if it is configured, because
+/// the owner of another name can let it lead here (DNS rebinding).
+fn is_own(origin: &HeaderValue, headers: &HeaderMap, rules: &Rules) -> bool {
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://")?.1.parse::<Authority>().ok());
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+    let Some(page) = origin.as_ref().map(Authority::host) else { return false };
+    let ip = page.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+    let is_named = |name: &str| page.eq_ignore_ascii_case(name);
+    is_named("localhost")
+        || rules.names.iter().any(|name| is_named(name))
+        || ip.is_some_and(|ip| ip.is_loopback() || host.is_some_and(|host| is_named(host.host())))
 }
 
 /// The client, if its address may connect. That of the peer was checked when the connection was accepted.
@@ -382,6 +404,32 @@ mod tests {
         ] {
             let (_, outcome) = exchange(text, &request).await;
             assert_eq!(outcome.expect("a connection").0.to_string(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_page_elsewhere_cannot_use_the_trust_in_the_address_of_a_browser() {
+        let trusted = "domains: [office.example]\ntrusted: [192.0.2.1]\n";
+        let listed = format!("{trusted}ws: {{ origins: [\"https://a.example\"] }}\n");
+        for (text, origin, host, expected) in [
+            ("{}", "https://any.example", "198.51.100.1", true),
+            (trusted, "https://any.example", "198.51.100.1", false),
+            (trusted, "null", "198.51.100.1", false),
+            (trusted, "http://203.0.113.1", "198.51.100.1", false),
+            // DNS rebinding: the name leads here now.
+            (trusted, "http://any.example:5080", "any.example:5080", false),
+            (trusted, "http://198.51.100.1:9090", "198.51.100.1:5080", true),
+            (trusted, "http://[2001:db8::1]:9090", "[2001:db8::1]:5080", true),
+            (trusted, "http://localhost:9090", "127.0.0.1:5080", true),
+            (trusted, "https://Office.example", "198.51.100.1", true),
+            (&listed, "https://a.example", "198.51.100.1", true),
+            (&listed, "https://office.example", "198.51.100.1", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
+            headers.insert(header::HOST, HeaderValue::from_static(host));
+            let outcome = check_origin(&headers, [192, 0, 2, 1].into(), &Rules::of(&config(text)));
+            assert_eq!(outcome.is_ok(), expected, "{text} {origin} {host}");
         }
     }
 
