@@ -8,6 +8,7 @@ mod notify;
 mod server;
 mod store;
 mod unknown_users;
+mod worker_thread;
 
 pub(crate) use main_loop::run;
 pub(crate) use server::prepare;

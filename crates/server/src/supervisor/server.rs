@@ -6,12 +6,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use location::AnyStore;
-use proxy::{Core, Interfaces, Keys, Listener, Settings, SubscriberIndex};
-use tokio::runtime::Builder;
+use proxy::{Interfaces, Keys, Listener, Settings, SubscriberIndex};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -21,20 +20,17 @@ use crate::clock::{self, Clock};
 use crate::config::{Config, Endpoint, Limits, Loaded, StoreKind};
 use crate::data::first_start::{self, InitialAccounts};
 use crate::data::{files, secret};
-use crate::defence::{BanList, Defence};
+use crate::defence::Defence;
 use crate::error::CliError;
 use crate::journal::EventQueue;
-use crate::metrics::Tally;
 use crate::process::{descriptors, interfaces};
 use crate::resolver::{Resolver, ResolverSettings};
 use crate::tls::ActiveTls;
-use crate::transport::{
-    self, Acceptor, BoundListener, ClientRules, Directory, HandshakeLimits, Inbound, StreamLimits, Streams, Transports,
-    Udp, UdpReceiver, UdpSendQueue, WorkerSocket,
-};
-use crate::worker::{Answers, Completions, Health, Loads, LookupLimits, Scratch, Worker};
+use crate::transport::{self, BoundListener, ClientRules, Directory, HandshakeLimits, Inbound};
+use crate::worker::{Completions, Health, Loads};
 
 use super::store::{self, OutsideChanges};
+use super::worker_thread::{Shared, WorkerExitGuard, WorkerParts};
 
 /// Together below 5 s, within which SIGTERM must end the program even if the disk hangs.
 const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -249,129 +245,6 @@ impl Prepared {
             workers,
             stop: shared.stop,
             ended,
-        })
-    }
-}
-
-/// Shared by all workers.
-#[derive(Clone)]
-struct Shared {
-    settings: Arc<Settings>,
-    keys: Keys,
-    subscriber_index: Arc<SubscriberIndex>,
-    store: Arc<AnyStore>,
-    completions: Arc<[Completions]>,
-    directory: Arc<Directory>,
-    defence: Arc<Defence>,
-    client_rules: Arc<ClientRules>,
-    handshakes: HandshakeLimits,
-    tls: Arc<ActiveTls>,
-    inboxes: Arc<[mpsc::Sender<Inbound>]>,
-    loads: Arc<Loads>,
-    health: Arc<Health>,
-    event_queues: Arc<[EventQueue]>,
-    clock: Clock,
-    stop: CancellationToken,
-    resolver: Arc<Resolver>,
-    limits: Limits,
-}
-
-/// Owned by one worker.
-struct WorkerParts {
-    number: u8,
-    seed: u64,
-    sockets: Vec<(Listener, WorkerSocket)>,
-    inbox: mpsc::Receiver<Inbound>,
-    exit_guard: WorkerExitGuard,
-}
-
-/// Reports on drop that a worker has ended, also after a panic.
-struct WorkerExitGuard(u8, mpsc::Sender<u8>);
-
-impl Drop for WorkerExitGuard {
-    fn drop(&mut self) {
-        // The channel has room for every worker.
-        let _ = self.1.try_send(self.0);
-    }
-}
-
-impl Shared {
-    fn start(self, parts: WorkerParts) -> Result<JoinHandle<()>, CliError> {
-        let name = format!("worker-{}", parts.number);
-        let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(8).build();
-        let runtime = runtime.map_err(CliError::Thread)?;
-        let thread = thread::Builder::new().name(name).spawn(move || {
-            let WorkerParts { number, seed, sockets, inbox, exit_guard } = parts;
-            runtime.block_on(async {
-                match self.worker(number, seed, sockets, inbox) {
-                    Ok(worker) => worker.run().await,
-                    Err(error) => tracing::error!(%error, "worker {number} cannot serve its sockets"),
-                }
-            });
-            // A DNS lookup in progress is not waited for.
-            runtime.shutdown_background();
-            drop(exit_guard);
-        });
-        thread.map_err(CliError::Thread)
-    }
-
-    fn worker(
-        self,
-        number: u8,
-        seed: u64,
-        sockets: Vec<(Listener, WorkerSocket)>,
-        inbox: mpsc::Receiver<Inbound>,
-    ) -> io::Result<Worker> {
-        let own_inbox = self.inboxes.get(usize::from(number)).cloned().unwrap_or_else(|| mpsc::channel(1).0);
-        let mut udp = Vec::new();
-        for (listener, socket) in sockets {
-            match socket {
-                WorkerSocket::Udp(socket) => udp.push(Udp::new(socket, listener.address)?),
-                WorkerSocket::Stream(socket) => {
-                    let acceptor = Acceptor {
-                        transport: listener.transport,
-                        directory: Arc::clone(&self.directory),
-                        defence: Arc::clone(&self.defence),
-                        handshakes: self.handshakes.clone(),
-                        rules: Arc::clone(&self.client_rules),
-                        tls: Arc::clone(&self.tls),
-                        inbox: own_inbox.clone(),
-                    };
-                    tokio::spawn(acceptor.run(tokio::net::TcpListener::from_std(socket)?));
-                }
-            }
-        }
-        let epoch = (seed >> 32) as u32;
-        let connections = Arc::clone(self.directory.connections());
-        let limits = StreamLimits::of(&self.limits);
-        let streams = Streams::new(number, epoch, self.directory, Arc::clone(&self.inboxes), limits, self.tls);
-        let lookups = LookupLimits { max: self.limits.lookups.0, timeout: self.limits.lookup_time.0 };
-        Ok(Worker {
-            number,
-            answers: Answers::new(
-                number,
-                self.store,
-                (self.resolver, lookups),
-                self.limits.users.0,
-                &self.settings,
-                own_inbox,
-            ),
-            core: Core::new(self.settings, &self.keys, number, seed, self.subscriber_index)
-                .with_connections(connections),
-            transports: Transports { udp, udp_send_queue: UdpSendQueue::default(), streams },
-            udp_receiver: UdpReceiver::new(self.limits.message_size.0),
-            inbox,
-            inboxes: self.inboxes,
-            completions: self.completions,
-            loads: self.loads,
-            health: self.health,
-            defence: self.defence,
-            banned: BanList::default(),
-            event_queues: self.event_queues,
-            clock: self.clock,
-            stop: self.stop,
-            tally: Tally::default(),
-            scratch: Scratch::default(),
         })
     }
 }
