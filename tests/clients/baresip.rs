@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::harness::process::Process;
 use crate::harness::server::{CLOSED, fresh_ip, run};
-use crate::harness::{PATIENCE, Server, wait_for};
+use crate::harness::{Authority, PATIENCE, Server, wait_for};
 
 /// Where Debian's package puts the modules, for any architecture.
 const MODULES: [&str; 2] = ["/usr/lib/baresip/modules", "/usr/local/lib/baresip/modules"];
@@ -31,12 +31,13 @@ struct Baresip {
 impl Baresip {
     /// Starts a phone of this user and waits until it is registered.
     #[track_caller]
-    fn start(server: &Server, user: &str, password: &str, transport: &str) -> Self {
+    fn start(server: &Server, authority: &Authority, user: &str, password: &str, transport: &str) -> Self {
         let folder = TempDir::with_prefix("frontdesk-baresip-").expect("a temporary folder");
         let ip = fresh_ip();
         let write = |name: &str, text: &[u8]| fs::write(folder.path().join(name), text).expect("a file");
-        write("config", config(ip, folder.path()).as_bytes());
-        let server = server.address();
+        let config = format!("{}sip_cafile {}\n", config(ip, folder.path()), authority.file().display());
+        write("config", config.as_bytes());
+        let server = if transport == "tls" { server.tls() } else { server.address() };
         let account = format!(
             "<sip:{user}@office.example;transport={transport}>;auth_user={user};auth_pass={password};\
              outbound=\"sip:{server};transport={transport}\";regint=600;answermode=auto;audio_codecs=pcmu\n"
@@ -139,9 +140,14 @@ fn tone() -> Vec<u8> {
 /// alice calls bob, they exchange audio, and one of them hangs up.
 #[track_caller]
 fn call_with_audio(alice_over: &str, bob_over: &str, hangs_up: &str) {
-    let server = Server::start(CLOSED);
-    let bob = Baresip::start(&server, "bob", "builder", bob_over);
-    let alice = Baresip::start(&server, "alice", "wonderland", alice_over);
+    let (authority, address) = (Authority::new(), fresh_ip());
+    // The phones connect to the address.
+    let certificate = authority.issue("server", &["office.example", &address.to_string()]);
+    let folder = TempDir::with_prefix("frontdesk-test-").expect("a temporary folder");
+    let config = format!("{CLOSED}{}", authority.config(&certificate, ""));
+    let server = Server::start_in(folder, address, &config);
+    let bob = Baresip::start(&server, &authority, "bob", "builder", bob_over);
+    let alice = Baresip::start(&server, &authority, "alice", "wonderland", alice_over);
     server.counts("frontdesk_bindings", &[], |count| count == 2.0);
     // baresip 1.0 gives up at SHA-256 and tries again after half a minute. Its User-Agent identifies it, so each phone
     // gets one challenge and responds to it.
@@ -181,4 +187,14 @@ fn two_phones_talk_over_tcp_and_the_callee_hangs_up() {
 #[test]
 fn two_phones_talk_from_udp_to_tcp() {
     call_with_audio("udp", "tcp", "bob");
+}
+
+#[test]
+fn two_phones_talk_over_tls() {
+    call_with_audio("tls", "tls", "bob");
+}
+
+#[test]
+fn two_phones_talk_from_tls_to_udp() {
+    call_with_audio("tls", "udp", "alice");
 }

@@ -7,6 +7,7 @@
 //! What does not run here:
 //! - pjsua on machines other than x86-64, and with Python before 3.9 or after 3.12: there is no wheel for them. The PyPI
 //!   package `pjsua2` has none for any of these, and its source does not build.
+//! - SIPp over TLS: Debian builds it without TLS.
 //! - Calls of sipsak: its invite mode refuses to run beside its registering one, and it has no other.
 //! - What a person hears: only baresip sends and counts RTP. The others have null devices, and JsSIP in Node has no media.
 //! - A refresh that is asked for: Linphone's command line has none. Each client refreshes by itself, and is waited for.

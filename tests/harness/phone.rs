@@ -140,17 +140,17 @@ impl Phone {
         }
     }
 
+    /// Its TLS connection.
+    pub(crate) fn tls_socket(&mut self) -> &mut tls::Socket {
+        self.link.tls()
+    }
+
     /// Opens another WebSocket connection, as a browser does whose connection has broken.
     #[track_caller]
     pub(crate) fn reconnect(&mut self) {
         let (socket, _) = websocket::open(self.server, &[]).expect("the server takes the connection");
         self.link = Link::WebSocket(Box::new(socket));
         self.local = self.link.local();
-    }
-
-    /// Its TLS connection.
-    pub(crate) fn tls_socket(&mut self) -> &mut tls::Socket {
-        self.link.tls()
     }
 
     /// Its WebSocket connection.

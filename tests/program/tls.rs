@@ -2,7 +2,7 @@
 //! RFC 5922.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 
 use rustls::pki_types::CertificateDer;
@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject as _;
 use crate::call::talk;
 use crate::harness::digest::Credentials;
 use crate::harness::message::{ack_of, uri};
-use crate::harness::server::{CLOSED, OPEN, PROGRAM, fresh_ip};
+use crate::harness::server::{CLOSED, OPEN, PROGRAM, free_port, fresh_ip};
 use crate::harness::tls::{self, Pair};
 use crate::harness::{Authority, DnsServer, Message, PATIENCE, Phone, Server, wait_for};
 
@@ -164,6 +164,7 @@ fn start_with_dns(authority: &Authority) -> (DnsServer, Server, Phone) {
 #[test]
 fn a_peer_proves_the_name_that_was_called() {
     let authority = Authority::new();
+    // checklist 168, 169
     let (dns, server, mut alice) = start_with_dns(&authority);
     // RFC 5922 7.1, 7.2
     let cases: [(&str, &[&str], bool); 9] = [
@@ -228,6 +229,7 @@ fn a_peer_of_an_unknown_authority_or_with_an_expired_certificate_is_refused() {
 #[test]
 fn a_connection_is_used_again_for_the_name_that_its_peer_has_proved() {
     let authority = Authority::new();
+    // checklist 169
     let (dns, server, mut alice) = start_with_dns(&authority);
     let peer = Peer::new("a.example", server.ip(), authority.issue("a", &["a.example"]));
     // Both names lead to the same address.
@@ -408,4 +410,34 @@ fn check_names_the_certificates_and_errors_name_their_key() {
         assert!(!is_good && text.contains("frontdesk.yaml:2:"), "{text}");
         assert!(text.contains(key) && text.contains(reason), "{key} {reason}: {text}");
     }
+}
+
+#[test]
+fn a_phone_that_has_closed_its_connection_is_not_reached() {
+    let authority = Authority::new();
+    let server = start(&authority, OPEN);
+    let mut bob = Phone::tls("bob", server.tls(), &authority).registered();
+    bob.tls_socket().close();
+    server.counts("frontdesk_connections", &[], |count| count == 0.0);
+    assert!(bob.closed(PATIENCE), "the server closes its side too");
+    let mut alice = Phone::udp("alice", server.address());
+    let invite = alice.invite(&bob.aor());
+    // RFC 3261 16.7 step 6: the 503 of the closed connection becomes 500.
+    assert!(matches!(alice.ask(invite).status(), Some(480 | 500)));
+}
+
+#[test]
+fn keep_alives_are_answered_over_ipv6_too() {
+    let authority = Authority::new();
+    let pair = authority.issue("office", &["office.example"]);
+    let address = SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], free_port(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]))));
+    let listen = format!("listen: [\"tls://{address}\"]\n");
+    let server = Server::start(&format!("{OPEN}{listen}{}", authority.config(&pair, "")));
+    let mut phone = Phone::tls("alice", address, &authority).registered();
+    for _ in 0..3 {
+        phone.send_raw(b"\r\n\r\n");
+        assert_eq!(phone.octets(2), b"\r\n");
+    }
+    server.counts("frontdesk_keepalives_total", &[("transport", "tls")], |count| count == 3.0);
+    talk(&mut Phone::tls("carol", address, &authority), &mut phone);
 }

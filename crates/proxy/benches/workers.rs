@@ -12,7 +12,7 @@
     reason = "a bench prints, has a clock, and stops where it fails"
 )]
 
-mod office;
+mod core_driver;
 
 use std::hint::{black_box, spin_loop};
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use office::{Office, USERS, caller, phone, register, request};
+use core_driver::{CoreDriver, USERS, caller, phone, register, request};
 
 /// Messages that a worker receives in one batch. The batches are so short that during some of them no other program
 /// uses the processors.
@@ -40,30 +40,35 @@ fn main() {
 }
 
 /// Prints how much more two workers do in the same time than one, by the best round of each.
-fn compare<T>(what: &str, rounds: u32, prepare: impl Fn(u32, u32) -> T + Sync, work: impl Fn(&mut Office, T) + Sync) {
-    let first = Office::new();
+fn compare<T>(
+    what: &str,
+    rounds: u32,
+    prepare: impl Fn(u32, u32) -> T + Sync,
+    work: impl Fn(&mut CoreDriver, T) + Sync,
+) {
+    let first = CoreDriver::new();
     let (barrier, ready) = (Barrier::new(2), AtomicU32::new(0));
-    let run = |worker: u32, mut office: Office| {
+    let run = |worker: u32, mut driver: CoreDriver| {
         let mut spent = Vec::new();
         for round in 0..rounds {
             let [input, next] = [2 * round, 2 * round + 1].map(|round| prepare(worker, round));
             barrier.wait();
-            let alone = (worker == 0).then(|| time(|| work(&mut office, input)));
+            let alone = (worker == 0).then(|| time(|| work(&mut driver, input)));
             barrier.wait();
             // A thread needs some time to wake up at a barrier, so both then wait actively.
             ready.fetch_add(1, Ordering::AcqRel);
             while ready.load(Ordering::Acquire) < 2 * (round + 1) {
                 spin_loop();
             }
-            spent.push((alone, time(|| work(&mut office, next))));
+            spent.push((alone, time(|| work(&mut driver, next))));
         }
         spent
     };
     let [one, other] = thread::scope(|scope| {
         let run = &run;
         let start = |worker: u32| {
-            let office = first.beside(worker as u8);
-            scope.spawn(move || run(worker, office))
+            let driver = first.beside(worker as u8);
+            scope.spawn(move || run(worker, driver))
         };
         [0, 1].map(start).map(|thread| thread.join().unwrap())
     });
@@ -79,9 +84,9 @@ fn time(work: impl FnOnce()) -> Duration {
     begin.elapsed()
 }
 
-fn receive(office: &mut Office, datagrams: Vec<Datagram>) {
+fn receive(driver: &mut CoreDriver, datagrams: Vec<Datagram>) {
     for (datagram, from) in datagrams {
-        black_box(office.receive(datagram, from));
+        black_box(driver.receive(datagram, from));
     }
 }
 

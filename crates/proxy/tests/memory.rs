@@ -1,11 +1,11 @@
 //! The memory of a request, measured by a counting allocator: a forked INVITE while it rings (the value that
 //! config/frontdesk.yaml states), a subscription, and requests without a transaction.
 
-#[path = "../benches/office/mod.rs"]
-mod office;
+#[path = "../benches/core_driver/mod.rs"]
+mod core_driver;
 
 use allocation_counter::measure;
-use office::{Office, caller, ok, options, phone, register, register_with, request, subscribe};
+use core_driver::{CoreDriver, caller, ok, options, phone, register, register_with, request, subscribe};
 
 /// INVITEs that ring at the same time, so that the growth of tables is divided among many.
 const CALLS: u32 = 4_000;
@@ -18,11 +18,11 @@ const DOCUMENTED_CALL: u64 = 6 * 1024;
 
 #[test]
 fn a_call_to_three_phones_stays_below_the_documented_memory() {
-    let mut office = Office::with_phones(3);
+    let mut driver = CoreDriver::with_phones(3);
     let size = request("INVITE", 1, 1).len();
     let held = measure(|| {
         for turn in 0..CALLS {
-            let sent = office.receive(request("INVITE", turn % 100, turn), caller());
+            let sent = driver.receive(request("INVITE", turn % 100, turn), caller());
             assert!(sent > 3 * size, "a 100 and three INVITEs");
         }
     });
@@ -35,18 +35,18 @@ fn a_call_to_three_phones_stays_below_the_documented_memory() {
 #[test]
 fn stateless_forwarding_allocates_nothing() {
     const WARM: u32 = 1_200;
-    let mut office = Office::new();
+    let mut driver = CoreDriver::new();
     for method in ["MESSAGE", "INVITE"] {
         for turn in 0..WARM {
-            office.receive(request(method, turn, turn), caller());
+            driver.receive(request(method, turn, turn), caller());
         }
         // From the phone that received the last one.
-        let (ok, called) = (ok(office.sent()), phone(WARM - 1));
-        office.receive(ok.clone(), called);
+        let (ok, called) = (ok(driver.sent()), phone(WARM - 1));
+        driver.receive(ok.clone(), called);
         let (request, options) = (request(method, 7, WARM), options(WARM));
         for (what, datagram, from) in [(method, request, caller()), ("200", ok, called), ("OPTIONS", options, caller())]
         {
-            let counted = measure(|| assert!(office.receive(datagram, from) > 0, "{what} goes on"));
+            let counted = measure(|| assert!(driver.receive(datagram, from) > 0, "{what} goes on"));
             assert_eq!(counted.count_total, 0, "{what} of {method}");
         }
     }
@@ -54,7 +54,7 @@ fn stateless_forwarding_allocates_nothing() {
 
 #[test]
 fn credentials_are_checked_without_an_allocation() {
-    let (mut open, (mut secured, nonces)) = (Office::new(), Office::secured());
+    let (mut open, (mut secured, nonces)) = (CoreDriver::new(), CoreDriver::secured());
     let nonce = nonces.first().expect("one for each user");
     let [mut plain, mut signed] = [0, 0];
     // The first ones make the lists of the outbox grow.
@@ -70,13 +70,13 @@ fn credentials_are_checked_without_an_allocation() {
 #[test]
 fn a_subscription_stays_below_the_documented_memory() {
     // checklist 155
-    let mut office = Office::new();
+    let mut driver = CoreDriver::new();
     let held = measure(|| {
         for user in 0..CALLS {
-            office.receive(subscribe(user), caller());
-            assert!(office.sent().starts_with(b"NOTIFY "), "a 200 and a NOTIFY");
-            let answer = ok(office.sent());
-            office.receive(answer, caller());
+            driver.receive(subscribe(user), caller());
+            assert!(driver.sent().starts_with(b"NOTIFY "), "a 200 and a NOTIFY");
+            let answer = ok(driver.sent());
+            driver.receive(answer, caller());
         }
     });
     let each = u64::try_from(held.bytes_current).expect("more than before") / u64::from(CALLS);

@@ -56,6 +56,11 @@ fn publish(material: &Material) {
     Gauge::CertificateRefused.set_flag(false);
     let expiries = material.certificates.iter().map(|(_, certificate)| certificate.not_after);
     Gauge::CertificateExpiry.set_seconds(expiries.min().unwrap_or_default());
+    if material.authority_count == 0 {
+        tracing::warn!(
+            "there are no certificate authorities: TLS connections to other servers fail (see `tls.authorities`)"
+        );
+    }
     for (file, certificate) in &material.certificates {
         let file = file.display();
         match certificate.validity() {

@@ -71,6 +71,8 @@ pub(crate) struct Material {
     pub(super) client: Arc<ClientConfig>,
     /// File and content of each certificate, the default first.
     pub(crate) certificates: Vec<(PathBuf, CertificateSummary)>,
+    /// The number of authorities.
+    pub(crate) authority_count: usize,
 }
 
 impl Material {
@@ -104,7 +106,12 @@ impl Material {
             Some(own) => client.with_client_cert_resolver(Arc::new(OwnCertificate(own))),
             None => client.with_no_client_auth(),
         };
-        Ok(Self { server: Arc::new(server), client: Arc::new(client), certificates })
+        Ok(Self {
+            server: Arc::new(server),
+            client: Arc::new(client),
+            certificates,
+            authority_count: authorities.len(),
+        })
     }
 }
 

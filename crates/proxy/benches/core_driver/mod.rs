@@ -1,6 +1,6 @@
-//! One worker's core with its store and no sockets: what a server does for a message, measured without the kernel.
+//! A core with its store and without sockets, so that the cost of a message is measured without the kernel.
 //!
-//! Plays the driver: answers the core's questions from memory, as the server's worker does. Decides nothing.
+//! It is the driver of the core: it answers questions from memory, as a worker of the server does. It decides nothing.
 
 #![allow(dead_code, reason = "each user of this file needs its own part of it")]
 #![allow(clippy::unwrap_used, reason = "a message that is not SIP is a mistake in this file")]
@@ -23,7 +23,7 @@ use sim::DOMAIN;
 pub(crate) const USERS: u32 = 10_000;
 
 /// A core that serves `office.example`, with its store.
-pub(crate) struct Office {
+pub(crate) struct CoreDriver {
     core: Core,
     store: Arc<MemoryStore>,
     outbox: Outbox,
@@ -32,17 +32,17 @@ pub(crate) struct Office {
     turn: u32,
 }
 
-impl Office {
+impl CoreDriver {
     /// With [`USERS`] users, each registered with one phone.
     pub(crate) fn new() -> Self {
-        let mut office = Self::over(Arc::new(MemoryStore::new()), 0, settings());
+        let mut driver = Self::over(Arc::new(MemoryStore::new()), 0, settings());
         for user in 0..USERS {
-            office.take(register(user, 1), phone(user));
+            driver.take(register(user, 1), phone(user));
         }
-        office
+        driver
     }
 
-    /// With the same users, who have to prove who they are, and the nonce that each has used once.
+    /// With the same users, who need credentials, and the nonce that each of them has used once.
     pub(crate) fn secured() -> (Self, Vec<String>) {
         let mut settings = settings();
         settings.authentication = Authentication::Required;
@@ -50,9 +50,9 @@ impl Office {
             let secrets = Secrets { md5: Some(md5(&a1(user))), ..Secrets::default() };
             settings.accounts.insert(Aor::new(name(user).as_bytes(), DOMAIN.as_bytes()), secrets.into());
         }
-        let mut office = Self::over(Arc::new(MemoryStore::new()), 0, settings);
-        let nonces = (0..USERS).map(|user| office.sign_in(user)).collect();
-        (office, nonces)
+        let mut driver = Self::over(Arc::new(MemoryStore::new()), 0, settings);
+        let nonces = (0..USERS).map(|user| driver.sign_in(user)).collect();
+        (driver, nonces)
     }
 
     fn sign_in(&mut self, user: u32) -> String {
@@ -66,15 +66,15 @@ impl Office {
 
     /// With a hundred users who have so many phones each; the others have one.
     pub(crate) fn with_phones(phones: u32) -> Self {
-        let mut office = Self::new();
+        let mut driver = Self::new();
         for user in 0..100 {
             for line in 2..=phones {
                 let text = register(user, line);
                 let text = String::from_utf8_lossy(&text).replace(";line=1>", &format!(";line={line}>"));
-                office.take(text.replace("1000-8000", &format!("{line:04}-8000")).into(), phone(user));
+                driver.take(text.replace("1000-8000", &format!("{line:04}-8000")).into(), phone(user));
             }
         }
-        office
+        driver
     }
 
     /// Another worker's core, with the same location map.
@@ -276,16 +276,16 @@ fn body(method: &str) -> &'static str {
     }
 }
 
-/// The office of the tests, without its bounds: a benchmark is a flood.
+/// The settings of the simulator with larger limits: a benchmark is a flood.
 fn settings() -> Settings {
-    let mut office = sim::default_settings();
-    office.limits = Limits {
+    let mut settings = sim::default_settings();
+    settings.limits = Limits {
         pins: 10_000_000,
         transaction_memory: usize::MAX,
         nonces: usize::MAX,
         unanswered_challenges: usize::MAX,
         subscriptions: usize::MAX,
-        ..office.limits
+        ..settings.limits
     };
-    office
+    settings
 }
