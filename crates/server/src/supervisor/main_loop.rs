@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use location::Store as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::Mutex;
+use parser::Transport;
 use proxy::Listener;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -264,8 +265,9 @@ fn show_accounts(
         tracing::info!("no accounts are configured: those of the first start are in {}", file.display());
         return;
     }
-    // Phones that are not in browsers.
-    let phones = || listeners.iter().filter(|listener| !listener.transport.is_websocket());
+    // The ones that a phone on a desk uses at first.
+    let is_plain = |listener: &&Listener| matches!(listener.transport, Transport::Udp | Transport::Tcp);
+    let phones = || listeners.iter().filter(is_plain);
     let port = phones().next().map_or(5060, |listener| listener.address.port());
     let specific_ip = phones().map(|listener| listener.address.ip()).find(|ip| !ip.is_unspecified());
     let server = specific_ip.or_else(|| interfaces::lan_address(reload.interfaces()));
