@@ -232,13 +232,14 @@ fn the_next_address_is_tried_when_the_first_sends_503_or_nothing() {
 
     alice.calls("bob");
     alice.expects("100");
-    first.expects("INVITE");
-    // Half of 64·T1: the caller must get the result of the second one while it waits.
-    sim.millis(15_700);
-    assert_eq!(second.all_received(), []);
-    sim.millis(300);
+    // RFC 3263 4.3: the first one has just sent 503, so it is tried last.
     second.expects("INVITE");
-    first.all_received();
+    // Half of 64·T1: the caller must get the result of the other one while it waits.
+    sim.millis(15_700);
+    assert_eq!(first.all_received(), []);
+    sim.millis(300);
+    first.expects("INVITE");
+    second.all_received();
 }
 
 #[test]
