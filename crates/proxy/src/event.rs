@@ -315,6 +315,8 @@ pub enum Limit {
     SubscriptionsPerUser,
     /// Moved sides of dialogs that are remembered.
     MovedDialogs,
+    /// Addresses of host names that failed a short time ago.
+    Unreachable,
     /// Length of a response in relation to its request.
     Amplification,
     /// Changes that wait for the store.

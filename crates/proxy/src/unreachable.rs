@@ -8,9 +8,6 @@ use hashbrown::HashMap;
 use crate::clock::Instant;
 use crate::hop::{Endpoint, Hop, Over};
 
-/// The largest number of addresses.
-const MAX_ADDRESSES: usize = 256;
-
 /// The addresses that failed, with the moment at which they may be tried as others are.
 #[derive(Debug, Default)]
 pub(crate) struct Unreachable {
@@ -19,17 +16,19 @@ pub(crate) struct Unreachable {
 
 impl Unreachable {
     /// Records that a request got no response from there, or 503. The flow of a phone does not count: it is no address that
-    /// DNS names.
-    pub(crate) fn add(&mut self, hop: &Hop, until: Instant, now: Instant) {
+    /// DNS names. False if there are `max` addresses already.
+    pub(crate) fn add(&mut self, hop: &Hop, until: Instant, now: Instant, max: usize) -> bool {
         if matches!(hop.over, Over::Connection(_) | Over::ConnectionOnly(_)) {
-            return;
+            return true;
         }
-        if self.until.len() >= MAX_ADDRESSES {
+        if self.until.len() >= max {
             self.until.retain(|_, until| *until > now);
         }
-        if self.until.len() < MAX_ADDRESSES {
+        let has_room = self.until.len() < max;
+        if has_room {
             self.until.insert(Endpoint { transport: hop.transport, address: hop.remote }, until);
         }
+        has_room
     }
 
     /// Whether the address failed a short time ago.
@@ -55,12 +54,12 @@ mod tests {
         let (soon, late) = (now + Duration::from_secs(1), now + Duration::from_secs(30));
         let mut table = Unreachable::default();
         for port in 1..=256 {
-            table.add(&hop(port), soon, now);
+            assert!(table.add(&hop(port), soon, now, 256));
         }
-        table.add(&hop(1000), late, now);
+        assert!(!table.add(&hop(1000), late, now, 256));
         assert!(table.contains(&endpoint(256), now) && !table.contains(&endpoint(1000), now));
         assert!(!table.contains(&endpoint(256), soon));
-        table.add(&hop(1000), late, soon);
+        assert!(table.add(&hop(1000), late, soon, 256));
         assert!(table.contains(&endpoint(1000), soon) && table.until.len() == 1);
     }
 }

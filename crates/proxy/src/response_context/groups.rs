@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock::Instant;
 use crate::context::Context;
-use crate::event::Event;
+use crate::event::{Event, Limit};
 use crate::route::Group;
 use crate::settings::Strategy;
 use crate::target::{NextHop, Target};
@@ -79,8 +79,11 @@ impl ResponseContext {
             None
         };
         if let Some(at) = next {
-            let now = context.now.mono;
-            context.unreachable.add(lost.hop(), now + context.settings.unreachable_for, now);
+            let (now, settings) = (context.now.mono, context.settings);
+            let until = now + settings.unreachable_for;
+            if !context.unreachable.add(lost.hop(), until, now, settings.limits.unreachable) {
+                context.outbox.emit(Event::LimitReached(Limit::Unreachable));
+            }
             let spare = spares.remove(at);
             self.start_branch(spare, share, context);
         }

@@ -23,6 +23,8 @@ pub struct Limits {
     pub subscriptions_per_user: usize,
     /// Sides of dialogs whose address is no longer the one that the dialog began with.
     pub moved_dialogs: usize,
+    /// Addresses of host names that failed a short time ago.
+    pub unreachable: usize,
     /// Longest response over UDP to a sender that has not authenticated, as a multiple of the length of its request.
     pub amplification: usize,
 }
@@ -39,6 +41,7 @@ impl Default for Limits {
             subscriptions: 10_000,
             subscriptions_per_user: 50,
             moved_dialogs: 10_000,
+            unreachable: 256,
             amplification: 3,
         }
     }

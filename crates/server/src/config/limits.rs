@@ -33,6 +33,8 @@ section! {
         subscriptions_per_user: Count = Count(proxy::Limits::default().subscriptions_per_user),
         /// phones that changed their address during a call, per worker
         moved_dialogs: Count = Count(proxy::Limits::default().moved_dialogs),
+        /// addresses of host names that failed a short time ago (`dns.unreachable_for`), per worker
+        unreachable: Count = Count(proxy::Limits::default().unreachable),
         /// registered users at a time if anybody may register (`authentication: off` without accounts); one more gets
         /// 503. Otherwise the number of accounts is the limit
         users: Count = Count(100_000),
@@ -66,6 +68,8 @@ section! {
         handshake_time: Period = secs(10),
         /// DNS lookups at a time, per worker
         lookups: Count = Count(256),
+        /// DNS answers that are kept as long as they are valid
+        dns_cache: Count = Count(256),
         /// time to resolve a name, with all its DNS queries
         lookup_time: Period = secs(5),
         /// events that wait to be logged, per worker; events beyond this are not logged

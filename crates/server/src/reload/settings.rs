@@ -55,6 +55,7 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
             subscriptions: config.limits.subscriptions.0,
             subscriptions_per_user: config.limits.subscriptions_per_user.0,
             moved_dialogs: config.limits.moved_dialogs.0,
+            unreachable: config.limits.unreachable.0,
             amplification: config.limits.amplification.0,
         },
     }

@@ -18,10 +18,6 @@ use parking_lot::Mutex;
 use proxy::{Naptr, Query, Records, Srv};
 use tokio::time::Instant;
 
-/// The number of cached answers. Few domains are called, but a user can name many of their own: an answer of 64 KiB takes
-/// half a megabyte in the cache.
-const CACHE_SIZE: u64 = 256;
-
 /// How often each server is asked within the timeout.
 const ATTEMPTS: u32 = 2;
 
@@ -37,6 +33,7 @@ type Modified = [Option<SystemTime>; SYSTEM_FILES.len()];
 pub(super) struct Client {
     servers: Vec<SocketAddr>,
     timeout: Duration,
+    cache: u64,
     current: Mutex<Current>,
 }
 
@@ -47,11 +44,12 @@ struct Current {
 }
 
 impl Client {
-    /// Of these servers; of those of the system if there are none. `timeout` limits one query.
-    pub(super) fn new(servers: Vec<SocketAddr>, timeout: Duration) -> Self {
+    /// Of these servers; of those of the system if there are none. `timeout` limits one query, `cache` the number of cached answers. An answer
+    /// of 64 KiB takes half a megabyte in the cache.
+    pub(super) fn new(servers: Vec<SocketAddr>, timeout: Duration, cache: u64) -> Self {
         let modified = modified();
-        let resolver = build(&servers, timeout);
-        Self { servers, timeout, current: Mutex::new(Current { resolver, modified, checked: Instant::now() }) }
+        let resolver = build(&servers, timeout, cache);
+        Self { servers, timeout, cache, current: Mutex::new(Current { resolver, modified, checked: Instant::now() }) }
     }
 
     /// The records; none if there are none, or DNS does not answer.
@@ -85,7 +83,7 @@ impl Client {
             let modified = modified();
             if modified != current.modified || current.resolver.is_none() {
                 current.modified = modified;
-                current.resolver = build(&self.servers, self.timeout);
+                current.resolver = build(&self.servers, self.timeout, self.cache);
             }
         }
         current.resolver.clone()
@@ -96,7 +94,7 @@ fn modified() -> Modified {
     SYSTEM_FILES.map(|file| Path::new(file).metadata().and_then(|metadata| metadata.modified()).ok())
 }
 
-fn build(servers: &[SocketAddr], timeout: Duration) -> Option<Arc<TokioResolver>> {
+fn build(servers: &[SocketAddr], timeout: Duration, cache: u64) -> Option<Arc<TokioResolver>> {
     let provider = TokioRuntimeProvider::default;
     let (config, mut options) = if servers.is_empty() {
         hickory_resolver::system_conf::read_system_conf()
@@ -107,7 +105,7 @@ fn build(servers: &[SocketAddr], timeout: Duration) -> Option<Arc<TokioResolver>
     };
     options.timeout = timeout / ATTEMPTS;
     options.attempts = ATTEMPTS as usize;
-    options.cache_size = CACHE_SIZE;
+    options.cache_size = cache;
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
     let mut builder = TokioResolver::builder_with_config(config, provider());
     *builder.options_mut() = options;

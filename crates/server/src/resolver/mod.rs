@@ -30,6 +30,8 @@ pub(crate) struct ResolverSettings {
     pub(crate) timeout: Duration,
     /// The limit of queries at a time. Each needs up to two sockets.
     pub(crate) queries: usize,
+    /// `limits.dns_cache`
+    pub(crate) cache: usize,
 }
 
 /// The resolver of all workers.
@@ -44,8 +46,8 @@ pub(crate) struct Resolver {
 impl Resolver {
     /// A resolver without cached answers.
     pub(crate) fn new(settings: ResolverSettings) -> Self {
-        let ResolverSettings { servers, timeout, queries } = settings;
-        let client = Client::new(servers, timeout);
+        let ResolverSettings { servers, timeout, queries, cache } = settings;
+        let client = Client::new(servers, timeout, u64::try_from(cache).unwrap_or(u64::MAX));
         Self { client, timeout, slots: Semaphore::new(queries), under_way: Mutex::default() }
     }
 

@@ -216,6 +216,7 @@ impl Prepared {
                 servers: self.loaded.config.dns.servers.iter().map(|server| server.0).collect(),
                 timeout: self.loaded.config.dns.timeout.0,
                 queries: self.dns_queries,
+                cache: limits.dns_cache.0,
             })),
             limits,
         };
