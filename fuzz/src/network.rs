@@ -48,6 +48,7 @@ const LIMITS: Limits = Limits {
     unanswered_challenges: 4,
     subscriptions: 4,
     subscriptions_per_user: 3,
+    unreachable: 4,
     moved_dialogs: 3,
     amplification: 3,
 };
