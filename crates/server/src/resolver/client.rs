@@ -44,8 +44,8 @@ struct Current {
 }
 
 impl Client {
-    /// Of these servers; of those of the system if there are none. `timeout` limits one query, `cache` the number of cached answers. An answer
-    /// of 64 KiB takes half a megabyte in the cache.
+    /// A client of these servers, or of those of the system if there are none. `timeout` limits one query, and `cache` the
+    /// number of cached answers: one of 64 KiB takes half a megabyte.
     pub(super) fn new(servers: Vec<SocketAddr>, timeout: Duration, cache: u64) -> Self {
         let modified = modified();
         let resolver = build(&servers, timeout, cache);
@@ -95,7 +95,6 @@ fn modified() -> Modified {
 }
 
 fn build(servers: &[SocketAddr], timeout: Duration, cache: u64) -> Option<Arc<TokioResolver>> {
-    let provider = TokioRuntimeProvider::default;
     let (config, mut options) = if servers.is_empty() {
         hickory_resolver::system_conf::read_system_conf()
             .inspect_err(|error| tracing::warn!(%error, "/etc/resolv.conf cannot be used"))
@@ -107,7 +106,7 @@ fn build(servers: &[SocketAddr], timeout: Duration, cache: u64) -> Option<Arc<To
     options.attempts = ATTEMPTS as usize;
     options.cache_size = cache;
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-    let mut builder = TokioResolver::builder_with_config(config, provider());
+    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
     *builder.options_mut() = options;
     let built = builder.build().inspect_err(|error| tracing::error!(%error, "names cannot be resolved"));
     built.ok().map(Arc::new)
@@ -120,9 +119,8 @@ fn with_servers(servers: &[SocketAddr]) -> ResolverConfig {
             connection.port = address.port();
             connection
         };
-        let mut server = NameServerConfig::udp(address.ip());
-        server.connections = vec![connection(ProtocolConfig::Udp), connection(ProtocolConfig::Tcp)];
-        server
+        let connections = vec![connection(ProtocolConfig::Udp), connection(ProtocolConfig::Tcp)];
+        NameServerConfig::new(address.ip(), true, connections)
     };
     ResolverConfig::from_name_servers(servers.iter().map(server).collect())
 }

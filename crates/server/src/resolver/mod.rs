@@ -58,18 +58,11 @@ impl Resolver {
         resolutions: impl IntoIterator<Item = Resolution>,
         limit: Duration,
     ) -> ResolvedNames {
-        let (mut lookups, mut all) = (JoinSet::new(), ResolvedNames::new());
-        for (index, resolution) in resolutions.into_iter().enumerate() {
-            all.push(Endpoints::new());
+        let lookup = |resolution| {
             let resolver = Arc::clone(self);
-            lookups.spawn(async move { (index, timeout(limit, resolver.resolve(resolution)).await) });
-        }
-        while let Some(Ok((index, resolved))) = lookups.join_next().await {
-            if let (Some(endpoints), Ok(resolved)) = (all.get_mut(index), resolved) {
-                *endpoints = resolved;
-            }
-        }
-        all
+            async move { timeout(limit, resolver.resolve(resolution)).await.unwrap_or_default() }
+        };
+        at_the_same_time(resolutions.into_iter().map(lookup), &Endpoints::new()).await.into_iter().collect()
     }
 
     /// The endpoints of a name. Failed queries count as queries without records.
@@ -79,17 +72,11 @@ impl Resolver {
             if queries.is_empty() {
                 return resolution.endpoints();
             }
-            let mut lookups = JoinSet::new();
-            for (index, query) in queries.iter().cloned().enumerate() {
+            let lookup = |query| {
                 let resolver = Arc::clone(self);
-                lookups.spawn(async move { (index, resolver.look_up(query).await) });
-            }
-            let mut answers = vec![Records::Addresses(Vec::new()); queries.len()];
-            while let Some(Ok((index, records))) = lookups.join_next().await {
-                if let Some(answer) = answers.get_mut(index) {
-                    *answer = records;
-                }
-            }
+                async move { resolver.look_up(query).await }
+            };
+            let answers = at_the_same_time(queries.into_iter().map(lookup), &Records::Addresses(Vec::new())).await;
             resolution.answer(&answers);
         }
     }
@@ -110,6 +97,25 @@ impl Resolver {
         };
         guard.cell.get_or_init(send).await.clone()
     }
+}
+
+/// The results of these lookups, in their order. They run at the same time, and end if the caller does not wait any more.
+/// `missing`: the result of a lookup that ended without one.
+async fn at_the_same_time<T: Clone + Send + 'static>(
+    lookups: impl Iterator<Item = impl Future<Output = T> + Send + 'static>,
+    missing: &T,
+) -> Vec<T> {
+    let (mut tasks, mut results) = (JoinSet::new(), Vec::new());
+    for (index, lookup) in lookups.enumerate() {
+        results.push(missing.clone());
+        tasks.spawn(async move { (index, lookup.await) });
+    }
+    while let Some(Ok((index, result))) = tasks.join_next().await {
+        if let Some(slot) = results.get_mut(index) {
+            *slot = result;
+        }
+    }
+    results
 }
 
 /// A task that waits for a query. The entry is removed with the last one, or as soon as there is an answer, so that the
