@@ -1,13 +1,31 @@
 //! A call to one phone: forwarded without a transaction, with all requests of a dialog. RFC 3261 16.3 - 16.7, 16.11,
 //! 16.12.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 
 use crate::harness::message::{ack_of, cancel_of, param, uri};
 use crate::harness::server::{OPEN, free_port};
 use crate::harness::{Dialog, Message, PATIENCE, Phone, Server};
 
 const BOB: &str = "sip:bob@office.example";
+
+/// A call to a phone on UDP from a caller on another transport, which Via and the URI parameter name. Each side gets a
+/// Record-Route value for its own transport (RFC 5658: the first one is for the callee, the second one for the caller).
+#[track_caller]
+pub(crate) fn is_bridged(
+    caller: &mut Phone,
+    (via, parameter): (&str, &str),
+    caller_side: SocketAddr,
+    callee: &mut Phone,
+    callee_side: SocketAddr,
+) {
+    let invite = caller.calls_busy_phone(&callee.aor(), callee);
+    let routes = invite.list("Record-Route");
+    let ends = [format!("@{callee_side};lr"), format!("@{caller_side};transport={parameter};lr")];
+    assert!(routes.len() == 2 && ends.iter().zip(&routes).all(|(end, route)| uri(route).ends_with(end)), "{invite}");
+    let vias = invite.list("Via");
+    assert!(vias[0].starts_with("SIP/2.0/UDP ") && vias[1].starts_with(&format!("SIP/2.0/{via} ")), "{invite}");
+}
 
 /// A call from INVITE to BYE with a request of every kind in between, from both sides.
 #[track_caller]

@@ -8,9 +8,9 @@ use std::process::Command;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use crate::call::talk;
+use crate::call::{is_bridged, talk};
 use crate::harness::digest::Credentials;
-use crate::harness::message::{ack_of, uri};
+use crate::harness::message::ack_of;
 use crate::harness::server::{CLOSED, OPEN, PROGRAM, free_port, fresh_ip};
 use crate::harness::tls::{self, Pair};
 use crate::harness::{Authority, DnsServer, Message, PATIENCE, Phone, Server, wait_for};
@@ -49,17 +49,7 @@ fn each_side_of_a_bridged_call_gets_a_route_for_its_transport() {
     let server = start(&authority, OPEN);
     let mut alice = Phone::tls("alice", server.tls(), &authority);
     let mut bob = Phone::udp("bob", server.address()).registered();
-    let invite = alice.invite(&bob.aor());
-    alice.send(invite);
-    let at_bob = bob.expect("INVITE");
-    // RFC 5658: the first value is for the callee, the second one for the caller.
-    let routes = at_bob.list("Record-Route");
-    let (sip, tls) = (format!("@{};lr", server.address()), format!("@{};transport=tls;lr", server.tls()));
-    assert!(routes.len() == 2 && uri(routes[0]).ends_with(&sip) && uri(routes[1]).ends_with(&tls), "{at_bob}");
-    let via = at_bob.list("Via");
-    assert!(via[0].starts_with("SIP/2.0/UDP ") && via[1].starts_with("SIP/2.0/TLS "), "{at_bob}");
-    bob.reply(&at_bob, 486);
-    alice.response(486);
+    is_bridged(&mut alice, ("TLS", "tls"), server.tls(), &mut bob, server.address());
 }
 
 #[test]

@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 
 use tungstenite::Message as Frame;
 
-use crate::call::talk;
+use crate::call::{is_bridged, talk};
 use crate::harness::digest::Credentials;
-use crate::harness::message::uri;
 use crate::harness::server::{CLOSED, OPEN};
 use crate::harness::{Dialog, PATIENCE, Phone, Server, http, wait_for, websocket};
 
@@ -50,17 +49,7 @@ fn each_side_of_a_bridged_call_gets_a_route_for_its_transport() {
     let server = Server::start(OPEN);
     let mut alice = Phone::websocket("alice", server.websocket());
     let mut bob = Phone::udp("bob", server.address()).registered();
-    let invite = alice.invite(&bob.aor());
-    alice.send(invite);
-    let at_bob = bob.expect("INVITE");
-    // RFC 5658: the first value is for the callee, the second one for the caller.
-    let routes = at_bob.list("Record-Route");
-    let (sip, ws) = (format!("@{};lr", server.address()), format!("@{};transport=ws;lr", server.websocket()));
-    assert!(routes.len() == 2 && uri(routes[0]).ends_with(&sip) && uri(routes[1]).ends_with(&ws), "{at_bob}");
-    let via = at_bob.list("Via");
-    assert!(via[0].starts_with("SIP/2.0/UDP ") && via[1].starts_with("SIP/2.0/WS "), "{at_bob}");
-    bob.reply(&at_bob, 486);
-    alice.response(486);
+    is_bridged(&mut alice, ("WS", "ws"), server.websocket(), &mut bob, server.address());
 }
 
 #[test]
