@@ -15,6 +15,7 @@ mod harness;
 mod admin;
 mod attack;
 mod bad_input;
+mod bridged_calls;
 mod call;
 mod commands;
 mod config;
