@@ -10,7 +10,7 @@
     reason = "a test that cannot go on must say so and stop"
 )]
 
-mod browser;
+mod desk_phone;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod modules;
@@ -18,7 +18,7 @@ mod phone;
 
 use std::path::Path;
 
-use browser::Browser;
+use harness::browser::Browser;
 use harness::server::OPEN;
 use harness::{Phone, Server};
 

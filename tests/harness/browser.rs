@@ -12,8 +12,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::process::Process;
-use crate::harness::{PATIENCE, wait_for};
+use super::process::Process;
+use super::{PATIENCE, wait_for};
 
 /// A running browser with one page.
 pub(crate) struct Browser {
@@ -28,18 +28,24 @@ pub(crate) struct Browser {
 impl Browser {
     /// Opens a page. The browser ends after two minutes, which are enough for any test.
     pub(crate) fn open(url: &str) -> Self {
+        Self::open_with(url, &["--allow-loopback-in-peer-connection"], |_| {})
+    }
+
+    /// The same with other options, after `prepare` has put files into the home folder of the browser.
+    pub(crate) fn open_with(url: &str, options: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         let folder = TempDir::with_prefix("frontdesk-browser-").expect("a temporary folder");
         let [to, from] = ["to", "from"].map(|name| folder.path().join(name));
         let made = Command::new("mkfifo").args([&to, &from]).status();
         assert!(made.is_ok_and(|status| status.success()), "mkfifo (coreutils) is needed");
+        prepare(folder.path());
         let mut shell = Command::new("sh");
         shell.args([
             "-c",
             "exec timeout -k 5 120 chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --hide-scrollbars \
-            --use-fake-device-for-media-stream --use-fake-ui-for-media-stream --allow-loopback-in-peer-connection \
-            --autoplay-policy=no-user-gesture-required --remote-debugging-pipe --user-data-dir=\"$0/profile\" 3<\"$0/to\" 4>\"$0/from\" 2>\"$0/log\"",
+            --use-fake-device-for-media-stream --use-fake-ui-for-media-stream --autoplay-policy=no-user-gesture-required \
+            --remote-debugging-pipe --user-data-dir=\"$0/profile\" \"$@\" 3<\"$0/to\" 4>\"$0/from\" 2>\"$0/log\"",
         ]);
-        let process = Process::spawn(shell.arg(folder.path()));
+        let process = Process::spawn(shell.arg(folder.path()).args(options).env("HOME", folder.path()));
         // Opening a FIFO waits for the other end; the shell opens them in this order.
         let to = OpenOptions::new().write(true).open(to).expect("the way to the browser");
         let from = BufReader::new(File::open(from).expect("the way from the browser"));
