@@ -15,6 +15,9 @@ use tempfile::TempDir;
 use super::process::Process;
 use super::{PATIENCE, wait_for};
 
+/// The option that lets two browsers of one machine without a network exchange sound.
+pub(crate) const LOOPBACK: &str = "--allow-loopback-in-peer-connection";
+
 /// A running browser with one page.
 pub(crate) struct Browser {
     to: File,
@@ -28,7 +31,7 @@ pub(crate) struct Browser {
 impl Browser {
     /// Opens a page. The browser ends after two minutes, which are enough for any test.
     pub(crate) fn open(url: &str) -> Self {
-        Self::open_with(url, &["--allow-loopback-in-peer-connection"], |_| {})
+        Self::open_with(url, &[LOOPBACK], |_| {})
     }
 
     /// The same with other options, after `prepare` has put files into the home folder of the browser.

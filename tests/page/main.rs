@@ -1,5 +1,5 @@
-//! The status page in a real browser: it shows events while they happen, at the widths of a desktop and of a phone, and
-//! text from a phone stays text.
+//! The pages of the server in a real browser (Debian package `chromium`). The status page shows events while they happen, at
+//! the widths of a desktop and of a phone, and text from a phone stays text. The phone calls other browsers and other phones.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,8 +13,11 @@
 mod desk_phone;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod jssip;
 mod modules;
 mod phone;
+mod secure;
+mod site;
 
 use std::path::Path;
 
