@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use location::{Aor, Commit, Counts, DiskOptions, DiskStore, FlowId, Hooks, Store, StoreError, Ticket, Wall, backup};
+use location::{Commit, Counts, DiskOptions, DiskStore, FlowId, Hooks, Store, StoreError, Ticket, Wall, backup};
 use rusqlite::Connection;
 
 use support::{aor, commit, live, open, ticket};
