@@ -126,6 +126,15 @@ impl Pair {
     }
 }
 
+/// The first message of a client's handshake, as octets.
+pub(crate) fn client_hello(authority: &Authority) -> Vec<u8> {
+    let name = ServerName::try_from(NAME).expect("a name");
+    let mut connection = ClientConnection::new(authority.client(None), name).expect("a connection");
+    let mut octets = Vec::new();
+    connection.write_tls(&mut octets).expect("memory");
+    octets
+}
+
 fn alternative_name(name: &str) -> SanType {
     match (name.parse::<IpAddr>(), name.contains(':')) {
         (Ok(ip), _) => SanType::IpAddress(ip),
