@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::harness::server::{OPEN, PROGRAM, fresh_ip};
 use crate::harness::tls::{self, Pair};
-use crate::harness::{Authority, Phone, Server};
+use crate::harness::{Authority, Phone, Server, wait_for};
 
 /// Certificates and keys that cannot be used: what is wrong, the files, the key and the reason in the error.
 fn unusable(authority: &Authority) -> Vec<(&'static str, Pair, &'static str, &'static str)> {
@@ -70,6 +70,72 @@ fn run(verb: &str, folder: &Path, config: &str) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).expect("text"))
 }
 
+/// The commands of docs/tls.md that begin with this word, with the lines that continue them.
+fn documented_commands(first: &str) -> String {
+    let page =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/tls.md")).expect("a page");
+    let mut commands = String::new();
+    let mut continues = false;
+    for line in page.lines() {
+        if continues || line.strip_prefix("    ").is_some_and(|line| line.starts_with(first)) {
+            commands.push_str(line);
+            commands.push('\n');
+            continues = line.ends_with('\\');
+        }
+    }
+    commands
+}
+
+#[test]
+fn the_documented_commands_make_an_authority_and_a_certificate() {
+    let folder = TempDir::with_prefix("frontdesk-test-").expect("a temporary folder");
+    let commands = documented_commands("openssl ");
+    assert_eq!(commands.matches("openssl ").count(), 3, "{commands}");
+    let output = Command::new("sh").args(["-ec", &commands]).current_dir(folder.path()).output().expect("a shell");
+    assert!(output.status.success(), "{commands}\n{}", String::from_utf8_lossy(&output.stderr));
+    let config = format!("{OPEN}tls: {{ certificate: fullchain.pem, private_key: privkey.pem }}\n");
+    let authority = folder.path().join("authority.pem");
+    let (code, text) = run("check", folder.path(), &config);
+    assert!(code == Some(0) && text.contains("sip.office.example, office.example, 192.168.1.20 until "), "{text}");
+    let server = Server::start_in(folder, fresh_ip(), &config);
+    for name in ["sip.office.example", "office.example", "192.168.1.20"] {
+        tls::Socket::connect(server.tls(), name, tls::client_of(&authority, None)).expect("a verified connection");
+    }
+    assert!(tls::Socket::connect(server.tls(), "other.example", tls::client_of(&authority, None)).is_err());
+}
+
+#[test]
+fn the_documented_deploy_hook_copies_a_renewed_certificate() {
+    let page =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/tls.md")).expect("a page");
+    let script = page.split("    #!/bin/sh\n").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("the script");
+    let authority = Authority::new();
+    let folder = TempDir::with_prefix("frontdesk-test-").expect("a temporary folder");
+    let (live, copies) = (folder.path().join("live"), folder.path().join("tls"));
+    std::fs::create_dir(&live).expect("a folder");
+    let renew = |file: &str| {
+        let pair = authority.issue(file, &["office.example"]);
+        std::fs::copy(&pair.certificate, live.join("fullchain.pem")).expect("a copy");
+        std::fs::copy(&pair.private_key, live.join("privkey.pem")).expect("a copy");
+        // Neither the user of the server nor its folder exist here.
+        let script =
+            script.replace("-o root -g frontdesk ", "").replace("/etc/frontdesk/tls", &copies.display().to_string());
+        let status = Command::new("sh").args(["-c", &script]).env("RENEWED_LINEAGE", &live).status().expect("a shell");
+        assert!(status.success(), "{script}");
+    };
+    renew("first");
+    let config = format!("{OPEN}tls: {{ certificate: tls/fullchain.pem, private_key: tls/privkey.pem }}\n");
+    let server = Server::start_in(folder, fresh_ip(), &config);
+    let served = || {
+        let socket = tls::Socket::connect(server.tls(), tls::NAME, authority.client(None)).expect("a connection");
+        socket.peer_certificate()
+    };
+    let first = served();
+    renew("second");
+    let is_renewed = wait_for(Duration::from_secs(15), || (served() != first).then_some(()));
+    assert!(is_renewed.is_some(), "{}", server.log());
+}
+
 #[test]
 fn with_unusable_files_the_server_does_not_start_and_a_reload_changes_nothing() {
     let authority = Authority::new();
@@ -87,7 +153,7 @@ fn with_unusable_files_the_server_does_not_start_and_a_reload_changes_nothing() 
         server.rewrite(&config);
         server.signal("HUP");
         let reports = || (server.log().matches(reason).count() > reported).then_some(());
-        assert!(crate::harness::wait_for(Duration::from_secs(10), reports).is_some(), "{what}:\n{}", server.log());
+        assert!(wait_for(Duration::from_secs(10), reports).is_some(), "{what}:\n{}", server.log());
         drop(Phone::tls("alice", server.tls(), &authority).registered());
     }
 }
@@ -110,6 +176,6 @@ fn certificates_that_are_not_valid_now_are_used_with_a_warning() {
         server.rewrite(&format!("{OPEN}{}", authority.config(&office, "")));
         server.signal("HUP");
         let connects = || tls::Socket::connect(server.tls(), tls::NAME, authority.client(None)).ok();
-        assert!(crate::harness::wait_for(Duration::from_secs(10), connects).is_some(), "{}", server.log());
+        assert!(wait_for(Duration::from_secs(10), connects).is_some(), "{}", server.log());
     }
 }
