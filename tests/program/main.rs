@@ -37,6 +37,7 @@ mod registration_events;
 mod relay;
 mod routing;
 mod signals;
+mod sips;
 mod systemd;
 mod timeouts_and_limits;
 mod tls;
