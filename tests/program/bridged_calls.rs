@@ -11,7 +11,7 @@ use crate::harness::server::{OPEN, fresh_ip};
 use crate::harness::{Authority, Dialog, Message, Phone, Server};
 
 /// A transport: its name in `listen`, in Via, and in the Record-Route of calls to `sip:` and to `sips:` URIs.
-struct Transport {
+pub(crate) struct Transport {
     listen: &'static str,
     via: &'static str,
     sip: &'static str,
@@ -47,11 +47,16 @@ const TRANSPORTS: [Transport; 5] = [
     },
 ];
 
+/// The transport with this name in `listen`.
+pub(crate) fn transport(name: &str) -> &'static Transport {
+    TRANSPORTS.iter().find(|transport| transport.listen == name).expect("a transport")
+}
+
 /// One phone with its listener.
-struct End {
-    transport: &'static Transport,
-    listener: SocketAddr,
-    phone: Phone,
+pub(crate) struct End {
+    pub(crate) transport: &'static Transport,
+    pub(crate) listener: SocketAddr,
+    pub(crate) phone: Phone,
 }
 
 impl End {
@@ -118,7 +123,7 @@ impl Office {
 
 /// INVITE, 180, 200 and ACK. Returns both sides of the dialog.
 #[track_caller]
-fn connects(caller: &mut End, callee: &mut End, scheme: &str) -> (Dialog, Dialog) {
+pub(crate) fn connects(caller: &mut End, callee: &mut End, scheme: &str) -> (Dialog, Dialog) {
     let called = callee.phone.aor();
     let invite = caller.phone.invite(&called);
     let sent = caller.phone.send(invite);
@@ -163,7 +168,7 @@ fn connects(caller: &mut End, callee: &mut End, scheme: &str) -> (Dialog, Dialog
 
 /// A request within the dialog and its 200, with the ACK of a re-INVITE.
 #[track_caller]
-fn follows(from: &mut End, to: &mut End, dialog: &mut Dialog, method: &str) {
+pub(crate) fn follows(from: &mut End, to: &mut End, dialog: &mut Dialog, method: &str) {
     let request = dialog.request(method).with("Contact", format!("<{}>", from.phone.contact()));
     from.phone.send(request);
     let arrived = to.phone.expect(method);

@@ -25,6 +25,7 @@ mod durability;
 mod first_run;
 mod fork;
 mod interoperability;
+mod ipv6;
 mod late_targets;
 mod log;
 mod metrics;

@@ -122,6 +122,7 @@ fn every_request_uri_contact_and_transport() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    server.logs("call alice -> sip-udp refused: SIPS Not Allowed");
 }
 
 /// The called phone gets the INVITE at its Contact, and is busy.
