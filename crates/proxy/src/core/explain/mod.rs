@@ -4,6 +4,8 @@
 //! `route`. Sends nothing and stores nothing; where credentials are required, it says so and goes on. Must not decide
 //! rules of its own.
 
+mod office;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -18,10 +20,10 @@ use crate::mac::Mac;
 use crate::reject::Reject;
 use crate::request::{Received, Request};
 use crate::route::{
-    self, AuthRequirement, Callee, ContactSearch, Destination, Gruus, Missing, NextStep, Plan, TargetSearch, Toward,
-    next_step,
+    self, AuthRequirement, Callee, ContactSearch, Destination, DiversionReason, Gruus, Missing, NextStep, NoTarget,
+    Plan, Rule, TargetSearch, Toward, next_step, office_step,
 };
-use crate::settings::{Keys, Settings};
+use crate::settings::{Keys, Party, Settings};
 use crate::target::{NextHop, Target};
 
 /// The call to explain.
@@ -42,10 +44,16 @@ pub enum Step {
     User(Aor),
     /// The call is to one phone of this user, by its GRUU (RFC 5627).
     Phone(Aor),
+    /// The call is to this name of the office, by the rules that follow.
+    Name(Aor),
     /// The call is to another server.
     Elsewhere,
     /// The Request-URI is the Contact of a phone of this user: only authenticated users reach it.
     Contact(Aor),
+    /// A rule of the office applies.
+    Rule(Rule),
+    /// Who is called after the phones have failed for this reason.
+    Then(DiversionReason, Party),
     /// No account has this name, and it has no bindings.
     NoAccount,
     /// The caller needs no credentials.
@@ -124,6 +132,8 @@ fn walk(
     }
     let gruus = Gruus::new(keys.gruu, mac);
     let next = next_step(&request, &request.typed_uri()?, destination.clone(), Toward::Anybody, &gruus, settings);
+    let mut trail = Vec::new();
+    let next = next.and_then(|step| office_step(step, &request, settings, now, Some(&mut trail)));
     let of_contact = match &next {
         Ok(NextStep::FindContact(search)) => contact(&request, search, &load, settings, now),
         _ => None,
@@ -132,6 +142,7 @@ fn walk(
         (Ok(NextStep::LookUp(Callee { aor, phone: None })), _) => Step::User(aor.clone()),
         (Ok(NextStep::LookUp(Callee { aor, phone: Some(_) })), _) => Step::Phone(aor.clone()),
         (_, Some((aor, _))) => Step::Contact(aor.clone()),
+        (_, None) if let Destination::User(name) = &destination => Step::Name(name.clone()),
         (_, None) => Step::Elsewhere,
     });
     let admission = match (route::auth_requirement(&request, &destination, settings), request.domain_of_from(settings))
@@ -150,7 +161,9 @@ fn walk(
             Step::Credentials(domain.into())
         }
     });
+    steps.extend(trail.into_iter().map(Step::Rule));
     let plan = match next? {
+        NextStep::Ring(leg) => return office::follow(*leg, &request, &load, (settings, &gruus), now, steps),
         NextStep::LookUp(callee) => {
             let record = load(&callee.aor);
             let registered = record.iter().flat_map(|record| record.live(now.wall)).count();
@@ -205,7 +218,18 @@ fn with_users(
     if plan.users.is_none() {
         return Ok(plan);
     }
-    let mut search = TargetSearch::for_request(request, plan, Some(aor), gruus);
+    let search = TargetSearch::for_request(request, plan, Some(aor), gruus);
+    complete(search, request, load, (settings, gruus), now).map_err(|none| none.reject)
+}
+
+/// Ends a search for the targets of users.
+fn complete(
+    mut search: TargetSearch,
+    request: &Request,
+    load: impl Fn(&Aor) -> Option<Record>,
+    (settings, gruus): (&Settings, &Gruus),
+    now: Now,
+) -> Result<Plan, NoTarget> {
     while let Some(Missing::User(aor)) = search.missing(settings) {
         let record = load(&aor);
         let plan_for = |callee| route::plan_for_callee(request, callee, record.as_ref(), settings, gruus, now).ok();

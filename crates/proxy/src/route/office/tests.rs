@@ -1,0 +1,175 @@
+//! What the rules decide, as tables: the called name, the time, who rings in which turn.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::civil::Weekday;
+use jiff::tz::TimeZone;
+
+use super::*;
+use crate::clock::{Instant, Wall};
+use crate::settings::{Account, Forward, GroupStrategy, Hours, Office, UserRules, Window};
+
+fn aor(name: &str) -> Aor {
+    Aor::new(name.as_bytes(), b"office.example")
+}
+
+/// `voicemail`, a SIP URI, or a name.
+fn party(text: &str) -> Party {
+    match text {
+        "voicemail" => Party::Voicemail,
+        _ if text.starts_with("sip:") => Party::Uri(text.into()),
+        _ => Party::Name(aor(text)),
+    }
+}
+
+fn add_group(office: &mut Office, name: &str, strategy: GroupStrategy, members: &[&str], otherwise: Option<&str>) {
+    let group = crate::settings::RingGroup {
+        aor: aor(name),
+        label: "".into(),
+        members: members.iter().map(|member| party(member)).collect(),
+        strategy,
+        ring_time: Duration::from_secs(20),
+        otherwise: otherwise.map(party),
+        calls: 0.into(),
+    };
+    assert!(office.add_name(&aor(name), Meaning::Group(Arc::new(group))));
+}
+
+fn add_number(office: &mut Office, number: &str, to: &str, hours: Option<(&Arc<Hours>, Option<&str>)>) {
+    let rule = NumberRule {
+        to: party(to),
+        hours: hours.map(|(hours, _)| ("office".into(), Arc::clone(hours))),
+        closed: hours.and_then(|(_, closed)| closed).map(party),
+    };
+    assert!(office.add_name(&aor(number), Meaning::Number(Arc::new(rule))));
+}
+
+/// A Monday at 10:00, in the zone of the hours.
+const OPEN: u64 = 1_780_308_000_000;
+/// The Sunday before.
+const CLOSED: u64 = OPEN - 24 * 3_600_000;
+
+fn settings() -> Settings {
+    let mut settings = Settings::default();
+    for user in ["101", "102", "103", "104", "105", "106", "107"] {
+        settings.accounts.insert(aor(user), Account::default());
+    }
+    let office = &mut settings.office;
+    office.voicemail = Some("sip:vm@192.0.2.9".into());
+    let weekdays = Window { first: Weekday::Monday, last: Weekday::Friday, from: 8 * 60, to: 18 * 60 };
+    let hours = Arc::new(Hours { zone: TimeZone::UTC, open: vec![weekdays], closed: Vec::new() });
+    office.add_name(&aor("+4989123451"), Meaning::User(aor("101")));
+    add_group(office, "600", GroupStrategy::Parallel, &["101", "102", "103", "sip:gw@192.0.2.5"], Some("voicemail"));
+    add_group(office, "601", GroupStrategy::Sequential, &["101", "600", "102", "104"], None);
+    add_group(office, "602", GroupStrategy::Rotating, &["101", "102", "104"], None);
+    add_group(office, "603", GroupStrategy::Parallel, &["103"], Some("102"));
+    add_group(office, "604", GroupStrategy::Wave, &["604", "101", "605"], None);
+    add_group(office, "605", GroupStrategy::Parallel, &["604", "102"], None);
+    add_number(office, "+4989123450", "600", Some((&hours, Some("voicemail"))));
+    add_number(office, "+4989123452", "601", Some((&hours, None)));
+    add_number(office, "1", "2", None);
+    add_number(office, "2", "1", None);
+    let no_rules = UserRules::default;
+    let forward = Forward::default;
+    office.set_rules(aor("103"), UserRules { do_not_disturb: true, ..no_rules() });
+    let busy = Forward { busy: Some(party("600")), ..forward() };
+    office.set_rules(aor("104"), UserRules { do_not_disturb: true, forward: busy });
+    for (user, to) in [("105", "106"), ("106", "107"), ("107", "105")] {
+        office.set_rules(
+            aor(user),
+            UserRules { forward: Forward { always: Some(party(to)), ..forward() }, ..no_rules() },
+        );
+    }
+    settings
+}
+
+/// Who rings, as `turn:party`, or the status of the refusal.
+fn call(settings: &Settings, name: &str, millis: u64, caller: Option<&str>) -> String {
+    let now = Now { mono: Instant::default(), wall: Wall(millis) };
+    let caller = caller.map(aor);
+    let call = Call { settings, now, caller: caller.as_ref(), is_invite: true, is_real: true };
+    let text = match begin(&aor(name), call, &mut Vec::new()) {
+        Ok(Begin::User(user)) => format!("user {}", String::from_utf8_lossy(user.user())),
+        Ok(Begin::Leg(leg)) => {
+            let member = |(turn, member): &(u16, Member)| match member {
+                Member::User(user) => format!("{turn}:{}", String::from_utf8_lossy(user.user())),
+                Member::Uri(uri) => format!("{turn}:{uri}"),
+            };
+            leg.members.iter().map(member).collect::<Vec<_>>().join(" ")
+        }
+        Err(reject) => reject.status().to_string(),
+    };
+    text
+}
+
+#[test]
+fn a_name_leads_to_those_who_ring() {
+    let settings = settings();
+    for (name, time, caller, expected) in [
+        // A user, a number of a user in each written form, and a name that nobody has.
+        ("101", OPEN, None, "user 101"),
+        ("+4989123451", OPEN, None, "user 101"),
+        ("+49-89-123451", OPEN, None, "user 101"),
+        ("(+49) 89 123451", OPEN, None, "user (+49) 89 123451"),
+        ("199", OPEN, None, "user 199"),
+        // A group: without those who do not want to be disturbed, and without the caller.
+        ("600", OPEN, None, "0:101 0:102 0:sip:gw@192.0.2.5"),
+        ("6-00", OPEN, Some("101"), "0:102 0:sip:gw@192.0.2.5"),
+        // In turns; a group within a group rings together; everybody rings once.
+        ("601", OPEN, None, "0:101 1:102 1:sip:gw@192.0.2.5"),
+        ("604", OPEN, None, "0:101 1:102"),
+        // A group whose members do not ring.
+        ("603", OPEN, None, "0:102"),
+        ("603", OPEN, Some("102"), "0:102"),
+        // Office hours.
+        ("+4989123450", OPEN, None, "0:101 0:102 0:sip:gw@192.0.2.5"),
+        ("+4989123450", CLOSED, None, "0:sip:vm@192.0.2.9;target=sip:+4989123450%40office.example;cause=302"),
+        ("+4989123452", CLOSED, None, "480"),
+        // Do not disturb, and forwarding.
+        ("103", OPEN, None, "486"),
+        ("104", OPEN, None, "0:101 0:102 0:sip:gw@192.0.2.5"),
+        // Circles.
+        ("105", OPEN, None, "480"),
+        ("1", OPEN, None, "480"),
+    ] {
+        assert_eq!(call(&settings, name, time, caller), expected, "{name} {time} {caller:?}");
+    }
+}
+
+#[test]
+fn each_call_to_a_rotating_group_begins_with_the_next_member() {
+    let settings = settings();
+    for expected in ["0:101 1:102", "0:102 1:101", "0:101 1:102", "0:101 1:102"] {
+        assert_eq!(call(&settings, "602", OPEN, None), expected, "104 does not want to be disturbed");
+    }
+}
+
+#[test]
+fn other_requests_are_not_forwarded() {
+    let settings = settings();
+    let now = Now { mono: Instant::default(), wall: Wall(OPEN) };
+    let call = Call { settings: &settings, now, caller: None, is_invite: false, is_real: true };
+    let begin = |name: &str| match begin(&aor(name), call, &mut Vec::new()) {
+        Ok(Begin::Leg(leg)) => leg.members,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(begin("105"), [(0, Member::User(aor("105")))]);
+    assert_eq!(begin("103"), [(0, Member::User(aor("103")))]);
+}
+
+#[test]
+fn a_call_is_forwarded_five_times_at_most() {
+    let mut settings = Settings::default();
+    for number in 0..10 {
+        let user = aor(&number.to_string());
+        settings.accounts.insert(user.clone(), Account::default());
+        let to = Some(party(&(number + 1).to_string()));
+        settings.office.set_rules(
+            user,
+            UserRules { forward: Forward { always: to, ..Forward::default() }, ..UserRules::default() },
+        );
+    }
+    assert_eq!(call(&settings, "0", OPEN, None), "480");
+    assert_eq!(call(&settings, "5", OPEN, None), "0:10");
+}
