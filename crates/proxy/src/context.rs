@@ -27,7 +27,7 @@ pub(crate) struct Context<'a> {
     pub(crate) unreachable: &'a mut Unreachable,
     pub(crate) outbox: &'a mut Outbox,
     /// Searches that response contexts wait for. The core begins them at the end of the call.
-    pub(crate) searches: &'a mut Vec<Box<Search>>,
+    pub(crate) searches: &'a mut Vec<Search>,
 }
 
 impl Context<'_> {

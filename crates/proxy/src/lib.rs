@@ -64,7 +64,7 @@ pub use resolution::{Naptr, Query, Records, Resolution, Srv};
 pub use route::{DiversionReason, Rule};
 pub use settings::{
     Account, Accounts, Algorithm, Authentication, Caller, Digest, Foreign, Forking, Forward, GroupStrategy, Hours,
-    Interfaces, Keys, Limits, Listener, Meaning, NumberRule, Office, Party, Registrar, RingGroup, Secrets, Sender,
+    Interfaces, Keys, Limits, Listener, NumberRule, Office, OfficeName, Party, Registrar, RingGroup, Secrets, Sender,
     Senders, Settings, SingleTarget, Strangers, Strategy, SubscriptionTimes, Timers, UnannouncedPath, UserRules,
     Window, fixed_bindings, plain_number,
 };

@@ -57,7 +57,7 @@ pub struct Core {
     subscriptions: Subscriptions,
     timers: TimerQueue,
     /// Searches to begin at the end of the current call of the driver.
-    searches: Vec<Box<Search>>,
+    searches: Vec<Search>,
     rewrite: Rewrite,
 }
 

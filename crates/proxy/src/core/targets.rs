@@ -101,7 +101,7 @@ impl Core {
     /// Begins the searches that response contexts have asked for.
     pub(super) fn begin_searches(&mut self, now: Now, outbox: &mut Outbox) {
         while let Some(search) = self.searches.pop() {
-            self.search(now, search, outbox);
+            self.search(now, Box::new(search), outbox);
         }
     }
 

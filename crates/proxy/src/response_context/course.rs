@@ -69,12 +69,12 @@ impl ResponseContext {
         true
     }
 
-    fn search_for_next(&self, reason: DiversionReason, now: Now) -> Option<Box<Search>> {
+    fn search_for_next(&self, reason: DiversionReason, now: Now) -> Option<Search> {
         let (attempt, settings) = (self.course.as_ref()?, &self.template.settings);
         let request = self.template.request.as_deref()?;
         let leg = next_leg(request, &attempt.course, reason, (settings, now), &mut Vec::new())?;
         let targets = TargetSearch::for_leg(request, leg, settings, now);
-        Some(Box::new(Search { targets, purpose: Purpose::Diversion(self.template.context_id) }))
+        Some(Search { targets, purpose: Purpose::Diversion(self.template.context_id) })
     }
 
     /// Whether there is a next party for this reason.

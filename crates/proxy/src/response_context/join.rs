@@ -32,7 +32,7 @@ impl ResponseContext {
         follows
     }
 
-    fn redirection(&mut self, id: BranchId, response: &Message, context: &mut Context<'_>) -> Option<Box<Search>> {
+    fn redirection(&mut self, id: BranchId, response: &Message, context: &mut Context<'_>) -> Option<Search> {
         let request = self.template.request.as_ref().filter(|_| self.is_open() && self.disposition.recurse)?;
         let from = self.branches.get(usize::from(id.index))?.hop().remote.ip();
         let contacts = contacts_to_follow(response, from, request, &self.template.settings)?;
@@ -44,7 +44,7 @@ impl ResponseContext {
         // With `no-fork` the caller may still be redirected, to one target after another.
         let plan = Plan { disposition: Disposition { fork: true, ..self.disposition }, ..Plan::default() };
         let targets = TargetSearch::for_redirection(request, from, contacts, plan, &self.template.settings);
-        Some(Box::new(Search { targets, purpose: Purpose::Redirection(id) }))
+        Some(Search { targets, purpose: Purpose::Redirection(id) })
     }
 
     /// The plan for a user that the request was redirected to.

@@ -35,8 +35,9 @@ pub use forking::{Forking, SingleTarget, Strategy};
 pub use keys::Keys;
 pub use limits::Limits;
 pub use listener::{Interfaces, Listener};
+pub(crate) use office::Meaning;
 pub use office::{
-    Forward, GroupStrategy, Hours, Meaning, NumberRule, Office, Party, RingGroup, UserRules, Window, plain_number,
+    Forward, GroupStrategy, Hours, NumberRule, Office, OfficeName, Party, RingGroup, UserRules, Window, plain_number,
 };
 pub use registrar::{Registrar, UnannouncedPath};
 pub use senders::{Sender, Senders};
@@ -62,7 +63,7 @@ pub struct Settings {
     pub digest: Digest,
     /// The users that may register and call. If it is empty and authentication is off, everybody may.
     pub accounts: Accounts,
-    /// Names that are not users, and the rules of users.
+    /// Groups and numbers.
     pub office: Office,
     /// Networks whose requests to users of this server need no credentials.
     pub trusted: Vec<IpNet>,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use proxy::{Forward, GroupStrategy, Meaning, Office, Party, RingGroup, Settings, UserRules};
+use proxy::{Account, Forward, GroupStrategy, Office, OfficeName, Party, RingGroup, Settings, UserRules};
 use sim::{Agent, Simulation, Sip};
 
 use crate::accounts::aor;
@@ -28,17 +28,24 @@ fn add_group(office: &mut Office, name: &str, strategy: GroupStrategy, members: 
         otherwise: party(otherwise),
         calls: 0.into(),
     };
-    assert!(office.add_name(&aor(name), Meaning::Group(Arc::new(group))));
+    assert!(office.add(&aor(name), OfficeName::Group(Arc::new(group))));
 }
 
 fn forward(settings: &mut Settings, user: &str, forward: Forward) {
-    settings.office.set_rules(aor(user), UserRules { forward, ..UserRules::default() });
+    set_rules(settings, user, UserRules { forward, ..UserRules::default() });
+}
+
+fn set_rules(settings: &mut Settings, user: &str, rules: UserRules) {
+    settings.accounts.insert(aor(user), Account { rules: Some(Box::new(rules)), ..Account::default() });
 }
 
 /// alice calls; bob and carol have a phone each.
 fn setup(change: impl FnOnce(&mut Settings)) -> (Simulation, Agent, [Agent; 2]) {
     let sim = Simulation::with(|settings| {
         settings.office.voicemail = Some(VOICEMAIL.into());
+        for user in ["alice", "bob", "carol", "dave", "nobody"] {
+            settings.accounts.insert(aor(user), Account::default());
+        }
         change(settings);
     });
     let alice = sim.udp("alice");
@@ -216,7 +223,7 @@ fn a_user_without_a_phone_is_forwarded_at_once() {
 #[test]
 fn do_not_disturb_is_busy() {
     let (_sim, alice, [bob, _]) = setup(|settings| {
-        settings.office.set_rules(aor("bob"), UserRules { do_not_disturb: true, ..UserRules::default() });
+        set_rules(settings, "bob", UserRules { do_not_disturb: true, ..UserRules::default() });
     });
     let invite = alice.calls("bob");
     let busy = alice.expects("486");

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use hyper::StatusCode;
 use location::Store as _;
-use proxy::{Authentication, Goal, Inquiry, Instant, Now, Settings, Step};
+use proxy::{Authentication, DiversionReason, Goal, GroupStrategy, Inquiry, Instant, Now, Party, Rule, Settings, Step};
 use serde::{Deserialize, Serialize};
 
 use super::AdminState;
@@ -64,6 +64,11 @@ fn describe_step(step: &Step, settings: &Settings) -> String {
     match step {
         Step::User(aor) => format!("It is for a user of this server: {}.", sanitize(aor.as_bytes())),
         Step::Phone(aor) => format!("It is for one phone of a user of this server: {}.", sanitize(aor.as_bytes())),
+        Step::Name(name) => format!("It is for {}.", sanitize(name.as_bytes())),
+        Step::Rule(rule) => describe_rule(rule),
+        Step::Then(reason, party) => {
+            format!("If {}, {} is called.", describe_reason(*reason), describe_party(party))
+        }
         Step::Elsewhere => "It is for another server.".to_owned(),
         Step::Contact(aor) => {
             format!(
@@ -90,6 +95,48 @@ fn describe_step(step: &Step, settings: &Settings) -> String {
         Step::Stateless => "A call to one phone is forwarded without a transaction.".to_owned(),
         Step::Forked => "The first phone that answers gets the call, and the others stop ringing.".to_owned(),
         Step::Refused { status, reason } => format!("It ends here: {status} {reason}."),
+    }
+}
+
+fn describe_rule(rule: &Rule) -> String {
+    match rule {
+        Rule::NumberOf(user) => format!("It is a number of {}.", sanitize(user.as_bytes())),
+        Rule::Group(name, label, strategy) => {
+            let label = if label.is_empty() { String::new() } else { format!(" ({})", sanitize(label.as_bytes())) };
+            let order = match strategy {
+                GroupStrategy::Parallel => "all at once",
+                GroupStrategy::Sequential => "one after another",
+                GroupStrategy::Wave => "one after another, and the earlier ones keep ringing",
+                GroupStrategy::Rotating => "one after another, and each call begins with the next one",
+            };
+            format!("{}{label} is a group: its members ring {order}.", sanitize(name.as_bytes()))
+        }
+        Rule::Hours(name, is_open) => {
+            let state = if *is_open { "open" } else { "closed" };
+            format!("By the hours {:?} the office is {state} now.", &*sanitize(name.as_bytes()))
+        }
+        Rule::Forwarded(reason, party) => {
+            format!("It is forwarded to {}, because {}.", describe_party(party), describe_reason(*reason))
+        }
+    }
+}
+
+fn describe_party(party: &Party) -> String {
+    match party {
+        Party::Name(name) => sanitize(name.as_bytes()),
+        Party::Uri(uri) => sanitize(uri.as_bytes()),
+        Party::Voicemail => "the voicemail server".to_owned(),
+    }
+}
+
+const fn describe_reason(reason: DiversionReason) -> &'static str {
+    match reason {
+        DiversionReason::Always => "all calls of the user are forwarded",
+        DiversionReason::Closed => "the office is closed",
+        DiversionReason::Busy => "the user is busy",
+        DiversionReason::DoNotDisturb => "the user does not want to be disturbed",
+        DiversionReason::NoAnswer => "nobody answers in time",
+        DiversionReason::Unavailable => "no phone can be reached",
     }
 }
 

@@ -138,13 +138,7 @@ fn walk(
         Ok(NextStep::FindContact(search)) => contact(&request, search, &load, settings, now),
         _ => None,
     };
-    steps.push(match (&next, &of_contact) {
-        (Ok(NextStep::LookUp(Callee { aor, phone: None })), _) => Step::User(aor.clone()),
-        (Ok(NextStep::LookUp(Callee { aor, phone: Some(_) })), _) => Step::Phone(aor.clone()),
-        (_, Some((aor, _))) => Step::Contact(aor.clone()),
-        (_, None) if let Destination::User(name) = &destination => Step::Name(name.clone()),
-        (_, None) => Step::Elsewhere,
-    });
+    steps.push(first_step(&destination, &next, of_contact.as_ref().map(|(aor, _)| aor)));
     let admission = match (route::auth_requirement(&request, &destination, settings), request.domain_of_from(settings))
     {
         // A user that may not send to foreign addresses may still call the phones of local users.
@@ -190,6 +184,17 @@ fn walk(
     }
     steps.push(if is_fork { Step::Forked } else { Step::Stateless });
     Ok(())
+}
+
+/// What the call is for. `contact`: the user whose phone has the Request-URI as its Contact.
+fn first_step(destination: &Destination, next: &Result<NextStep, Reject>, contact: Option<&Aor>) -> Step {
+    match (next, contact) {
+        (Ok(NextStep::LookUp(Callee { aor, phone: None })), _) => Step::User(aor.clone()),
+        (Ok(NextStep::LookUp(Callee { aor, phone: Some(_) })), _) => Step::Phone(aor.clone()),
+        (_, Some(aor)) => Step::Contact(aor.clone()),
+        (_, None) if let Destination::User(name) = destination => Step::Name(name.clone()),
+        (_, None) => Step::Elsewhere,
+    }
 }
 
 /// The user whose phone has the Request-URI as its Contact, and the plan for that phone.

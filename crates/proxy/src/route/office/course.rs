@@ -98,12 +98,10 @@ impl Course {
     /// The party after the current ones have failed for this reason.
     pub(super) fn next_party<'a>(&self, reason: DiversionReason, settings: &'a Settings) -> Option<&'a Party> {
         let name = self.called.last().filter(|_| !self.has_left)?;
-        let office = &settings.office;
-        let meaning = office.meaning(name).filter(|_| settings.accounts.find(name).is_none());
-        if let Some(Meaning::Group(group)) = meaning {
+        if let Some(Meaning::Group(group)) = settings.meaning(name) {
             return group.otherwise.as_ref();
         }
-        let forward = &office.rules(name)?.forward;
+        let forward = &settings.rules(name)?.forward;
         match reason {
             DiversionReason::Busy | DiversionReason::DoNotDisturb => forward.busy.as_ref(),
             DiversionReason::NoAnswer => forward.no_answer.as_ref(),

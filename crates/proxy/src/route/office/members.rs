@@ -42,7 +42,7 @@ impl Leg {
 /// The phones of a user, unless its rules say otherwise.
 pub(super) fn of_user(user: Aor, course: &mut Course, call: Call<'_>) -> Result<UserStep, Reject> {
     course.ring(None, GroupStrategy::Parallel);
-    if let Some(rules) = call.settings.office.rules(&user).filter(|_| call.is_invite) {
+    if let Some(rules) = call.settings.rules(&user).filter(|_| call.is_invite) {
         if let Some(always) = &rules.forward.always {
             return Ok(UserStep::Forward(always.clone(), DiversionReason::Always));
         }
@@ -97,8 +97,7 @@ impl Expansion<'_> {
             Party::Uri(uri) => self.ring(turn, Member::Uri(uri.clone())),
             // A group has `otherwise` for this.
             Party::Voicemail => turn,
-            Party::Name(name) => match settings.office.meaning(name) {
-                _ if settings.accounts.find(name).is_some() => self.add_user(name, turn),
+            Party::Name(name) => match settings.meaning(name) {
                 Some(Meaning::Group(group)) => self.add_group(group, turn),
                 Some(Meaning::User(user)) => self.add_user(user, turn),
                 Some(Meaning::Number(number)) if self.groups.len() < MAX_DEPTH => {
@@ -116,7 +115,7 @@ impl Expansion<'_> {
     }
 
     fn add_user(&mut self, user: &Aor, turn: u16) -> u16 {
-        let is_silent = self.call.settings.office.rules(user).is_some_and(|rules| rules.do_not_disturb);
+        let is_silent = self.call.settings.rules(user).is_some_and(|rules| rules.do_not_disturb);
         if is_silent || self.call.caller == Some(user) {
             return turn;
         }

@@ -55,11 +55,10 @@ pub(crate) enum Begin<'a> {
 
 /// The first step of a request to a name. Appends the rules that apply to `trail`.
 pub(crate) fn begin<'a>(name: &'a Aor, call: Call<'a>, trail: &mut Vec<Rule>) -> Result<Begin<'a>, Reject> {
-    let office = &call.settings.office;
-    let is_account = call.settings.accounts.find(name).is_some();
-    match office.meaning(name).filter(|_| !is_account) {
-        None if office.rules(name).is_none() => Ok(Begin::User(Cow::Borrowed(name))),
-        Some(Meaning::User(user)) if office.rules(user).is_none() => {
+    let settings = call.settings;
+    match settings.meaning(name) {
+        None if settings.rules(name).is_none() => Ok(Begin::User(Cow::Borrowed(name))),
+        Some(Meaning::User(user)) if settings.rules(user).is_none() => {
             trail.push(Rule::NumberOf(user.clone()));
             Ok(Begin::User(Cow::Borrowed(user)))
         }
@@ -80,7 +79,7 @@ pub(crate) fn caller_of(request: &Request, settings: &Settings) -> Option<Aor> {
 
 /// Whether the rules apply to a request: those to users, groups and numbers outside of dialogs.
 pub(crate) fn applies(request: &Request, settings: &Settings) -> bool {
-    !settings.office.is_empty() && !request.in_dialog && !matches!(request.method(), Method::Ack | Method::Cancel)
+    !settings.has_no_office_rules() && !request.in_dialog && !matches!(request.method(), Method::Ack | Method::Cancel)
 }
 
 /// The party after all parties of the current attempt have failed for this reason.
@@ -131,8 +130,7 @@ fn lead(
             }
         };
         course.enter(&name)?;
-        let is_account = settings.accounts.find(&name).is_some();
-        (party, reason) = match settings.office.meaning(&name).filter(|_| !is_account) {
+        (party, reason) = match settings.meaning(&name) {
             Some(Meaning::User(user)) => {
                 trail.push(Rule::NumberOf(user.clone()));
                 (Party::Name(user.clone()), None)

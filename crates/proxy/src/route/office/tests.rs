@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 
 use super::*;
 use crate::clock::{Instant, Wall};
-use crate::settings::{Account, Forward, GroupStrategy, Hours, Office, UserRules, Window};
+use crate::settings::{Account, Forward, GroupStrategy, Hours, Office, OfficeName, UserRules, Window};
 
 fn aor(name: &str) -> Aor {
     Aor::new(name.as_bytes(), b"office.example")
@@ -33,7 +33,7 @@ fn add_group(office: &mut Office, name: &str, strategy: GroupStrategy, members: 
         otherwise: otherwise.map(party),
         calls: 0.into(),
     };
-    assert!(office.add_name(&aor(name), Meaning::Group(Arc::new(group))));
+    assert!(office.add(&aor(name), OfficeName::Group(Arc::new(group))));
 }
 
 fn add_number(office: &mut Office, number: &str, to: &str, hours: Option<(&Arc<Hours>, Option<&str>)>) {
@@ -42,7 +42,7 @@ fn add_number(office: &mut Office, number: &str, to: &str, hours: Option<(&Arc<H
         hours: hours.map(|(hours, _)| ("office".into(), Arc::clone(hours))),
         closed: hours.and_then(|(_, closed)| closed).map(party),
     };
-    assert!(office.add_name(&aor(number), Meaning::Number(Arc::new(rule))));
+    assert!(office.add(&aor(number), OfficeName::Number(Arc::new(rule))));
 }
 
 /// A Monday at 10:00, in the zone of the hours.
@@ -59,7 +59,6 @@ fn settings() -> Settings {
     office.voicemail = Some("sip:vm@192.0.2.9".into());
     let weekdays = Window { first: Weekday::Monday, last: Weekday::Friday, from: 8 * 60, to: 18 * 60 };
     let hours = Arc::new(Hours { zone: TimeZone::UTC, open: vec![weekdays], closed: Vec::new() });
-    office.add_name(&aor("+4989123451"), Meaning::User(aor("101")));
     add_group(office, "600", GroupStrategy::Parallel, &["101", "102", "103", "sip:gw@192.0.2.5"], Some("voicemail"));
     add_group(office, "601", GroupStrategy::Sequential, &["101", "600", "102", "104"], None);
     add_group(office, "602", GroupStrategy::Rotating, &["101", "102", "104"], None);
@@ -70,16 +69,19 @@ fn settings() -> Settings {
     add_number(office, "+4989123452", "601", Some((&hours, None)));
     add_number(office, "1", "2", None);
     add_number(office, "2", "1", None);
-    let no_rules = UserRules::default;
-    let forward = Forward::default;
-    office.set_rules(aor("103"), UserRules { do_not_disturb: true, ..no_rules() });
-    let busy = Forward { busy: Some(party("600")), ..forward() };
-    office.set_rules(aor("104"), UserRules { do_not_disturb: true, forward: busy });
-    for (user, to) in [("105", "106"), ("106", "107"), ("107", "105")] {
-        office.set_rules(
-            aor(user),
-            UserRules { forward: Forward { always: Some(party(to)), ..forward() }, ..no_rules() },
-        );
+    assert!(settings.accounts.add_number(&aor("+49 89 123451"), &aor("101")));
+    let forward = |user: &str, forward: Forward, do_not_disturb: bool| {
+        (aor(user), Account { rules: Some(Box::new(UserRules { do_not_disturb, forward })), ..Account::default() })
+    };
+    let always = |to: &str| Forward { always: Some(party(to)), ..Forward::default() };
+    for (user, account) in [
+        forward("103", Forward::default(), true),
+        forward("104", Forward { busy: Some(party("600")), ..Forward::default() }, true),
+        forward("105", always("106"), false),
+        forward("106", always("107"), false),
+        forward("107", always("105"), false),
+    ] {
+        settings.accounts.insert(user, account);
     }
     settings
 }
@@ -89,7 +91,7 @@ fn call(settings: &Settings, name: &str, millis: u64, caller: Option<&str>) -> S
     let now = Now { mono: Instant::default(), wall: Wall(millis) };
     let caller = caller.map(aor);
     let call = Call { settings, now, caller: caller.as_ref(), is_invite: true, is_real: true };
-    let text = match begin(&aor(name), call, &mut Vec::new()) {
+    match begin(&aor(name), call, &mut Vec::new()) {
         Ok(Begin::User(user)) => format!("user {}", String::from_utf8_lossy(user.user())),
         Ok(Begin::Leg(leg)) => {
             let member = |(turn, member): &(u16, Member)| match member {
@@ -99,8 +101,7 @@ fn call(settings: &Settings, name: &str, millis: u64, caller: Option<&str>) -> S
             leg.members.iter().map(member).collect::<Vec<_>>().join(" ")
         }
         Err(reject) => reject.status().to_string(),
-    };
-    text
+    }
 }
 
 #[test]
@@ -163,12 +164,9 @@ fn a_call_is_forwarded_five_times_at_most() {
     let mut settings = Settings::default();
     for number in 0..10 {
         let user = aor(&number.to_string());
-        settings.accounts.insert(user.clone(), Account::default());
-        let to = Some(party(&(number + 1).to_string()));
-        settings.office.set_rules(
-            user,
-            UserRules { forward: Forward { always: to, ..Forward::default() }, ..UserRules::default() },
-        );
+        let always = Some(party(&(number + 1).to_string()));
+        let rules = UserRules { forward: Forward { always, ..Forward::default() }, ..UserRules::default() };
+        settings.accounts.insert(user, Account { rules: Some(Box::new(rules)), ..Account::default() });
     }
     assert_eq!(call(&settings, "0", OPEN, None), "480");
     assert_eq!(call(&settings, "5", OPEN, None), "0:10");

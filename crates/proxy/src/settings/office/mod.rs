@@ -13,27 +13,37 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use location::Aor;
 
+use super::Settings;
+
 pub use hours::{Hours, Window};
 pub use number::plain_number;
 
-/// The rules of an office. Without any, each name is a user.
+/// Names that are not users. Without any, each name is a user.
 #[derive(Clone, Debug, Default)]
 pub struct Office {
-    names: HashMap<Aor, Meaning>,
-    users: HashMap<Aor, UserRules>,
+    names: HashMap<Aor, OfficeName>,
     /// The URI of the voicemail server.
     pub voicemail: Option<Box<str>>,
 }
 
-/// What a name is that is not a user.
+/// What a name in [`Office`] is.
 #[derive(Clone, Debug)]
-pub enum Meaning {
-    /// A further name or number of this user.
-    User(Aor),
+pub enum OfficeName {
     /// A ring group.
     Group(Arc<RingGroup>),
     /// A number that leads elsewhere.
     Number(Arc<NumberRule>),
+}
+
+/// What a name is that is not the name of an account.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Meaning<'s> {
+    /// A further number of this user.
+    User(&'s Aor),
+    /// A ring group.
+    Group(&'s RingGroup),
+    /// A number that leads elsewhere.
+    Number(&'s NumberRule),
 }
 
 /// Who is called.
@@ -121,31 +131,40 @@ impl Default for Forward {
 }
 
 impl Office {
-    /// Adds a name; false if it has a meaning already. Numbers are compared without visual separators (RFC 3966 5.1.1).
-    pub fn add_name(&mut self, name: &Aor, meaning: Meaning) -> bool {
+    /// Adds a name; false if there is such a name already. Numbers are compared without visual separators (RFC 3966
+    /// 5.1.1).
+    pub fn add(&mut self, name: &Aor, meaning: OfficeName) -> bool {
         self.names.try_insert(plain(name).unwrap_or_else(|| name.clone()), meaning).is_ok()
     }
+}
 
-    /// Sets the rules of a user.
-    pub fn set_rules(&mut self, user: Aor, rules: UserRules) {
-        if rules != UserRules::default() {
-            self.users.insert(user, rules);
+impl Settings {
+    /// Whether no rule of the office can apply to a call.
+    pub(crate) fn has_no_office_rules(&self) -> bool {
+        self.office.names.is_empty() && !self.accounts.have_rules()
+    }
+
+    /// What a name is; `None` if it is the name of an account, or is not known.
+    pub(crate) fn meaning(&self, name: &Aor) -> Option<Meaning<'_>> {
+        if self.accounts.find(name).is_some() {
+            return None;
         }
+        self.meaning_of(name).or_else(|| self.meaning_of(&plain(name)?))
     }
 
-    /// Whether there are no rules.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.names.is_empty() && self.users.is_empty()
-    }
-
-    /// What a name is that is not the name of an account.
-    pub fn meaning(&self, name: &Aor) -> Option<&Meaning> {
-        self.names.get(name).or_else(|| self.names.get(&plain(name)?))
+    fn meaning_of(&self, name: &Aor) -> Option<Meaning<'_>> {
+        if let Some(user) = self.accounts.with_number(name) {
+            return Some(Meaning::User(user));
+        }
+        Some(match self.office.names.get(name)? {
+            OfficeName::Group(group) => Meaning::Group(group),
+            OfficeName::Number(number) => Meaning::Number(number),
+        })
     }
 
     /// The rules of a user.
     pub(crate) fn rules(&self, user: &Aor) -> Option<&UserRules> {
-        self.users.get(user)
+        self.accounts.find(user)?.rules.as_deref()
     }
 }
 
@@ -162,6 +181,6 @@ impl RingGroup {
 }
 
 /// The name without visual separators, if it is a number that has some.
-fn plain(name: &Aor) -> Option<Aor> {
+pub(super) fn plain(name: &Aor) -> Option<Aor> {
     plain_number(name.user()).map(|number| Aor::new(&number, name.domain()))
 }
