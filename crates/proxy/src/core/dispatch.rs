@@ -124,7 +124,7 @@ impl Core {
         drop(presented);
         let step = next_step(request, &uri, destination, toward, &self.gruus, &self.settings)?;
         request.proven = proven;
-        let step = office_step(step, request, &self.settings, now, None)?;
+        let step = office_step(step, request, &self.settings, self.settings.civil_time(now), None)?;
         Ok(Handling::Route(step))
     }
 

@@ -123,7 +123,13 @@ impl Core {
             (Purpose::Forward(request), Err(NoTarget { reject, course })) => {
                 let unavailable = DiversionReason::Unavailable;
                 let next = |course: Box<Course>| {
-                    route::next_leg(&request, &course, unavailable, (&self.settings, now), &mut Vec::new())
+                    route::next_leg(
+                        &request,
+                        &course,
+                        unavailable,
+                        (&self.settings, self.settings.civil_time(now)),
+                        &mut Vec::new(),
+                    )
                 };
                 match course.and_then(next) {
                     Some(leg) => self.ring(now, request, leg, outbox),

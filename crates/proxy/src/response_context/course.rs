@@ -72,7 +72,7 @@ impl ResponseContext {
     fn search_for_next(&self, reason: DiversionReason, now: Now) -> Option<Search> {
         let (attempt, settings) = (self.course.as_ref()?, &self.template.settings);
         let request = self.template.request.as_deref()?;
-        let leg = next_leg(request, &attempt.course, reason, (settings, now), &mut Vec::new())?;
+        let leg = next_leg(request, &attempt.course, reason, (settings, settings.civil_time(now)), &mut Vec::new())?;
         let targets = TargetSearch::for_leg(request, leg, settings, now);
         Some(Search { targets, purpose: Purpose::Diversion(self.template.context_id) })
     }

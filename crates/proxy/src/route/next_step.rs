@@ -5,7 +5,7 @@ use parser::{Method, Uri};
 
 use super::office::{self, Begin, Call, Leg, Rule};
 use super::{Callee, ContactSearch, Destination, Gruus, Plan, Toward, target_for_next};
-use crate::clock::Now;
+use crate::clock::Wall;
 use crate::dialog::Next;
 use crate::reject::Reject;
 use crate::request::Request;
@@ -50,13 +50,13 @@ pub(crate) fn next_step(
     }
 }
 
-/// The same step, unless the rules of the office say otherwise. `trail`: to append the rules that apply, if the request is
+/// The same step, unless the rules of the office say otherwise. `at`: the time for office hours. `trail`: to append the rules that apply, if the request is
 /// only explained.
 pub(crate) fn office_step(
     step: NextStep,
     request: &Request,
     settings: &Settings,
-    now: Now,
+    at: Wall,
     trail: Option<&mut Vec<Rule>>,
 ) -> Result<NextStep, Reject> {
     let NextStep::LookUp(Callee { aor, phone: None }) = &step else { return Ok(step) };
@@ -65,7 +65,7 @@ pub(crate) fn office_step(
     }
     let caller = office::caller_of(request, settings);
     let (is_invite, is_real) = (request.method() == Method::Invite, trail.is_none());
-    let call = Call { settings, now, caller: caller.as_ref(), is_invite, is_real };
+    let call = Call { settings, at, caller: caller.as_ref(), is_invite, is_real };
     Ok(match office::begin(aor, call, trail.unwrap_or(&mut Vec::new()))? {
         Begin::User(user) => NextStep::LookUp(Callee::user(user.into_owned())),
         Begin::Leg(leg) => NextStep::Ring(leg),

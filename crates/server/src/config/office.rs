@@ -213,7 +213,7 @@ impl Scalar for OpenTime {
         let (first, last) = (weekday(first)?, weekday(last)?);
         let (from, to) = (minutes(from)?, minutes(to)?);
         // A window of no length, and 24:00 as a start, are typing errors.
-        (from != to && from < 24 * 60 && to > 0).then(|| Self(proxy::Window { first, last, from, to }))
+        (from != to && from < 24 * 60 && to > 0).then_some(Self(proxy::Window { first, last, from, to }))
     }
 }
 
@@ -244,7 +244,7 @@ impl Scalar for Days {
     fn read(text: &str) -> Option<Self> {
         let (first, last) = text.split_once('/').unwrap_or((text, text));
         let (first, last) = (first.parse::<Date>().ok()?, last.parse::<Date>().ok()?);
-        (first <= last).then(|| Self(first..=last))
+        (first <= last).then_some(Self(first..=last))
     }
 }
 

@@ -14,7 +14,7 @@ use location::{Aor, Flow, FlowId, Record};
 use parser::{Message, Transport};
 
 use super::send::is_stateless;
-use crate::clock::Now;
+use crate::clock::{Now, Wall};
 use crate::dialog::Next;
 use crate::mac::Mac;
 use crate::reject::Reject;
@@ -35,6 +35,8 @@ pub struct Inquiry<'a> {
     pub to: &'a str,
     /// The source address of the INVITE.
     pub source: IpAddr,
+    /// The time for office hours, by the clock of the machine; `None` for now.
+    pub at: Option<Wall>,
 }
 
 /// One step of the handling, in order.
@@ -44,7 +46,7 @@ pub enum Step {
     User(Aor),
     /// The call is to one phone of this user, by its GRUU (RFC 5627).
     Phone(Aor),
-    /// The call is to this name of the office, by the rules that follow.
+    /// The call is to this name, which is not the name of a user.
     Name(Aor),
     /// The call is to another server.
     Elsewhere,
@@ -60,6 +62,8 @@ pub enum Step {
     Free,
     /// The caller has to authenticate as the user that its From names, of this domain.
     Credentials(Box<str>),
+    /// No party that the rules of the office name has a binding.
+    NoPhone,
     /// The number of bindings, registered or configured.
     Bindings(usize),
     /// Targets that are tried at once; the next group is tried if none of them accepts the call in time.
@@ -132,13 +136,14 @@ fn walk(
     }
     let gruus = Gruus::new(keys.gruu, mac);
     let next = next_step(&request, &request.typed_uri()?, destination.clone(), Toward::Anybody, &gruus, settings);
+    let at = inquiry.at.unwrap_or_else(|| settings.civil_time(now));
     let mut trail = Vec::new();
-    let next = next.and_then(|step| office_step(step, &request, settings, now, Some(&mut trail)));
+    let next = next.and_then(|step| office_step(step, &request, settings, at, Some(&mut trail)));
     let of_contact = match &next {
         Ok(NextStep::FindContact(search)) => contact(&request, search, &load, settings, now),
         _ => None,
     };
-    steps.push(first_step(&destination, &next, of_contact.as_ref().map(|(aor, _)| aor)));
+    steps.push(first_step(&destination, &next, of_contact.as_ref().map(|(aor, _)| aor), settings));
     let admission = match (route::auth_requirement(&request, &destination, settings), request.domain_of_from(settings))
     {
         // A user that may not send to foreign addresses may still call the phones of local users.
@@ -157,7 +162,7 @@ fn walk(
     });
     steps.extend(trail.into_iter().map(Step::Rule));
     let plan = match next? {
-        NextStep::Ring(leg) => return office::follow(*leg, &request, &load, (settings, &gruus), now, steps),
+        NextStep::Ring(leg) => return office::follow(*leg, &request, &load, (settings, &gruus), (now, at), steps),
         NextStep::LookUp(callee) => {
             let record = load(&callee.aor);
             let registered = record.iter().flat_map(|record| record.live(now.wall)).count();
@@ -187,12 +192,19 @@ fn walk(
 }
 
 /// What the call is for. `contact`: the user whose phone has the Request-URI as its Contact.
-fn first_step(destination: &Destination, next: &Result<NextStep, Reject>, contact: Option<&Aor>) -> Step {
+fn first_step(
+    destination: &Destination,
+    next: &Result<NextStep, Reject>,
+    contact: Option<&Aor>,
+    settings: &Settings,
+) -> Step {
+    if let Destination::User(name) = destination {
+        return if settings.meaning(name).is_some() { Step::Name(name.clone()) } else { Step::User(name.clone()) };
+    }
     match (next, contact) {
         (Ok(NextStep::LookUp(Callee { aor, phone: None })), _) => Step::User(aor.clone()),
         (Ok(NextStep::LookUp(Callee { aor, phone: Some(_) })), _) => Step::Phone(aor.clone()),
         (_, Some(aor)) => Step::Contact(aor.clone()),
-        (_, None) if let Destination::User(name) = destination => Step::Name(name.clone()),
         (_, None) => Step::Elsewhere,
     }
 }
@@ -245,7 +257,7 @@ fn complete(
 }
 
 /// The INVITE of the call.
-fn invite(Inquiry { from, to, source }: &Inquiry<'_>, settings: &Settings) -> Result<Received, Reject> {
+fn invite(Inquiry { from, to, source, .. }: &Inquiry<'_>, settings: &Settings) -> Result<Received, Reject> {
     let is_uri = |text: &str| {
         !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_graphic() && !b"<>\"".contains(&octet))
     };

@@ -2,7 +2,7 @@
 
 use location::{Aor, Record};
 
-use crate::clock::Now;
+use crate::clock::{Now, Wall};
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::route::{self, Course, DiversionReason, Gruus, Leg, NoTarget, TargetSearch};
@@ -16,7 +16,7 @@ pub(super) fn follow(
     request: &Request,
     load: &impl Fn(&Aor) -> Option<Record>,
     (settings, gruus): (&Settings, &Gruus),
-    now: Now,
+    (now, at): (Now, Wall),
     steps: &mut Vec<Step>,
 ) -> Result<(), Reject> {
     loop {
@@ -36,10 +36,10 @@ pub(super) fn follow(
             }
             Err(NoTarget { reject, course }) => (reject, course),
         };
-        steps.push(Step::Bindings(0));
+        steps.push(Step::NoPhone);
         let mut trail = Vec::new();
         let next = course.and_then(|course| {
-            route::next_leg(request, &course, DiversionReason::Unavailable, (settings, now), &mut trail)
+            route::next_leg(request, &course, DiversionReason::Unavailable, (settings, at), &mut trail)
         });
         steps.extend(trail.into_iter().map(Step::Rule));
         leg = next.ok_or(reject)?;

@@ -101,8 +101,7 @@ impl Expansion<'_> {
                 Some(Meaning::Group(group)) => self.add_group(group, turn),
                 Some(Meaning::User(user)) => self.add_user(user, turn),
                 Some(Meaning::Number(number)) if self.groups.len() < MAX_DEPTH => {
-                    let at = settings.civil_time(self.call.now);
-                    let is_open = number.hours.as_ref().is_none_or(|(_, hours)| hours.is_open(at));
+                    let is_open = number.hours.as_ref().is_none_or(|(_, hours)| hours.is_open(self.call.at));
                     let to = if is_open { Some(&number.to) } else { number.closed.as_ref() };
                     // A number that leads back to itself ends here.
                     self.groups.push(name.clone());

@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use location::Aor;
 use parser::Method;
 
-use crate::clock::Now;
+use crate::clock::Wall;
 use crate::reject::Reject;
 use crate::request::{Proven, Request};
 use crate::settings::{Meaning, Named, NumberRule, Party, Settings};
@@ -35,7 +35,8 @@ const MAX_DIVERSIONS: u8 = 5;
 #[derive(Clone, Copy)]
 pub(crate) struct Call<'a> {
     pub(crate) settings: &'a Settings,
-    pub(crate) now: Now,
+    /// The time by the clock of the machine, for office hours.
+    pub(crate) at: Wall,
     /// The user who calls; it does not ring in its own groups.
     pub(crate) caller: Option<&'a Aor>,
     /// Only INVITEs are forwarded.
@@ -98,12 +99,12 @@ pub(crate) fn next_leg(
     request: &Request,
     course: &Course,
     reason: DiversionReason,
-    (settings, now): (&Settings, Now),
+    (settings, at): (&Settings, Wall),
     trail: &mut Vec<Rule>,
 ) -> Option<Leg> {
     let party = next_party(request, course, reason, settings)?.clone();
     let caller = caller_of(request, settings);
-    let call = Call { settings, now, caller: caller.as_ref(), is_invite: true, is_real: true };
+    let call = Call { settings, at, caller: caller.as_ref(), is_invite: true, is_real: true };
     lead(course.clone(), party, Some(reason), call, trail).ok()
 }
 
@@ -160,7 +161,7 @@ fn lead(
 /// Whether a number leads to its party now, and not to the one for closed hours.
 fn open_hours(number: &NumberRule, call: Call<'_>, trail: &mut Vec<Rule>) -> bool {
     let Some((name, hours)) = &number.hours else { return true };
-    let is_open = hours.is_open(call.settings.civil_time(call.now));
+    let is_open = hours.is_open(call.at);
     trail.push(Rule::Hours(name.clone(), is_open));
     is_open
 }

@@ -7,7 +7,6 @@ use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
 
 use super::*;
-use crate::clock::{Instant, Wall};
 use crate::settings::{Account, Forward, GroupStrategy, Hours, Office, OfficeName, UserRules, Window};
 
 fn aor(name: &str) -> Aor {
@@ -88,9 +87,8 @@ fn settings() -> Settings {
 
 /// Who rings, as `turn:party`, or the status of the refusal.
 fn call(settings: &Settings, name: &str, millis: u64, caller: Option<&str>) -> String {
-    let now = Now { mono: Instant::default(), wall: Wall(millis) };
     let caller = caller.map(aor);
-    let call = Call { settings, now, caller: caller.as_ref(), is_invite: true, is_real: true };
+    let call = Call { settings, at: Wall(millis), caller: caller.as_ref(), is_invite: true, is_real: true };
     match begin(&aor(name), call, &mut Vec::new()) {
         Ok(Begin::User(user)) => format!("user {}", String::from_utf8_lossy(user.user())),
         Ok(Begin::Leg(leg)) => {
@@ -149,8 +147,7 @@ fn each_call_to_a_rotating_group_begins_with_the_next_member() {
 #[test]
 fn other_requests_are_not_forwarded() {
     let settings = settings();
-    let now = Now { mono: Instant::default(), wall: Wall(OPEN) };
-    let call = Call { settings: &settings, now, caller: None, is_invite: false, is_real: true };
+    let call = Call { settings: &settings, at: Wall(OPEN), caller: None, is_invite: false, is_real: true };
     let begin = |name: &str| match begin(&aor(name), call, &mut Vec::new()) {
         Ok(Begin::Leg(leg)) => leg.members,
         other => panic!("{other:?}"),
