@@ -21,14 +21,17 @@ pub(super) struct Attempt {
     pub(super) until: Option<Instant>,
 }
 
-impl Attempt {
-    pub(super) fn new(course: Course, first_branch: usize, now: Instant) -> Self {
-        let until = course.no_answer.map(|time| now + time);
-        Self { course, first_branch, until }
-    }
-}
-
 impl ResponseContext {
+    /// The call is for the parties of this course from now on.
+    pub(super) fn follow_course(&mut self, course: Course, now: Instant) {
+        let first_branch = self.branches.len();
+        let history = self.template.request.as_ref().and_then(|it| course.history(it, &self.template.settings));
+        let number = u8::try_from(first_branch).unwrap_or(u8::MAX);
+        self.template.histories.extend(history.map(|history| (number, history)));
+        let until = course.no_answer.map(|time| now + time);
+        self.course = Some(Box::new(Attempt { course, first_branch, until }));
+    }
+
     /// The time for the current parties is over.
     pub(super) fn nobody_answered(&mut self, context: &mut Context<'_>) {
         self.ring_until = None;
@@ -108,19 +111,20 @@ impl ResponseContext {
         if !self.is_open() {
             return self.advance(context);
         }
-        let now = context.now.mono;
-        match plan {
+        let (plan, course) = match plan {
             Ok(mut plan) => {
                 let course = plan.course.take();
-                self.course = course.map(|course| Box::new(Attempt::new(*course, self.branches.len(), now)));
-                self.start_attempt(plan, context);
+                (Some(plan), course)
             }
-            Err(NoTarget { course, .. }) => {
-                self.course = course.map(|course| Box::new(Attempt::new(*course, self.branches.len(), now)));
-                if !self.divert(DiversionReason::Unavailable, context) {
-                    self.course = None;
-                }
-            }
+            Err(NoTarget { course, .. }) => (None, course),
+        };
+        if let Some(course) = course {
+            self.follow_course(*course, context.now.mono);
+        }
+        if let Some(plan) = plan {
+            self.start_attempt(plan, context);
+        } else if !self.divert(DiversionReason::Unavailable, context) {
+            self.course = None;
         }
         self.advance(context);
     }

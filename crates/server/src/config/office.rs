@@ -388,6 +388,31 @@ pub(super) fn check_rules(
     Ok(())
 }
 
+/// Reads a party, or `off`, of a user of this domain; `None` if it is off or invalid.
+pub(crate) fn read_party(text: &str, domain: &str) -> Option<Party> {
+    PartyOrOff::read(text)?.0.map(|party| party.party(domain))
+}
+
+/// Checks the text of a party, or `off`; the error says what was expected.
+pub(crate) fn check_party_text(text: &str, config: &Config, accounts: &Accounts) -> Result<(), String> {
+    let Some(PartyOrOff(party)) = PartyOrOff::read(text) else {
+        return Err(format!("invalid value {text:?}, expected {}", PartyOrOff::EXPECTED));
+    };
+    let names = Names { accounts, is_complete: true };
+    let checked = party.map_or(Ok(()), |party| check_party(&party, Vec::new(), config, &names));
+    checked.map_err(|conflict| conflict.message)
+}
+
+/// Reads a duration.
+pub(crate) fn read_period(text: &str) -> Option<Duration> {
+    Period::read(text).map(|period| period.0)
+}
+
+/// The error of a text that is no duration.
+pub(crate) fn expected_period(text: &str) -> String {
+    format!("invalid value {text:?}, expected {}", Period::EXPECTED)
+}
+
 /// The names of users.
 struct Names<'a> {
     accounts: &'a Accounts,

@@ -6,7 +6,9 @@ use location::Aor;
 use parser::{escape_param, escape_user};
 use smallvec::SmallVec;
 
+use crate::forward::{Diverted, History, Reached};
 use crate::reject::Reject;
+use crate::request::Request;
 use crate::settings::{GroupStrategy, Meaning, Party, Settings};
 
 use super::MAX_DIVERSIONS;
@@ -39,6 +41,18 @@ impl DiversionReason {
         }
     }
 
+    /// The reason of a Diversion (RFC 5806 4).
+    const fn token(self) -> &'static str {
+        match self {
+            Self::Always => "unconditional",
+            Self::Closed => "time-of-day",
+            Self::Busy => "user-busy",
+            Self::DoNotDisturb => "do-not-disturb",
+            Self::NoAnswer => "no-answer",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
     /// The refusal if there is no other party.
     const fn refusal(self) -> Reject {
         match self {
@@ -48,13 +62,28 @@ impl DiversionReason {
     }
 }
 
+/// A name that a call was for.
+#[derive(Clone, Debug)]
+struct Called {
+    name: Aor,
+    /// Why the call was forwarded from it.
+    left: Option<DiversionReason>,
+}
+
+impl Called {
+    fn diverted(&self) -> Option<Diverted<'_>> {
+        let reason = self.left?;
+        Some(Diverted { name: &self.name, status: reason.code(), reason: reason.token() })
+    }
+}
+
 /// The course of a call so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Course {
     /// The names that the call was for, the first one as the caller dialled it.
-    called: SmallVec<[Aor; 2]>,
-    /// Whether the parties that ring now belong to the last name; a URI has no rules.
-    has_left: bool,
+    called: SmallVec<[Called; 2]>,
+    /// The URI that rings now, if it is not the last of these names.
+    uri: Option<Box<str>>,
     diversions: u8,
     /// Why the call was forwarded last.
     pub(crate) reason: Option<DiversionReason>,
@@ -71,33 +100,43 @@ impl Course {
     pub(super) fn forwarded(&mut self, reason: DiversionReason) -> Result<(), Reject> {
         self.diversions += 1;
         self.reason = Some(reason);
+        if let Some(last) = self.called.last_mut() {
+            last.left = Some(reason);
+        }
         if self.diversions > MAX_DIVERSIONS { Err(reason.refusal()) } else { Ok(()) }
     }
 
     /// Notes that the call is for this name now. Refused if it was before: a circle.
     pub(super) fn enter(&mut self, name: &Aor) -> Result<(), Reject> {
-        if self.called.contains(name) {
+        if self.called.iter().any(|called| called.name == *name) {
             return Err(self.reason.unwrap_or(DiversionReason::Unavailable).refusal());
         }
-        self.called.push(name.clone());
+        self.called.push(Called { name: name.clone(), left: None });
         Ok(())
     }
 
     /// The parties that ring now are those of the last name.
     pub(super) fn ring(&mut self, ring_time: Option<Duration>, strategy: GroupStrategy) {
-        (self.ring_time, self.no_answer, self.has_left) = (ring_time, None, false);
+        (self.ring_time, self.no_answer, self.uri) = (ring_time, None, None);
         self.rings_on = strategy == GroupStrategy::Wave;
     }
 
     /// The party that rings now is a URI.
-    pub(super) fn leave(&mut self) {
+    pub(super) fn leave(&mut self, uri: &str) {
         self.ring(None, GroupStrategy::Parallel);
-        self.has_left = true;
+        self.uri = Some(uri.into());
+    }
+
+    /// How the call came to the party that rings now; `None` if it was not forwarded.
+    pub(crate) fn history(&self, request: &Request, settings: &Settings) -> Option<History> {
+        let diverted: SmallVec<[_; 2]> = self.called.iter().filter_map(Called::diverted).collect();
+        let to = self.uri.as_deref().map(Reached::Uri).or_else(|| Some(Reached::Name(&self.called.last()?.name)))?;
+        (!diverted.is_empty()).then(|| History::new(request, &diverted, to, settings))
     }
 
     /// The party after the current ones have failed for this reason.
     pub(super) fn next_party<'a>(&self, reason: DiversionReason, settings: &'a Settings) -> Option<&'a Party> {
-        let name = self.called.last().filter(|_| !self.has_left)?;
+        let name = &self.called.last().filter(|_| self.uri.is_none())?.name;
         if let Some(Meaning::Group(group)) = settings.meaning(name) {
             return group.otherwise.as_ref();
         }
@@ -113,7 +152,7 @@ impl Course {
     /// The URI of the voicemail server with the mailbox and the cause (RFC 4458 2); `None` without such a server.
     pub(super) fn voicemail_uri(&self, settings: &Settings) -> Option<Box<str>> {
         let mut uri = settings.office.voicemail.as_ref()?.as_bytes().to_vec();
-        if let Some(name) = self.called.last() {
+        if let Some(Called { name, .. }) = self.called.last() {
             let mut mailbox = b"sip:".to_vec();
             escape_user(name.user(), &mut mailbox);
             mailbox.push(b'@');

@@ -34,7 +34,7 @@ pub(super) enum UserStep {
 
 impl Leg {
     pub(super) fn to_uri(mut course: Course, uri: Box<str>) -> Self {
-        course.leave();
+        course.leave(&uri);
         Self { course, members: vec![(0, Member::Uri(uri))] }
     }
 }
