@@ -82,6 +82,8 @@ struct Office {
     server: Server,
     callers: Vec<End>,
     callees: Vec<End>,
+    /// The server reads its files as long as it runs.
+    _authority: Authority,
 }
 
 impl Office {
@@ -103,21 +105,17 @@ impl Office {
         for ip in ips {
             for transport in TRANSPORTS.iter().filter(|transport| scheme == "sip" || transport.sips.is_some()) {
                 let listener = server.listens(transport.listen, ip);
-                let phone = |role: &str| {
+                let end = |role: &str| {
                     let user = format!("{role}-{}-{}", transport.listen, if ip.is_ipv4() { 4 } else { 6 });
-                    End {
-                        transport,
-                        listener,
-                        phone: (transport.phone)(&user, listener, &authority).with_scheme(scheme),
-                    }
+                    // The callers register too: a connection without a message is closed after `limits.message_time`.
+                    let phone = (transport.phone)(&user, listener, &authority).with_scheme(scheme).registered();
+                    End { transport, listener, phone }
                 };
-                callers.push(phone("caller"));
-                let mut callee = phone("callee");
-                callee.phone = callee.phone.registered();
-                callees.push(callee);
+                callers.push(end("caller"));
+                callees.push(end("callee"));
             }
         }
-        Self { server, callers, callees }
+        Self { server, callers, callees, _authority: authority }
     }
 }
 
@@ -186,7 +184,7 @@ pub(crate) fn follows(from: &mut End, to: &mut End, dialog: &mut Dialog, method:
 /// Calls between all pairs: each call has a re-INVITE from both sides, and each side hangs up once.
 #[track_caller]
 fn all_pairs_call(scheme: &'static str, pairs: usize) {
-    let Office { server, mut callers, mut callees } = Office::new(scheme);
+    let Office { server, mut callers, mut callees, _authority } = Office::new(scheme);
     let mut calls = 0;
     for caller in &mut callers {
         for callee in &mut callees {

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::harness::server::OPEN;
 use crate::harness::{Authority, PATIENCE, Phone, Server, tls, wait_for};
 
+/// At least so many.
 const HANDSHAKES: usize = 10_000;
 /// Addresses of the attacker, with as many connections each.
 const SOURCES: [[u8; 4]; 4] = [[127, 201, 0, 1], [127, 201, 0, 2], [127, 201, 0, 3], [127, 201, 0, 4]];
@@ -16,6 +17,8 @@ const SOURCES: [[u8; 4]; 4] = [[127, 201, 0, 1], [127, 201, 0, 2], [127, 201, 0,
 const KEPT: usize = 80;
 /// How often each phone must be served while the attack lasts.
 const ROUNDS: usize = 5;
+/// How long the attack lasts at most.
+const LONGEST: Duration = Duration::from_secs(60);
 
 fn connect(source: [u8; 4], to: SocketAddr) -> Option<TcpStream> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).ok()?;
@@ -24,12 +27,15 @@ fn connect(source: [u8; 4], to: SocketAddr) -> Option<TcpStream> {
     Some(socket.into())
 }
 
-/// Opens connections from one address and sends the beginning of a handshake on each. Returns how many were opened.
-fn attack(source: [u8; 4], beginnings: &[(SocketAddr, Vec<u8>)]) -> usize {
+/// Opens connections from one address and sends the beginning of a handshake on each, until each phone was served often
+/// enough meanwhile. Returns how many were opened.
+fn attack(source: [u8; 4], beginnings: &[(SocketAddr, Vec<u8>)], rounds: &AtomicUsize) -> usize {
     let mut kept = VecDeque::new();
     let mut opened = 0;
-    for at in 0..HANDSHAKES / SOURCES.len() {
-        let (to, octets) = &beginnings[at % beginnings.len()];
+    let begun = Instant::now();
+    let is_over = |opened| opened >= HANDSHAKES / SOURCES.len() && rounds.load(Ordering::Relaxed) >= ROUNDS;
+    while !is_over(opened) && begun.elapsed() < LONGEST {
+        let (to, octets) = &beginnings[opened % beginnings.len()];
         let Some(mut stream) = connect(source, *to) else { continue };
         // The server may have closed it already.
         let _ = stream.write_all(octets);
@@ -44,13 +50,11 @@ fn attack(source: [u8; 4], beginnings: &[(SocketAddr, Vec<u8>)]) -> usize {
     opened
 }
 
-/// Checks that a phone is served soon.
+/// Checks that a phone is served within the patience of tests, which is shorter than the time that a handshake may take.
 #[track_caller]
 fn is_served(phone: &mut Phone) {
-    let begun = Instant::now();
     let options = phone.request("OPTIONS", "sip:office.example");
     assert_eq!(phone.ask(options).status(), Some(200));
-    assert!(begun.elapsed() < Duration::from_secs(3), "it took {:?}", begun.elapsed());
 }
 
 /// Resident memory in MiB.
@@ -64,7 +68,7 @@ fn memory(server: &Server) -> u64 {
 fn ten_thousand_unfinished_handshakes_harm_nobody() {
     let authority = Authority::new();
     let certificate = authority.config(&authority.issue("office", &["office.example"]), "");
-    let server = Server::start(&format!("{OPEN}{certificate}limits: {{ handshake_time: 3s }}\n"));
+    let server = Server::start(&format!("{OPEN}{certificate}limits: {{ handshake_time: 30s }}\n"));
     let hello = tls::client_hello(&authority);
     let request = b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nX-Long: ";
     let beginnings = [
@@ -78,29 +82,28 @@ fn ten_thousand_unfinished_handshakes_harm_nobody() {
     let mut browser = Phone::secure_websocket("browser", server.secure_websocket(), &authority);
     let before = memory(&server);
 
-    let is_over = AtomicBool::new(false);
-    let (opened, rounds, most) = std::thread::scope(|scope| {
-        let beginnings = &beginnings;
-        let attackers = SOURCES.map(|source| scope.spawn(move || attack(source, beginnings)));
-        let counter = scope.spawn(|| {
-            let opened = attackers.into_iter().map(|attacker| attacker.join().expect("an attacker")).sum::<usize>();
-            is_over.store(true, Ordering::Relaxed);
-            opened
+    let rounds = AtomicUsize::new(0);
+    let (opened, most) = std::thread::scope(|scope| {
+        let attackers = SOURCES.map(|source| {
+            scope.spawn({
+                let (beginnings, rounds) = (&beginnings, &rounds);
+                move || attack(source, beginnings, rounds)
+            })
         });
-        let (mut rounds, mut most) = (0, before);
-        while !is_over.load(Ordering::Relaxed) {
+        let mut most = before;
+        while attackers.iter().any(|attacker| !attacker.is_finished()) {
             is_served(&mut old);
             is_served(&mut browser);
             is_served(&mut Phone::udp("new", server.address()));
             is_served(&mut Phone::tls("new", server.tls(), &authority));
             is_served(&mut Phone::secure_websocket("new", server.secure_websocket(), &authority));
             most = most.max(memory(&server));
-            rounds += 1;
+            rounds.fetch_add(1, Ordering::Relaxed);
         }
-        (counter.join().expect("a number"), rounds, most)
+        (attackers.map(|attacker| attacker.join().expect("an attacker")).iter().sum::<usize>(), most)
     });
-    assert_eq!(opened, HANDSHAKES, "connections");
-    assert!(rounds >= ROUNDS, "phones were served {rounds} times");
+    let rounds = rounds.into_inner();
+    assert!(opened >= HANDSHAKES && rounds >= ROUNDS, "{opened} connections; phones were served {rounds} times");
     assert!(most < before + 64, "memory grew from {before} to {most} MiB");
 
     // All of them end and are counted: at once, because the attacker has too many, or when it closes them.
@@ -111,7 +114,7 @@ fn ten_thousand_unfinished_handshakes_harm_nobody() {
         let [limited, all] = ["handshakes_per_source", "handshakes"]
             .map(|limit| metrics.sum("frontdesk_limits_reached_total", &[("limit", limit)]));
         assert_eq!(all, 0.0, "an attacker with four addresses does not use up all handshakes");
-        (limited > 0.0 && limited + ended.iter().sum::<f64>() == HANDSHAKES as f64).then_some(())
+        (limited > 0.0 && limited + ended.iter().sum::<f64>() == opened as f64).then_some(())
     };
     assert!(wait_for(PATIENCE, counted).is_some(), "{}", server.metrics().text);
     server.counts("frontdesk_connections", &[], |count| count == 2.0);
