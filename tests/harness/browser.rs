@@ -62,10 +62,17 @@ impl Browser {
     /// The value of an expression in the page; a promise is awaited.
     #[track_caller]
     pub(crate) fn ask(&mut self, expression: &str) -> Value {
+        self.evaluate(expression).unwrap_or_else(|error| panic!("{expression}: {error}"))
+    }
+
+    fn evaluate(&mut self, expression: &str) -> Result<Value, Value> {
         let asked = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
-        let answer = self.call("Runtime.evaluate", asked);
-        assert!(answer["exceptionDetails"].is_null(), "{expression}: {}", answer["exceptionDetails"]);
-        answer["result"]["value"].clone()
+        let answer = self.try_call("Runtime.evaluate", asked)?;
+        if answer["exceptionDetails"].is_null() {
+            Ok(answer["result"]["value"].clone())
+        } else {
+            Err(answer["exceptionDetails"].clone())
+        }
     }
 
     /// Waits until an expression is true.
@@ -76,7 +83,8 @@ impl Browser {
         let shown = wait_for(PATIENCE, || {
             // The page polls the server every two seconds.
             std::thread::sleep(Duration::from_millis(50));
-            (self.ask(&early) == true).then_some(())
+            // While a page is being loaded, nothing can be evaluated.
+            (self.evaluate(&early) == Ok(Value::Bool(true))).then_some(())
         });
         if shown.is_none() {
             panic!("{expression} is not so:\n{}", self.ask("document.body.innerText"));
@@ -102,6 +110,10 @@ impl Browser {
 
     #[track_caller]
     fn call(&mut self, method: &str, params: Value) -> Value {
+        self.try_call(method, params).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    fn try_call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
         self.number += 1;
         let mut message = json!({ "id": self.number, "method": method, "params": params });
         if !self.session.is_null() {
@@ -114,8 +126,8 @@ impl Browser {
             assert!(text.pop().is_some(), "the browser has ended");
             let answer: Value = serde_json::from_slice(&text).expect("JSON");
             if answer["id"] == self.number {
-                assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
-                return answer["result"].clone();
+                let error = &answer["error"];
+                return if error.is_null() { Ok(answer["result"].clone()) } else { Err(error.clone()) };
             }
         }
     }
