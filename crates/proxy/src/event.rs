@@ -122,6 +122,11 @@ pub enum Event {
         /// The result.
         outcome: ForkOutcome,
     },
+    /// A call goes to another party, by the rules of the office.
+    Diverted {
+        /// Why.
+        reason: DiversionReason,
+    },
     /// The transaction of a NOTIFY of this server ended (RFC 3680).
     Notified {
         /// The result.
@@ -229,6 +234,24 @@ pub enum ForkOutcome {
     Refused,
     /// No phone sent a final response in time.
     TimedOut,
+}
+
+/// Why a call goes to another party.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum DiversionReason {
+    /// The user has all calls forwarded.
+    Always,
+    /// The office is closed.
+    Closed,
+    /// 486 or 600.
+    Busy,
+    /// The user does not want to be disturbed.
+    DoNotDisturb,
+    /// Nobody accepted the call in time.
+    NoAnswer,
+    /// No phone is registered or reachable.
+    Unavailable,
 }
 
 /// The result of a request that its dialog token alone does not permit.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use proxy::{Account, Forward, GroupStrategy, Office, OfficeName, Party, RingGroup, Settings, UserRules};
+use proxy::{Account, AlsoRing, Forward, GroupStrategy, Office, OfficeName, Party, RingGroup, Settings, UserRules};
 use sim::{Agent, Simulation, Sip};
 
 use crate::accounts::aor;
@@ -333,4 +333,35 @@ fn the_way_of_a_call_is_not_told_if_the_caller_wants_privacy() {
     assert!(!at_carol.has("History-Info"));
     accepts(&alice, &invite, &carol, &at_carol);
     bob.receives_nothing();
+}
+
+#[test]
+fn another_phone_rings_beside_those_of_the_user() {
+    let (sim, alice, [bob, carol]) = setup(|settings| {
+        let after = |user: &str, seconds: u64| AlsoRing {
+            to: party(user).unwrap(),
+            after: Duration::from_secs(seconds),
+            hours: None,
+        };
+        let forward = Forward { no_answer: party("voicemail"), ..Forward::default() };
+        let rules = UserRules { forward, also_ring: vec![after("carol", 10)], ..UserRules::default() };
+        set_rules(settings, "bob", rules);
+    });
+    let voicemail = sim.udp("vm").at("192.0.2.90:5060".parse().unwrap());
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let at_bob = rings(&alice, &bob);
+    sim.millis(9_800);
+    carol.receives_nothing();
+    sim.millis(200);
+    let at_carol = rings(&alice, &carol);
+    assert!(!at_carol.has("History-Info"), "the call is not forwarded");
+    bob.receives_nothing();
+    // 20 s after the beginning.
+    sim.seconds(10);
+    alice.expects("181");
+    stops(&bob, &at_bob);
+    stops(&carol, &at_carol);
+    let recorded = voicemail.expects("INVITE");
+    accepts(&alice, &invite, &voicemail, &recorded);
 }

@@ -255,7 +255,7 @@ mod tests {
     fn accounts() -> Accounts {
         let mut accounts = Accounts::default();
         let busy = Some(Party::Name(aor("102")));
-        let rules = UserRules { forward: proxy::Forward { busy, ..Default::default() }, do_not_disturb: false };
+        let rules = UserRules { forward: proxy::Forward { busy, ..Default::default() }, ..UserRules::default() };
         accounts.insert(aor("101"), Account { rules: Some(Box::new(rules)), ..Account::default() });
         accounts.insert(aor("102"), Account::default());
         accounts
