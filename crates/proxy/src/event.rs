@@ -329,7 +329,7 @@ pub enum Limit {
     /// Challenged REGISTERs that are remembered.
     UnansweredChallenges,
     /// Contacts of an AoR.
-    Contacts,
+    MaxContacts,
     /// Length of one Contact with its Path and instance.
     ContactSize,
     /// Number of subscriptions.
