@@ -82,6 +82,8 @@ section! {
         numbers: BTreeMap<office::CalledName, office::NumberEntry> = BTreeMap::new(),
         /// the SIP URI of the voicemail server. It gets the mailbox as `target` and the reason as `cause` (RFC 4458)
         voicemail: Option<accounts::FixedContact> = None,
+        /// Feature codes.
+        codes: office::Codes = office::Codes::default(),
         /// networks whose requests to your users need no password: a provider's trunk, a gateway
         trusted: Vec<Network> = Vec::new(),
         /// Bans of addresses with too many failures.
