@@ -75,8 +75,7 @@ async fn serve(
     remove_at_start(&prepared, &reload).await;
     let restored = prepared.restored();
     let (mut server, mut rule_requests) = prepared.start(reload.active_config().settings.clone())?;
-    let mut certificates = Certificates::default();
-    certificates.apply(&reload.active_config().loaded, &server.tls);
+    let mut certificates = Certificates::new(&reload.active_config().loaded, &server.tls);
     let calls = Arc::new(Mutex::new(CallHistory::new(reload.active_config().loaded.config.limits.journal_calls.0)));
     let sources = (server.event_queues.clone(), server.defence.clone());
     let mut event_log = EventLog::new(sources, calls.clone(), reload.subscribe());
