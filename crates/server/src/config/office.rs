@@ -180,7 +180,8 @@ impl CalledName {
         self.0.aor(domain)
     }
 
-    pub(super) const fn text(&self) -> &str {
+    /// As it is dialled.
+    pub(crate) const fn text(&self) -> &str {
         &self.0.0
     }
 }
@@ -288,6 +289,16 @@ impl Scalar for Days {
         let (first, last) = text.split_once('/').unwrap_or((text, text));
         let (first, last) = (first.parse::<Date>().ok()?, last.parse::<Date>().ok()?);
         (first <= last).then_some(Self(first..=last))
+    }
+}
+
+impl std::fmt::Display for PartyName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Name(name) => name.text(),
+            Self::Uri(uri) => uri,
+            Self::Voicemail => "voicemail",
+        })
     }
 }
 
