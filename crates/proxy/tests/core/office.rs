@@ -401,3 +401,32 @@ fn a_caller_that_has_not_authenticated_changes_no_rules() {
     let refused = gateway.expects("404");
     gateway.acks(&invite, &refused);
 }
+
+#[test]
+fn a_phone_that_rings_is_available() {
+    let (sim, alice, [bob, carol]) = setup(|settings| {
+        settings.forking.single_target = proxy::SingleTarget::Stateful;
+        forward(settings, "bob", Forward { unavailable: party("carol"), ..Forward::default() });
+    });
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let at_bob = rings(&alice, &bob);
+    sim.seconds(30);
+    stops(&bob, &at_bob);
+    let ended = alice.expects("408");
+    alice.acks(&invite, &ended);
+    carol.receives_nothing();
+}
+
+#[test]
+fn a_phone_that_does_not_respond_is_unavailable() {
+    let (sim, alice, [bob, carol]) =
+        setup(|settings| forward(settings, "bob", Forward { unavailable: party("carol"), ..Forward::default() }));
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    bob.is_unplugged();
+    sim.millis(32_100);
+    alice.expects("181");
+    let at_carol = rings(&alice, &carol);
+    accepts(&alice, &invite, &carol, &at_carol);
+}
