@@ -430,3 +430,39 @@ fn a_phone_that_does_not_respond_is_unavailable() {
     let at_carol = rings(&alice, &carol);
     accepts(&alice, &invite, &carol, &at_carol);
 }
+
+#[test]
+fn a_number_is_found_in_each_written_form() {
+    let (_sim, alice, [bob, _]) = setup(|settings| {
+        assert!(settings.accounts.add_number(&aor("+49 89 1234"), &aor("bob")));
+    });
+    for uri in [
+        "sip:+49891234@office.example",
+        "sip:+49-89-1234@office.example;user=phone",
+        "sip:+49.89.12%334@office.example",
+        "sip:%2b49891234@OFFICE.example",
+        "sips:+49891234@office.example",
+        "tel:+49891234",
+        "tel:+49-89-12(34)",
+        "TEL:+49891234;ext=1",
+    ] {
+        let invite = alice.invites(uri);
+        if uri.starts_with("sips") {
+            // bob's phone has no secure flow.
+            let refused = alice.expects("480");
+            alice.acks(&invite, &refused);
+            continue;
+        }
+        // One phone and no further party: the call is stateless.
+        let at_bob = bob.expects("INVITE");
+        bob.answers(&at_bob, 486);
+        let busy = alice.expects("486");
+        alice.acks(&invite, &busy);
+        bob.expects("ACK");
+    }
+    for uri in ["tel:+4989", "tel:;ext=1", "sip:+4989@office.example"] {
+        let invite = alice.invites(uri);
+        let refused = alice.expects("404");
+        alice.acks(&invite, &refused);
+    }
+}
