@@ -73,6 +73,11 @@ impl ResponseContext {
     /// The flow of a branch has failed: its phone is tried at its next contact (RFC 5626 7), its host name at the next
     /// address (RFC 3263 4.3), if there is one.
     pub(super) fn fail_over(&mut self, index: usize, context: &mut Context<'_>) {
+        self.try_other_way(index, context);
+        self.follow_member(index, context);
+    }
+
+    fn try_other_way(&mut self, index: usize, context: &mut Context<'_>) {
         let sender_is_gone = self.sender_is_gone(context.now.mono);
         let Phase::Open(Open { spares, .. }) = &mut self.phase else { return };
         if spares.is_empty() || sender_is_gone {
