@@ -23,6 +23,7 @@ mod durability;
 mod first_run;
 mod fork;
 mod interoperability;
+mod large_requests;
 mod late_targets;
 mod log;
 mod metrics;

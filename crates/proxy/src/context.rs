@@ -24,6 +24,8 @@ pub(crate) struct Context<'a> {
     pub(crate) rewrite: &'a mut Rewrite,
     pub(crate) timers: &'a mut TimerQueue,
     pub(crate) unreachable: &'a mut Unreachable,
+    /// Where TCP was refused (`large`).
+    pub(crate) udp_only: &'a mut Unreachable,
     pub(crate) outbox: &'a mut Outbox,
 }
 

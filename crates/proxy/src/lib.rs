@@ -26,6 +26,7 @@ mod event_package;
 mod forward;
 mod hop;
 mod ingress;
+mod large;
 mod mac;
 mod nat;
 mod notifier;
@@ -53,7 +54,8 @@ pub use clock::{Instant, Now, Wall};
 pub use connections::Connections;
 pub use dialog::{Moved, SideOfDialog};
 pub use event::{
-    AuthenticationFailure, DialogRequest, Drop, Event, ForkOutcome, Limit, Notification, Offence, Registration,
+    AuthenticationFailure, DialogRequest, Drop, Event, ForkOutcome, LargeRequest, Limit, Notification, Offence,
+    Registration,
 };
 pub use hop::{Endpoint, Endpoints, Hop, Name, Over};
 pub use location::Flow;
@@ -62,8 +64,8 @@ pub use outbox::{CoreMessage, Handover, Outbox, Passed, Transmit};
 pub use request::Received;
 pub use resolution::{Naptr, Query, Records, Resolution, Srv};
 pub use settings::{
-    Account, Accounts, Algorithm, Authentication, Caller, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener,
-    Registrar, Secrets, Sender, Senders, Settings, SingleTarget, Strangers, Strategy, SubscriptionTimes, Timers,
-    UnannouncedPath, fixed_bindings,
+    Account, Accounts, Algorithm, Authentication, Caller, Digest, Foreign, Forking, Interfaces, Keys, LargeRequests,
+    Limits, Listener, Registrar, Secrets, Sender, Senders, Settings, SingleTarget, Strangers, Strategy,
+    SubscriptionTimes, Timers, UnannouncedPath, fixed_bindings,
 };
 pub use source::{NoSource, Source};

@@ -79,6 +79,13 @@ pub enum Passed {
     },
 }
 
+/// An end of the messages in an outbox.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    bytes: usize,
+    transmits: usize,
+}
+
 /// The output of the core, each list in the order in which the core appended.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -125,6 +132,22 @@ impl Outbox {
             self.transmits.push(Transmit { hop: hop.clone(), span: span.clone(), report_failure, silence: None });
         }
         self.bytes.get(span).unwrap_or_default()
+    }
+
+    /// The present end of the outbox, for [`Outbox::retract`].
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { bytes: self.bytes.len(), transmits: self.transmits.len() }
+    }
+
+    /// The number of octets to send that were appended since then.
+    pub(crate) fn len_since(&self, mark: Mark) -> usize {
+        self.bytes.len() - mark.bytes
+    }
+
+    /// Removes the messages that were appended since then.
+    pub(crate) fn retract(&mut self, mark: Mark) {
+        self.bytes.truncate(mark.bytes);
+        self.transmits.truncate(mark.transmits);
     }
 
     /// The message that was appended last.

@@ -51,6 +51,7 @@ pub struct Core {
     pins: Pins,
     response_contexts: ResponseContexts,
     unreachable: Unreachable,
+    udp_only: Unreachable,
     moved: MovedSides,
     connections: Arc<Connections>,
     slots: RequestSlots,
@@ -89,6 +90,7 @@ impl Core {
             pins: Pins::new(hasher),
             response_contexts: ResponseContexts::new(seed),
             unreachable: Unreachable::default(),
+            udp_only: Unreachable::default(),
             moved: MovedSides::default(),
             connections: Arc::default(),
             slots: RequestSlots::default(),
@@ -219,6 +221,7 @@ impl Core {
             rewrite: &mut self.rewrite,
             timers: &mut self.timers,
             unreachable: &mut self.unreachable,
+            udp_only: &mut self.udp_only,
             outbox,
         };
         (&mut self.response_contexts, &mut self.subscriptions, context)

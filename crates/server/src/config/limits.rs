@@ -35,6 +35,8 @@ section! {
         moved_dialogs: Count = Count(proxy::Limits::default().moved_dialogs),
         /// addresses of host names that failed a short time ago (`dns.unreachable_for`), per worker
         unreachable: Count = Count(proxy::Limits::default().unreachable),
+        /// phones that refused TCP for a large request (`large_requests.udp_for`), per worker
+        udp_only: Count = Count(proxy::Limits::default().udp_only),
         /// registered users at a time if anybody may register (`authentication: off` without accounts); one more gets
         /// 503. Otherwise the number of accounts is the limit
         users: Count = Count(100_000),
@@ -60,6 +62,8 @@ section! {
         message_time: Period = secs(15),
         /// time for a phone to accept a connection from the server
         connect_time: Period = secs(5),
+        /// the same for a large request, which then goes over UDP (`large_requests`)
+        brief_connect_time: Period = secs(1),
         /// TLS and WebSocket handshakes under way at a time; further connections are closed at once
         handshakes: Count = Count(512),
         /// TLS and WebSocket handshakes under way with one address that is not in `trusted`

@@ -5,7 +5,7 @@
 
 use metrics::SharedString;
 use parser::Transport;
-use proxy::{AuthenticationFailure, DialogRequest, Drop, ForkOutcome, Limit, Notification, Registration};
+use proxy::{AuthenticationFailure, DialogRequest, Drop, ForkOutcome, LargeRequest, Limit, Notification, Registration};
 use strum::{IntoStaticStr, VariantArray};
 
 use crate::text::ending::Ending;
@@ -38,6 +38,7 @@ macro_rules! closed_sets {
 closed_sets!(
     Registration,
     ForkOutcome,
+    LargeRequest,
     DialogRequest,
     Notification,
     AuthenticationFailure,

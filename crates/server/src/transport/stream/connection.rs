@@ -34,6 +34,8 @@ pub(super) struct OpeningConnection {
     connection: ConnectionId,
     flow: Flow,
     host: Option<Arc<str>>,
+    /// Whether its first request can go over UDP instead, so that a failure is not an error.
+    instead_of_udp: bool,
     waiting: Vec<(Bytes, Option<u8>)>,
     queued_bytes: usize,
     permit: ConnectionPermit,
@@ -90,15 +92,16 @@ impl OpeningConnection {
         (limits, tls): (&StreamLimits, Arc<ActiveTls>),
         inbox: mpsc::Sender<Inbound>,
     ) -> Self {
-        let limit = limits.connect_timeout;
+        let instead_of_udp = first.hop.over == Over::InsteadOfUdp;
+        let limit = if instead_of_udp { limits.brief_connect_timeout } else { limits.connect_timeout };
         let host = host_of(first.hop).cloned();
         let expected = host.clone();
         let task = tokio::spawn(async move {
             let outcome = connect(flow, expected, tls, limit).await;
             let _ = inbox.send(Inbound::Connected { connection, outcome }).await;
         });
-        let mut opening =
-            Self { connection, flow, host, waiting: Vec::new(), queued_bytes: 0, permit, task: task.abort_handle() };
+        let (waiting, task) = (Vec::new(), task.abort_handle());
+        let mut opening = Self { connection, flow, host, instead_of_udp, waiting, queued_bytes: 0, permit, task };
         opening.push(first);
         opening
     }
@@ -111,6 +114,11 @@ impl OpeningConnection {
     /// The host that the peer has to be.
     pub(super) const fn host(&self) -> Option<&Arc<str>> {
         self.host.as_ref()
+    }
+
+    /// Whether its first request can go over UDP instead.
+    pub(super) const fn is_instead_of_udp(&self) -> bool {
+        self.instead_of_udp
     }
 
     /// Queues a message; false if there is no room for it.
@@ -156,7 +164,7 @@ impl OpeningConnection {
 pub(super) const fn host_of(hop: &Hop) -> Option<&Arc<str>> {
     match &hop.over {
         Over::Host(host) => Some(host),
-        Over::Address | Over::Connection(_) | Over::ConnectionOnly(_) => None,
+        Over::Address | Over::InsteadOfUdp | Over::Connection(_) | Over::ConnectionOnly(_) => None,
     }
 }
 

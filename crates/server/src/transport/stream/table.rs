@@ -98,7 +98,9 @@ impl Streams {
     fn connection_to(&self, hop: &Hop) -> Option<ConnectionId> {
         match hop.over {
             Over::ConnectionOnly(_) => None,
-            Over::Address | Over::Host(_) | Over::Connection(_) => self.directory.find(&peer_of(hop)),
+            Over::Address | Over::Host(_) | Over::InsteadOfUdp | Over::Connection(_) => {
+                self.directory.find(&peer_of(hop))
+            }
         }
     }
 
@@ -151,10 +153,12 @@ impl Streams {
             Err(error) => {
                 let flow = opening.flow();
                 tracing::debug!(%error, remote = %flow.remote, "cannot connect");
-                tally.count(Series::ConnectionFailed);
                 let peer = Peer { transport: flow.transport, remote: flow.remote, host: opening.host().cloned() };
                 self.directory.unlist(&peer, connection);
-                (0..opening.waiting_count()).for_each(|_| tally.count(Loss::ConnectionFailed));
+                if !opening.is_instead_of_udp() {
+                    tally.count(Series::ConnectionFailed);
+                    (0..opening.waiting_count()).for_each(|_| tally.count(Loss::ConnectionFailed));
+                }
                 opening.failed()
             }
         }
@@ -279,6 +283,7 @@ mod tests {
             idle_timeout: second_of,
             message_timeout: second_of,
             connect_timeout: second_of,
+            brief_connect_timeout: second_of,
             max_queue: 1000,
         };
         let streams =
