@@ -22,6 +22,7 @@ mod digest;
 mod durability;
 mod first_run;
 mod fork;
+mod icmp;
 mod interoperability;
 mod large_requests;
 mod late_targets;

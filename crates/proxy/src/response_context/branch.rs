@@ -171,7 +171,9 @@ impl ClientBranch {
 
     /// The request could not be sent.
     pub(super) fn undelivered(&mut self) {
-        if self.is_pending() {
+        // A phone that has responded to an INVITE has received it: this is about an earlier copy.
+        let has_received = matches!(&self.client, Client::Invite(invite) if invite.transaction.is_proceeding());
+        if self.is_pending() && !has_received {
             let status = self.client.cancel_cause().map_or_else(|| self.hop.failure(), CancelCause::status);
             self.client.abandon();
             self.end(Outcome::NoResponse(status));
@@ -381,7 +383,11 @@ impl ClientBranch {
 
     fn end(&mut self, outcome: Outcome) {
         // A late response counts more than its absence.
-        if matches!(self.progress, Progress::Pending(_) | Progress::Ended(Outcome::FailedOver)) {
+        let may_change = matches!(
+            self.progress,
+            Progress::Pending(_) | Progress::Ended(Outcome::FailedOver | Outcome::OverUdpInstead)
+        );
+        if may_change {
             self.progress = Progress::Ended(outcome);
         }
     }

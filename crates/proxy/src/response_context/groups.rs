@@ -74,7 +74,7 @@ impl ResponseContext {
             return;
         }
         if let Some(refused) = self.branches.get_mut(index).filter(|branch| branch.is_refused_over_tcp()) {
-            refused.set_outcome(Outcome::FailedOver);
+            refused.set_outcome(Outcome::OverUdpInstead);
             large::record_refusal(refused.hop(), &self.template.settings, context);
             let (target, share) = (refused.target().clone(), refused.share());
             return self.start_branch_over(Some(Transport::Udp), target, share, context);

@@ -44,6 +44,9 @@ section! {
         /// to senders without valid credentials and outside `trusted`. A longer response is cut or not sent
         /// (`frontdesk_drops_total{reason="amplification"}`)
         amplification: Count = Count(proxy::Limits::default().amplification),
+        /// UDP messages sent last, per worker: a request among them that did not arrive (ICMP) is answered. At least
+        /// `512KiB`
+        sent_memory: Size = Size(1 << 20),
         /// messages that wait for a worker
         worker_queue: Count = Count(4096),
         /// registrations that wait for the disk

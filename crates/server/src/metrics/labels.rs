@@ -169,6 +169,10 @@ pub(crate) enum Loss {
     SendBuffer,
     /// The system refused to send it.
     Unsendable,
+    /// ICMP said that the peer was not reached.
+    Unreachable,
+    /// An ICMP message was not examined, because there were too many.
+    Icmp,
     /// Its connection failed.
     ConnectionFailed,
     /// No listener serves this transport.

@@ -75,6 +75,15 @@ pub(crate) enum Inbound {
     Send(Box<SendRequest>),
     /// Another worker could not send this message of this worker.
     Undelivered(Bytes),
+    /// ICMP says that a datagram of a UDP socket did not arrive.
+    Unreached {
+        /// Where it was sent to.
+        to: SocketAddr,
+        /// Its first octets.
+        quoted: Bytes,
+        /// Whether another worker has not sent it: the kernel chooses a socket by the address.
+        is_shared: bool,
+    },
     /// A message from the core of another worker.
     CoreMessage(CoreMessage),
     /// DNS has answered, or its time is over.
