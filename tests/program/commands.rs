@@ -27,7 +27,7 @@ fn frontdesk_with_input(folder: &Path, line: &str, input: &str) -> (String, i32)
 }
 
 #[track_caller]
-fn good(server: &Server, line: &str) -> String {
+pub(super) fn good(server: &Server, line: &str) -> String {
     let (output, code) = frontdesk(server.path(), line);
     assert_eq!(code, 0, "{line} output {output}");
     output

@@ -38,6 +38,7 @@ impl Core {
             timers: &mut self.timers,
             unreachable: &mut self.unreachable,
             udp_only: &mut self.udp_only,
+            searches: &mut self.searches,
             outbox,
         };
         context.reply(request, reject.status(), reject.phrase().as_bytes(), |reply| {

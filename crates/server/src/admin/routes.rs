@@ -117,7 +117,7 @@ async fn api(state: &AdminState, method: &Method, path: &[&[u8]], query: &Query<
         ([b"calls"], &Method::GET) => calls::list(state),
         ([b"failures"], &Method::GET) => failures::list(state),
         ([b"explain"], &Method::GET) => {
-            explain::explain(state, &query.text("from"), &query.text("to"), &query.text("source"))
+            explain::explain(state, &query.text("from"), &query.text("to"), &query.text("source"), &query.text("at"))
         }
         ([b"reload"], &Method::POST) => reload(state).await,
         ([b"openapi.yaml"], &Method::GET) => reply::response(StatusCode::OK, "application/yaml", OPENAPI),

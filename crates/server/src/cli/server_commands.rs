@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hyper::Method;
 
-use super::arguments::{AccountCommand, BansCommand, BindingsCommand};
+use super::arguments::{AccountCommand, BansCommand, BindingsCommand, ExplainedCall};
 use super::client::{Client, percent_encoded};
 use crate::admin::{BanEntry, Bans, Explanation, Phone, Removed, User, Users};
 use crate::config::Loaded;
@@ -62,9 +62,10 @@ pub(crate) fn bans(client: &Client, what: &BansCommand) -> Result<String, CliErr
 }
 
 /// `frontdesk explain`
-pub(crate) fn explain(client: &Client, to: &str, from: Option<&str>, source: Option<&str>) -> Result<String, CliError> {
-    let [to, from, source] = [Some(to), from, source].map(|text| percent_encoded(text.unwrap_or_default()));
-    let path = format!("explain?to={to}&from={from}&source={source}");
+pub(crate) fn explain(client: &Client, call: &ExplainedCall) -> Result<String, CliError> {
+    let ExplainedCall { to, from, source, at } = call;
+    let [from, source, at] = [from, source, at].map(|text| percent_encoded(text.as_deref().unwrap_or_default()));
+    let path = format!("explain?to={}&from={from}&source={source}&at={at}", percent_encoded(to));
     let Explanation { from, to, steps, .. } = client.request(Method::GET, &path)?;
     let mut text = format!("A call from {} to {}:\n", escape_line(&from), escape_line(&to));
     for (step, number) in steps.iter().zip(1..) {
