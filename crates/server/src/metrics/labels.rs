@@ -52,6 +52,7 @@ closed_sets!(
     UnwrittenLine,
     HandshakeProtocol,
     HandshakeOutcome,
+    PeerHandshakeOutcome,
 );
 
 /// Whether a message that could not be parsed got a 400.
@@ -147,6 +148,26 @@ pub(crate) enum HandshakeOutcome {
     /// The peer violated the protocol or closed the connection.
     Failed,
     /// `limits.handshake_time`
+    TimedOut,
+}
+
+/// The outcome of a TLS handshake on a connection that this server opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum PeerHandshakeOutcome {
+    /// The connection is open.
+    Accepted,
+    /// The certificate is for another name.
+    Name,
+    /// No authority of `tls.authorities` has signed it.
+    Untrusted,
+    /// It is not valid now, or it was revoked.
+    Expired,
+    /// The peer refused this server, perhaps because it wants a certificate.
+    Refused,
+    /// Anything else: the peer closed the connection, or has no version of TLS that this server has.
+    Failed,
+    /// `limits.connect_time`
     TimedOut,
 }
 

@@ -11,7 +11,7 @@ use proxy::{AuthenticationFailure, DialogRequest, Drop, ForkOutcome, LargeReques
 
 use super::labels::{
     Answered, AnyLimit, Code, CommitOutcome, Direction, DriverLimit, DropReason, FailedAddress, HandshakeOutcome,
-    HandshakeProtocol, LabelValue, LookupOutcome, Loss, Method, ReloadResult, UnwrittenLine,
+    HandshakeProtocol, LabelValue, LookupOutcome, Loss, Method, PeerHandshakeOutcome, ReloadResult, UnwrittenLine,
 };
 use crate::text::ending::Ending;
 
@@ -112,6 +112,8 @@ counters! {
     ConnectionFailed = "frontdesk_connections_failed_total",
     /// Handshakes on accepted connections; page: the peer only asked for a web page.
     Handshake { protocol: HandshakeProtocol, outcome: HandshakeOutcome } = "frontdesk_handshakes_total",
+    /// TLS handshakes on connections that the server opened; name: the certificate is for another name.
+    PeerHandshake { outcome: PeerHandshakeOutcome } = "frontdesk_peer_handshakes_total",
     /// Keep-alives received: packets, CRLF pings and STUN requests.
     KeepAlive { transport: Transport } = "frontdesk_keepalives_total",
     /// DNS lookups by outcome.

@@ -11,12 +11,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use location::Flow;
 use parser::Transport;
-use rustls::Connection;
 use rustls::pki_types::ServerName;
+use rustls::{CertificateError, Connection};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::{TlsAcceptor, TlsConnector, server};
 
 use super::directory::{ConnectionPermit, Directory};
@@ -25,7 +25,7 @@ use super::layer::ByteStream;
 use super::limits::HandshakeLimits;
 use super::upgrade::{self, ClientRules, NotUpgraded, Upgraded, upgrade};
 use crate::defence::Defence;
-use crate::metrics::{self, DriverLimit, HandshakeOutcome, HandshakeProtocol, Series};
+use crate::metrics::{self, DriverLimit, HandshakeOutcome, HandshakeProtocol, PeerHandshakeOutcome, Series};
 use crate::tls::ActiveTls;
 use crate::transport::Inbound;
 
@@ -194,17 +194,45 @@ pub(super) async fn connect(
     tls: Arc<ActiveTls>,
     limit: Duration,
 ) -> io::Result<ByteStream> {
-    let opened = async {
-        let socket = connect_socket(flow.local, flow.remote).await?;
-        if flow.transport != Transport::Tls {
-            return Ok(ByteStream::plain(socket));
-        }
-        let config = tls.client().ok_or(io::ErrorKind::Unsupported)?;
-        let stream = TlsConnector::from(config).connect(server_name(host.as_deref(), flow.remote)?, socket).await?;
-        let (socket, session) = stream.into_inner();
-        Ok(ByteStream::tls(socket, Connection::Client(session)))
+    let deadline = Instant::now() + limit;
+    let socket = timeout_at(deadline, connect_socket(flow.local, flow.remote)).await??;
+    if flow.transport != Transport::Tls {
+        return Ok(ByteStream::plain(socket));
+    }
+    let config = tls.client().ok_or(io::ErrorKind::Unsupported)?;
+    let handshake = TlsConnector::from(config).connect(server_name(host.as_deref(), flow.remote)?, socket);
+    let outcome = timeout_at(deadline, handshake).await;
+    metrics::count(Series::PeerHandshake {
+        outcome: match &outcome {
+            Ok(Ok(_)) => PeerHandshakeOutcome::Accepted,
+            Ok(Err(error)) => failure_of_peer(error),
+            Err(_) => PeerHandshakeOutcome::TimedOut,
+        },
+    });
+    let (socket, session) = outcome??.into_inner();
+    Ok(ByteStream::tls(socket, Connection::Client(session)))
+}
+
+/// Why a handshake with a peer failed.
+fn failure_of_peer(error: &io::Error) -> PeerHandshakeOutcome {
+    let Some(error) = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) else {
+        return PeerHandshakeOutcome::Failed;
     };
-    timeout(limit, opened).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    match error {
+        rustls::Error::InvalidCertificate(error) => match error {
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                PeerHandshakeOutcome::Name
+            }
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. }
+            | CertificateError::Revoked => PeerHandshakeOutcome::Expired,
+            _ => PeerHandshakeOutcome::Untrusted,
+        },
+        rustls::Error::AlertReceived(_) => PeerHandshakeOutcome::Refused,
+        _ => PeerHandshakeOutcome::Failed,
+    }
 }
 
 fn server_name(host: Option<&str>, remote: SocketAddr) -> io::Result<ServerName<'static>> {
