@@ -96,6 +96,18 @@ impl Hop {
         }
     }
 
+    /// The hop back to the sender of a request whose top Via names `sent_by`. If its connection is closed, a new one goes to
+    /// its source address and the port in its Via (RFC 3261 18.2.2), and over TLS the peer has to prove the name in
+    /// its Via (26.3.2.1). The name is not looked up: it would let anybody choose an address to connect to.
+    pub(crate) fn for_response(self, sent_by: Option<&str>, connections: &Connections) -> Self {
+        match (&self.over, sent_by) {
+            (Over::Connection(id), Some(host)) if self.transport == Transport::Tls && !connections.is_open(*id) => {
+                Self { over: Over::Host(host.into()), ..self }
+            }
+            _ => self,
+        }
+    }
+
     /// Whether a message that came over `flow` was sent by this hop. Over UDP: from the same address and port. Over a
     /// stream: over the same connection, or from the same IP address, because a peer that reconnects has another port.
     pub(crate) fn is_source_of(&self, flow: &Flow) -> bool {
