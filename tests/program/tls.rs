@@ -447,6 +447,50 @@ fn a_response_after_the_connection_was_closed_goes_to_the_name_in_via() {
 }
 
 #[test]
+fn a_connection_of_a_peer_is_used_for_the_names_in_its_certificate_only() {
+    // checklist 170
+    let authority = Authority::new();
+    let dns = DnsServer::start();
+    let office = authority.issue("office", &["office.example"]);
+    let tls_keys = authority.config(&office, ", client_certificates: request");
+    let server = Server::start(&format!("{CLOSED}foreign: authenticated\n{}{tls_keys}", dns.config()));
+    let mut alice = Phone::udp("alice", server.address());
+    // The name that is called, the one in the certificate of the client, what its Via says, and whether its connection is used.
+    let cases = [
+        ("a.example", Some("a.example"), ";alias", 0, true),
+        ("b.example", Some("b.example"), "", 0, false),
+        ("c.example", Some("c.example"), ";alias", 1, false),
+        ("d.example", Some("other.example"), ";alias", 0, false),
+        ("e.example", None, ";alias", 0, false),
+    ];
+    let mut zone = String::new();
+    for (name, own, param, another_port, is_used) in cases {
+        let own = own.map(|own| authority.issue(own, &[own]));
+        let client = authority.client(own.as_ref());
+        let socket = tls::Socket::connect(server.tls(), tls::NAME, client).expect("a connection");
+        let mut dave = Phone::on_tls("dave", server.tls(), socket);
+        let peer = Peer::new(name, dave.local().ip(), authority.issue(&format!("server-{name}"), &[name]));
+        zone.push_str(&peer.zone());
+        dns.set(&zone);
+        let port = peer.listener.local_addr().expect("an address").port() - another_port;
+        let via = format!("SIP/2.0/TLS {name}:{port};branch=z9hG4bK-{port}{param}");
+        let options = dave.request("OPTIONS", "sip:office.example").with_first("Via", via);
+        assert_eq!(dave.ask(options).status(), Some(200));
+        if is_used {
+            let invite = alice.invite(&format!("sip:dave@{name};transport=tls"));
+            let invite = alice.authenticated(invite, ALICE);
+            refuse(&mut alice, &invite, &mut dave);
+            dave.expect("ACK");
+            assert!(peer.listener.accept().is_err(), "no other connection is needed");
+            // Once it is closed it is not used any more.
+            dave.tls_socket().close();
+            assert!(dave.closed(PATIENCE));
+        }
+        peer.is_called(&server, &mut alice);
+    }
+}
+
+#[test]
 fn keep_alives_are_answered_over_ipv6_too() {
     let authority = Authority::new();
     let pair = authority.issue("office", &["office.example"]);

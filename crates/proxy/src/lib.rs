@@ -60,7 +60,7 @@ pub use event::{
 pub use hop::{Endpoint, Endpoints, Hop, Name, Over};
 pub use location::Flow;
 pub use notifier::SubscriberIndex;
-pub use outbox::{CoreMessage, Handover, Outbox, Passed, Transmit};
+pub use outbox::{Alias, CoreMessage, Handover, Outbox, Passed, Transmit};
 pub use request::Received;
 pub use resolution::{Naptr, Query, Records, Resolution, Srv};
 pub use route::{DiversionReason, Rule};

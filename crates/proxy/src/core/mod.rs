@@ -5,6 +5,7 @@
 
 mod acknowledge;
 mod admit;
+mod alias;
 mod cancel;
 pub(crate) mod contact;
 mod dispatch;
@@ -118,6 +119,7 @@ impl Core {
         } else if received.message.is_request() {
             let (method, transport) = (received.message.method().as_str_or("other"), received.flow.transport);
             outbox.emit(Event::RequestReceived { method, transport });
+            alias::note_alias(&received.message, &received.flow, outbox);
             self.dispatch_request(now, received, outbox);
         } else {
             self.dispatch_response(now, received, outbox);

@@ -38,6 +38,8 @@ pub(crate) enum Inbound {
         remote: SocketAddr,
         /// What was received after the handshake.
         received: Bytes,
+        /// The hosts that the peer has proved to be with a certificate (RFC 5922 7.4).
+        hosts: Vec<Arc<str>>,
         /// Counts the connection.
         permit: ConnectionPermit,
     },

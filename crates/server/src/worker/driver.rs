@@ -191,8 +191,8 @@ impl Worker {
         let streams = &mut self.transports.streams;
         match inbound {
             Inbound::Message { bytes, flow } => self.receive(now, bytes, flow),
-            Inbound::Accepted { stream, transport, remote, received, permit } => {
-                streams.accepted(stream, transport, remote, received, permit, &mut self.tally);
+            Inbound::Accepted { stream, transport, remote, received, hosts, permit } => {
+                streams.accepted(stream, transport, remote, (received, hosts), permit, &mut self.tally);
             }
             Inbound::Connected { connection, outcome } => {
                 let failed = streams.connected(connection, outcome, &mut self.tally);
@@ -372,6 +372,9 @@ impl Worker {
                 Some(worker) => self.send_to_worker(worker, Inbound::CoreMessage(handover.core_message)),
                 None => self.broadcast(|| Inbound::CoreMessage(handover.core_message.clone())),
             }
+        }
+        for alias in outbox.aliases.drain(..) {
+            self.transports.streams.add_alias(alias);
         }
         for transmit in &outbox.transmits {
             let report_to = transmit.report_failure.then_some(self.number);

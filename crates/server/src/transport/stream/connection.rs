@@ -3,6 +3,7 @@
 //!
 //! Decides how many bytes may wait. Must not choose the connection for a message: see `table`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use proxy::{Hop, Over};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use super::directory::ConnectionPermit;
+use super::directory::{ConnectionPermit, Peer};
 use super::framing::{self, CloseReason};
 use super::layer::ByteStream;
 use super::limits::StreamLimits;
@@ -46,9 +47,20 @@ pub(super) struct OpeningConnection {
 pub(super) struct OpenConnection {
     flow: Flow,
     host: Option<Arc<str>>,
+    /// Where requests that may use it lead to, if its peer has opened it.
+    aliases: Aliases,
     writer: Arc<ConnectionWriter>,
     flow_timeout: Arc<FlowTimeout>,
     reader: AbortHandle,
+}
+
+/// The requests that may use a connection which its peer has opened (RFC 5923 8.2).
+#[derive(Debug, Default)]
+struct Aliases {
+    /// The hosts that the peer has proved to be; none without a certificate.
+    hosts: Vec<Arc<str>>,
+    /// The port that the peer has offered.
+    port: Option<u16>,
 }
 
 impl Connection {
@@ -64,6 +76,12 @@ impl Connection {
         match self {
             Self::Opening(OpeningConnection { host, .. }) | Self::Open(OpenConnection { host, .. }) => host.as_ref(),
         }
+    }
+
+    /// The peers of its alias.
+    pub(super) fn aliases(&self) -> impl Iterator<Item = Peer> {
+        let open = if let Self::Open(open) = self { Some(open) } else { None };
+        open.into_iter().flat_map(OpenConnection::peers)
     }
 
     /// Tells the peer that the connection is closed, if its framing can.
@@ -201,7 +219,28 @@ impl OpenConnection {
             permit,
         };
         let reader = tokio::spawn(reader.run(decoder)).abort_handle();
-        Self { flow, host: None, writer, flow_timeout, reader }
+        Self { flow, host: None, aliases: Aliases::default(), writer, flow_timeout, reader }
+    }
+
+    /// The same, whose peer has proved to be these hosts.
+    pub(super) fn with_hosts(self, hosts: Vec<Arc<str>>) -> Self {
+        Self { aliases: Aliases { hosts, port: None }, ..self }
+    }
+
+    /// Its peer offers it for requests to this port. Returns where they lead to: to the address of the peer, as a host
+    /// that it has proved to be. The first port counts.
+    pub(super) fn offer(&mut self, port: u16) -> Vec<Peer> {
+        self.aliases.port.get_or_insert(port);
+        self.peers().collect()
+    }
+
+    fn peers(&self) -> impl Iterator<Item = Peer> {
+        let Aliases { hosts, port } = &self.aliases;
+        let Flow { transport, remote, .. } = self.flow;
+        port.iter().flat_map(move |port| {
+            let remote = SocketAddr::new(remote.ip(), *port);
+            hosts.iter().map(move |host| Peer { transport, remote, host: Some(Arc::clone(host)) })
+        })
     }
 
     /// Sends a message.

@@ -88,6 +88,11 @@ impl Directory {
         self.inner.lock().by_peer.insert(peer, connection);
     }
 
+    /// Adds a connection that its peer has opened and offers for requests to it (RFC 5923), unless there is another one.
+    pub(crate) fn list_alias(&self, peer: Peer, connection: ConnectionId) {
+        self.inner.lock().by_peer.entry(peer).or_insert(connection);
+    }
+
     /// Adds a connection that only messages of its own flow may use.
     pub(crate) fn list_for_flow(&self, connection: ConnectionId) {
         self.connections.opened(connection);

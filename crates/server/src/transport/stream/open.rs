@@ -26,12 +26,15 @@ use super::limits::HandshakeLimits;
 use super::upgrade::{self, ClientRules, NotUpgraded, Upgraded, upgrade};
 use crate::defence::Defence;
 use crate::metrics::{self, DriverLimit, HandshakeOutcome, HandshakeProtocol, PeerHandshakeOutcome, Series};
-use crate::tls::ActiveTls;
+use crate::tls::{ActiveTls, CertificateSummary};
 use crate::transport::Inbound;
 
 /// After a failed accept: time until the next attempt, and between log lines.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The names in the certificate of a client that are considered.
+const MAX_HOSTS: usize = 16;
 
 /// Accepts the connections of one listener for one worker.
 pub(crate) struct Acceptor {
@@ -92,7 +95,8 @@ impl Acceptor {
         let transport = self.transport;
         if transport == Transport::Tcp {
             let stream = ByteStream::plain(socket);
-            return Some(Inbound::Accepted { stream, transport, remote, received: Bytes::new(), permit });
+            let (received, hosts) = (Bytes::new(), Vec::new());
+            return Some(Inbound::Accepted { stream, transport, remote, received, hosts, permit });
         }
         match self.handshakes.count.admit(remote.ip(), self.rules.trusts(remote.ip())) {
             Ok(handshake) => {
@@ -137,9 +141,14 @@ impl Acceptor {
         permit: ConnectionPermit,
     ) -> Result<Inbound, HandshakeOutcome> {
         let transport = self.transport;
+        let mut hosts = Vec::new();
         let (stream, received, remote, permit) = match transport {
             Transport::Udp | Transport::Tcp => (ByteStream::plain(socket), Bytes::new(), peer, permit),
-            Transport::Tls => (accepted(self.accept_tls(socket, peer).await?), Bytes::new(), peer, permit),
+            Transport::Tls => {
+                let encrypted = self.accept_tls(socket, peer).await?;
+                hosts = hosts_of(&encrypted);
+                (accepted(encrypted), Bytes::new(), peer, permit)
+            }
             Transport::Ws => {
                 let Upgraded { io, received, client } = self.upgrade(socket, peer).await?;
                 (ByteStream::plain(io), received, client.remote, client.permit.unwrap_or(permit))
@@ -150,7 +159,7 @@ impl Acceptor {
                 (accepted(io), received, client.remote, client.permit.unwrap_or(permit))
             }
         };
-        Ok(Inbound::Accepted { stream, transport, remote, received, permit })
+        Ok(Inbound::Accepted { stream, transport, remote, received, hosts, permit })
     }
 
     async fn accept_tls(
@@ -179,6 +188,15 @@ impl Acceptor {
             NotUpgraded::Failed => HandshakeOutcome::Failed,
         })
     }
+}
+
+/// The hosts that the certificate of a client is for. rustls has verified it; without `tls.client_certificates` there is
+/// none.
+fn hosts_of(stream: &server::TlsStream<TcpStream>) -> Vec<Arc<str>> {
+    let (_, session) = stream.get_ref();
+    let certificate = session.peer_certificates().and_then(<[_]>::first);
+    let summary = certificate.and_then(CertificateSummary::of).unwrap_or_default();
+    summary.identities().iter().take(MAX_HOSTS).map(|host| Arc::from(&**host)).collect()
 }
 
 fn accepted(stream: server::TlsStream<TcpStream>) -> ByteStream {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use location::{ConnectionId, Flow};
 use parser::Transport;
-use proxy::{Hop, Over};
+use proxy::{Alias, Hop, Over};
 use tokio::sync::mpsc;
 
 use super::connection::{Connection, OpenConnection, OpeningConnection, host_of};
@@ -117,7 +117,7 @@ impl Streams {
         stream: ByteStream,
         transport: Transport,
         remote: SocketAddr,
-        received: Bytes,
+        (received, hosts): (Bytes, Vec<Arc<str>>),
         permit: ConnectionPermit,
         tally: &mut Tally,
     ) {
@@ -125,14 +125,23 @@ impl Streams {
         let connection = self.ids.next_id();
         let flow = Flow { transport, remote, local, id: connection.into() };
         tally.count(Series::ConnectionOpened { direction: Direction::In });
-        // The peer of an accepted TLS connection has not proved any name or address that a request may be meant for.
+        // The peer of an accepted TLS connection may have proved a name, but it has not offered the connection yet.
         match transport.is_secure() {
             true => self.directory.list_for_flow(connection),
             false => self.directory.list(Peer { transport, remote, host: None }, connection),
         }
         let open =
             OpenConnection::start(stream, connection, flow, permit, &self.limits, self.inbox.clone(), Some(received));
-        self.connections.insert(connection, Connection::Open(open));
+        self.connections.insert(connection, Connection::Open(open.with_hosts(hosts)));
+    }
+
+    /// A peer offers the connection that it opened for requests to it (RFC 5923 8.2). It is used for the hosts that the
+    /// peer has proved to be, at the port that the peer names first.
+    pub(crate) fn add_alias(&mut self, alias: Alias) {
+        let Some(Connection::Open(open)) = self.connections.get_mut(&alias.connection) else { return };
+        for peer in open.offer(alias.port) {
+            self.directory.list_alias(peer, alias.connection);
+        }
     }
 
     /// The attempt to open a connection has ended. Returns the undelivered messages that have a `report_to`.
@@ -192,6 +201,7 @@ impl Streams {
         let flow = removed.flow();
         let peer = Peer { transport: flow.transport, remote: flow.remote, host: removed.host().cloned() };
         self.directory.unlist(&peer, connection);
+        removed.aliases().for_each(|peer| self.directory.unlist(&peer, connection));
         Some(removed)
     }
 
