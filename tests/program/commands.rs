@@ -9,7 +9,7 @@ use crate::harness::{Phone, Server};
 
 /// Runs the program in the folder of a server with its configuration. Returns what it printed and its exit code.
 #[track_caller]
-fn frontdesk(folder: &Path, line: &str) -> (String, i32) {
+pub(super) fn frontdesk(folder: &Path, line: &str) -> (String, i32) {
     frontdesk_with_input(folder, line, "")
 }
 

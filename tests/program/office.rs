@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::commands::good;
+use crate::commands::{frontdesk, good};
 use crate::harness::message::ack_of;
 use crate::harness::{Phone, Server};
 
@@ -91,4 +91,48 @@ groups:
     let ok = alice.response(200);
     alice.send(ack_of(&invite, &ok));
     dave.expect("ACK");
+}
+
+#[test]
+fn forwarding_is_set_shown_and_cleared_while_the_server_runs() {
+    let config = "\
+domains: [office.example]
+authentication: off
+location: { store: disk }
+accounts:
+  - { user: alice, password: a }
+  - { user: bob, password: b, forward: { busy: carol } }
+  - { user: carol, password: c }
+";
+    let server = Server::start(config);
+    let [_bob, _carol] = ["bob", "carol"].map(|user| Phone::udp(user, server.address()).registered());
+    let rings = |server: &Server| who_rings(&good(server, "explain bob"));
+    assert_eq!(rings(&server), "bob");
+    let shown = good(&server, "forward bob always carol");
+    assert!(shown.contains("always: to carol (set with this command)"), "{shown}");
+    assert!(shown.contains("if busy: to carol (as configured)"), "{shown}");
+    assert_eq!(rings(&server), "carol");
+
+    // It is still set after a reload and a restart.
+    good(&server, "reload");
+    assert_eq!(rings(&server), "carol");
+    let (ip, folder) = (server.ip(), server.stop());
+    let server = Server::start_in(folder, ip, config);
+    assert_eq!(rings(&server), "carol");
+
+    good(&server, "forward bob default");
+    good(&server, "dnd bob on");
+    // Busy, so the configured party is called.
+    assert_eq!(rings(&server), "carol");
+    good(&server, "forward bob busy off");
+    assert!(good(&server, "explain bob").contains("486"));
+    let shown = good(&server, "dnd bob default");
+    assert!(shown.contains("do not disturb: off (as configured)"), "{shown}");
+    assert_eq!(rings(&server), "bob");
+    for (line, expected) in
+        [("forward nobody carol", "no account"), ("forward bob nobody", "always: \"nobody\" is no user")]
+    {
+        let (output, code) = frontdesk(server.path(), line);
+        assert!(code == 1 && output.contains(expected), "{line}: {output}");
+    }
 }

@@ -89,6 +89,7 @@ impl Core {
             hop: &pin.hop,
             branch: pin.branch,
             breadth: request.max_breadth(),
+            history: None,
         };
         send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);
         emit_forwarded(request, &pin.hop, outbox);
@@ -143,7 +144,8 @@ impl Core {
         } else {
             ViaBranch::Stateless(origin)
         };
-        let forwarding = Forwarding { request, target, hop: &hop, branch, breadth: request.max_breadth() };
+        let forwarding =
+            Forwarding { request, target, hop: &hop, branch, breadth: request.max_breadth(), history: None };
         let mark = outbox.mark();
         send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);
         Ok(Sent { hop, branch, pinned, length: outbox.len_since(mark) })

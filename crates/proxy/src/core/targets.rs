@@ -8,14 +8,12 @@ use smallvec::SmallVec;
 use super::Core;
 use crate::ask::{Answer, Continuation, Question, RequestSlot, Resume};
 use crate::clock::Now;
-use crate::event::{Event, Limit};
+use crate::event::{DiversionReason, Event, Limit};
 use crate::forward::BranchId;
 use crate::outbox::Outbox;
 use crate::reject::Reject;
 use crate::request::Request;
-use crate::route::{
-    self, Callee, Course, DiversionReason, Leg, Missing, NextStep, NoTarget, Plan, Purpose, Search, TargetSearch,
-};
+use crate::route::{self, Callee, Course, Leg, Missing, NextStep, NoTarget, Plan, Purpose, Search, TargetSearch};
 
 impl Core {
     /// Takes the next step of a request that may go to its destination.

@@ -5,7 +5,8 @@
 
 use crate::clock::{Instant, Now};
 use crate::context::Context;
-use crate::route::{Course, DiversionReason, NoTarget, Plan, Purpose, Search, TargetSearch, next_leg, next_party};
+use crate::event::{DiversionReason, Event};
+use crate::route::{Course, NoTarget, Plan, Purpose, Search, TargetSearch, Turn, next_leg, next_party, turn_of};
 
 use super::branch::ClientBranch;
 use super::outcome::{CancelCause, Outcome};
@@ -22,13 +23,26 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    pub(super) fn new(course: Course, first_branch: usize, now: Instant) -> Self {
-        let until = course.no_answer.map(|time| now + time);
-        Self { course, first_branch, until }
+    /// The turn of the parties that ring now.
+    pub(super) fn turn(&self, open: Option<&Open>) -> Turn {
+        open.map_or_else(Turn::default, |open| self.course.turn(turn_of(open.group_q)))
     }
 }
 
 impl ResponseContext {
+    /// The call is for the parties of this course from now on.
+    pub(super) fn follow_course(&mut self, course: Course, context: &mut Context<'_>) {
+        if let Some(reason) = course.reason {
+            context.outbox.emit(Event::Diverted { reason });
+        }
+        let first_branch = self.branches.len();
+        let history = self.template.request.as_ref().and_then(|it| course.history(it, &self.template.settings));
+        let number = u8::try_from(first_branch).unwrap_or(u8::MAX);
+        self.template.histories.extend(history.map(|history| (number, history)));
+        let until = course.no_answer.map(|time| context.now.mono + time);
+        self.course = Some(Box::new(Attempt { course, first_branch, until }));
+    }
+
     /// The time for the current parties is over.
     pub(super) fn nobody_answered(&mut self, context: &mut Context<'_>) {
         self.ring_until = None;
@@ -108,26 +122,27 @@ impl ResponseContext {
         if !self.is_open() {
             return self.advance(context);
         }
-        let now = context.now.mono;
-        match plan {
+        let (plan, course) = match plan {
             Ok(mut plan) => {
                 let course = plan.course.take();
-                self.course = course.map(|course| Box::new(Attempt::new(*course, self.branches.len(), now)));
-                self.start_attempt(plan, context);
+                (Some(plan), course)
             }
-            Err(NoTarget { course, .. }) => {
-                self.course = course.map(|course| Box::new(Attempt::new(*course, self.branches.len(), now)));
-                if !self.divert(DiversionReason::Unavailable, context) {
-                    self.course = None;
-                }
-            }
+            Err(NoTarget { course, .. }) => (None, course),
+        };
+        if let Some(course) = course {
+            self.follow_course(*course, context);
+        }
+        if let Some(plan) = plan {
+            self.start_attempt(plan, context);
+        } else if !self.divert(DiversionReason::Unavailable, context) {
+            self.course = None;
         }
         self.advance(context);
     }
 
     fn start_attempt(&mut self, plan: Plan, context: &mut Context<'_>) {
         let has_ring_time =
-            plan.phones() > 1 || self.course.as_ref().is_some_and(|attempt| attempt.course.ring_time.is_some());
+            plan.phones() > 1 || self.course.as_ref().is_some_and(|attempt| attempt.course.has_ring_time());
         for group in plan.groups.into_iter().rev() {
             self.add_next_group(group, context);
         }

@@ -27,11 +27,11 @@ use smallvec::SmallVec;
 use crate::clock::Instant;
 use crate::connections::Connections;
 use crate::context::Context;
-use crate::event::{self, Event};
+use crate::event::{self, DiversionReason, Event};
 use crate::forward::BranchId;
 use crate::hop::Hop;
 use crate::request::{Request, RequestSource};
-use crate::route::{Disposition, DiversionReason, Group, Plan, may_respond};
+use crate::route::{Disposition, Group, Plan, may_respond};
 use crate::settings::{Settings, SingleTarget};
 use crate::target::Target;
 use crate::transaction::{ClientEvent, is_due, sooner};
@@ -118,11 +118,9 @@ impl ResponseContext {
         context: &mut Context<'_>,
     ) -> Self {
         let upstream = Upstream::new(&request, &settings, context.now.mono);
-        let mut plan = plan;
-        let course = plan.course.take().map(|course| Box::new(Attempt::new(*course, 0, context.now.mono)));
-        let has_ring_time = plan.phones() > 1
-            || course.as_ref().is_some_and(|it| it.course.ring_time.is_some())
-            || settings.forking.single_target == SingleTarget::Stateful;
+        let rings_in_turn = plan.course.as_ref().is_some_and(|course| course.has_ring_time());
+        let is_stateful = settings.forking.single_target == SingleTarget::Stateful;
+        let has_ring_time = plan.phones() > 1 || rings_in_turn || is_stateful;
         let mut waiting = plan.groups;
         waiting.reverse();
         let breadth = request.max_breadth();
@@ -130,18 +128,27 @@ impl ResponseContext {
         request.message.detach();
         let open = Open { group_from: 0, group_q: 0, waiting, spares: plan.spares, has_ring_time, is_joinable };
         let mut this = Self {
-            template: Template { context_id: id, request: Some(Box::new(request)), loop_mark, settings },
+            template: Template {
+                context_id: id,
+                request: Some(Box::new(request)),
+                loop_mark,
+                histories: Vec::new(),
+                settings,
+            },
             breadth,
             upstream,
             branches: SmallVec::new(),
             phase: Phase::Open(open),
             ring_until: None,
             disposition: plan.disposition,
-            course,
+            course: None,
             searching: 0,
             wants_199,
             began: context.now.mono,
         };
+        if let Some(course) = plan.course {
+            this.follow_course(*course, context);
+        }
         if this.upstream.is_invite() {
             // RFC 3261 17.2.1: within 200 ms. It is sent at once, which needs no timer.
             this.reply(100, context);
@@ -289,6 +296,7 @@ impl ResponseContext {
         self.close();
         if !self.branches.iter().any(ClientBranch::needs_request) {
             self.template.request = None;
+            self.template.histories = Vec::new();
         }
         self.upstream.forget();
         self.branches.iter_mut().for_each(ClientBranch::forget);
@@ -298,9 +306,10 @@ impl ResponseContext {
     pub(crate) fn held(&self) -> usize {
         let request =
             self.template.request.as_ref().map_or(0, |request| size_of::<Request>() + request.message.bytes().len());
+        let histories: usize = self.template.histories.iter().map(|(_, history)| history.held()).sum();
         let branches: usize = self.branches.iter().map(ClientBranch::held).sum();
         let spilled = if self.branches.spilled() { self.branches.capacity() * size_of::<ClientBranch>() } else { 0 };
-        size_of::<Self>() + request + branches + spilled + self.upstream.held()
+        size_of::<Self>() + request + histories + branches + spilled + self.upstream.held()
     }
 
     /// Whether all its transactions have terminated.

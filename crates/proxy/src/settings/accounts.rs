@@ -119,6 +119,14 @@ impl Accounts {
         self.find(aor)?.contacts.as_ref()
     }
 
+    /// Replaces the rules of a user. Without such an account nothing happens.
+    pub fn set_rules(&mut self, user: &Aor, rules: Option<Box<UserRules>>) {
+        if let Some(account) = self.by_aor.get_mut(user) {
+            self.have_rules |= rules.is_some();
+            account.rules = rules;
+        }
+    }
+
     /// Makes `number` a further number of `user`; false if it is a number of another user already.
     pub fn add_number(&mut self, number: &Aor, user: &Aor) -> bool {
         let number = plain(number).unwrap_or_else(|| number.clone());

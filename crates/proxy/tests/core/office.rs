@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use proxy::{Account, Forward, GroupStrategy, Office, OfficeName, Party, RingGroup, Settings, UserRules};
+use proxy::{Account, AlsoRing, Forward, GroupStrategy, Office, OfficeName, Party, RingGroup, Settings, UserRules};
 use sim::{Agent, Simulation, Sip};
 
 use crate::accounts::aor;
@@ -277,4 +277,91 @@ fn a_message_to_a_group_reaches_all_members() {
         phone.answers(&received, 200);
     }
     alice.expects("200");
+}
+
+#[test]
+fn the_way_of_a_forwarded_call_is_told() {
+    // RFC 7044 10, RFC 5806 5: Diversion for trusted hops only.
+    let (sim, alice, [bob, carol]) = setup(|settings| {
+        settings.trusted.push("192.0.2.90/32".parse().unwrap());
+        forward(settings, "bob", Forward { busy: party("carol"), ..Forward::default() });
+        forward(settings, "carol", Forward { busy: party("voicemail"), ..Forward::default() });
+    });
+    let voicemail = sim.udp("vm").at("192.0.2.90:5060".parse().unwrap());
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let at_bob = bob.expects("INVITE");
+    assert!(!at_bob.has("History-Info") && !at_bob.has("Diversion"));
+    refuses(&bob, &at_bob, 486);
+    alice.expects("181");
+    let at_carol = carol.expects("INVITE");
+    assert_eq!(
+        at_carol.values("History-Info").collect::<Vec<_>>(),
+        ["<sip:bob@office.example?Reason=SIP%3Bcause%3D486>;index=1", "<sip:carol@office.example>;index=1.1;mp=1"]
+    );
+    assert!(!at_carol.has("Diversion"));
+    refuses(&carol, &at_carol, 486);
+    alice.expects("181");
+    let recorded = voicemail.expects("INVITE");
+    let target = format!("{VOICEMAIL};target=sip:carol%40office.example;cause=486");
+    assert_eq!(
+        recorded.values("History-Info").collect::<Vec<_>>(),
+        [
+            "<sip:bob@office.example?Reason=SIP%3Bcause%3D486>;index=1",
+            "<sip:carol@office.example?Reason=SIP%3Bcause%3D486>;index=1.1;mp=1",
+            &format!("<{target}>;index=1.1.1;mp=1.1"),
+        ]
+    );
+    assert_eq!(
+        recorded.values("Diversion").collect::<Vec<_>>(),
+        [
+            "<sip:carol@office.example>;reason=user-busy;counter=1",
+            "<sip:bob@office.example>;reason=user-busy;counter=1"
+        ]
+    );
+    accepts(&alice, &invite, &voicemail, &recorded);
+}
+
+#[test]
+fn the_way_of_a_call_is_not_told_if_the_caller_wants_privacy() {
+    let (_sim, alice, [bob, carol]) =
+        setup(|settings| forward(settings, "bob", Forward { always: party("carol"), ..Forward::default() }));
+    let invite = alice.request("INVITE", "sip:bob@office.example").with("Privacy", "history");
+    alice.sends(&invite);
+    alice.expects("100");
+    let at_carol = carol.expects("INVITE");
+    assert!(!at_carol.has("History-Info"));
+    accepts(&alice, &invite, &carol, &at_carol);
+    bob.receives_nothing();
+}
+
+#[test]
+fn another_phone_rings_beside_those_of_the_user() {
+    let (sim, alice, [bob, carol]) = setup(|settings| {
+        let after = |user: &str, seconds: u64| AlsoRing {
+            to: party(user).unwrap(),
+            after: Duration::from_secs(seconds),
+            hours: None,
+        };
+        let forward = Forward { no_answer: party("voicemail"), ..Forward::default() };
+        let rules = UserRules { forward, also_ring: vec![after("carol", 10)], ..UserRules::default() };
+        set_rules(settings, "bob", rules);
+    });
+    let voicemail = sim.udp("vm").at("192.0.2.90:5060".parse().unwrap());
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let at_bob = rings(&alice, &bob);
+    sim.millis(9_800);
+    carol.receives_nothing();
+    sim.millis(200);
+    let at_carol = rings(&alice, &carol);
+    assert!(!at_carol.has("History-Info"), "the call is not forwarded");
+    bob.receives_nothing();
+    // 20 s after the beginning.
+    sim.seconds(10);
+    alice.expects("181");
+    stops(&bob, &at_bob);
+    stops(&carol, &at_carol);
+    let recorded = voicemail.expects("INVITE");
+    accepts(&alice, &invite, &voicemail, &recorded);
 }

@@ -25,6 +25,10 @@ Usage: frontdesk [run]                          run the server
        frontdesk bindings remove USER [CONTACT] remove a phone, or all of a user; a running phone registers again
        frontdesk bans [list]                    list the banned addresses
        frontdesk bans remove ADDRESS            lift a ban
+       frontdesk forward USER [REASON] PARTY    forward the calls of a user: to a user, group, number, SIP URI or voicemail,
+                                                or off, or default (as configured). REASON: always, busy, no_answer,
+                                                unavailable; default always. Without PARTY: show it
+       frontdesk dnd USER on|off|default        do not disturb
        frontdesk explain TO [--from CALLER] [--source IP] [--at TIME]
                                                 show how a call would be routed; nothing is sent. TIME,
                                                 like 2026-12-24T10:00, is for office hours
@@ -68,6 +72,8 @@ pub(crate) enum Command {
     Backup(PathBuf),
     /// Show how a call would be routed.
     Explain(ExplainedCall),
+    /// Show or change the forwarding of a user.
+    Forward(ForwardCommand),
     /// Show or remove bindings.
     Bindings(BindingsCommand),
     /// Show or lift bans.
@@ -103,6 +109,24 @@ pub(crate) struct ExplainedCall {
     pub(crate) source: Option<String>,
     /// The time for office hours.
     pub(crate) at: Option<String>,
+}
+
+/// `frontdesk forward` and `frontdesk dnd`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ForwardCommand {
+    /// The user.
+    pub(crate) user: String,
+    /// What to change: a key of the API and its value, `None` to clear it; nothing to show it.
+    pub(crate) change: Option<(&'static str, Option<RuleValue>)>,
+}
+
+/// A value of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RuleValue {
+    /// A party, or `off`.
+    Party(String),
+    /// Of `do_not_disturb`.
+    Flag(bool),
 }
 
 /// `frontdesk bans`.
@@ -168,12 +192,22 @@ fn command(words: &[String]) -> Option<Command> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let account = |command| Some(Command::Account { command, password_stdin: false });
     let bindings = |bindings| Some(Command::Bindings(bindings));
+    let forward = |user: &str, change| Some(Command::Forward(ForwardCommand { user: user.to_owned(), change }));
     match words.as_slice() {
         [] | ["run"] => Some(Command::Run),
         ["check"] => Some(Command::Check),
         ["reload"] => Some(Command::Reload),
         ["backup", to] => Some(Command::Backup(PathBuf::from(to))),
         ["explain", to] => Some(Command::Explain(ExplainedCall { to: (*to).to_owned(), ..ExplainedCall::default() })),
+        ["forward", user] => forward(user, None),
+        ["forward", user, party] => forward(user, Some(("always", rule_party(party)))),
+        ["forward", user, reason, party] => {
+            let reason = ["always", "busy", "no_answer", "unavailable"].into_iter().find(|known| known == reason)?;
+            forward(user, Some((reason, rule_party(party))))
+        }
+        ["dnd", user, "on"] => forward(user, Some(("do_not_disturb", Some(RuleValue::Flag(true))))),
+        ["dnd", user, "off"] => forward(user, Some(("do_not_disturb", Some(RuleValue::Flag(false))))),
+        ["dnd", user, "default"] => forward(user, Some(("do_not_disturb", None))),
         ["bindings"] | ["bindings", "list"] => bindings(BindingsCommand::List(None)),
         ["bindings", "list", text] => bindings(BindingsCommand::List(Some((*text).to_owned()))),
         ["bindings", "show", user] => bindings(BindingsCommand::Show((*user).to_owned())),
@@ -189,6 +223,11 @@ fn command(words: &[String]) -> Option<Command> {
         ["account", "remove", user] => account(AccountCommand::Remove((*user).to_owned())),
         _ => None,
     }
+}
+
+/// `default` clears what was set.
+fn rule_party(text: &str) -> Option<RuleValue> {
+    (text != "default").then(|| RuleValue::Party(text.to_owned()))
 }
 
 const fn without_options(command: Command) -> Arguments {

@@ -30,6 +30,7 @@ pub(crate) use error::ConfigError;
 pub(crate) use limits::Limits;
 pub(crate) use listen::Listen;
 pub(crate) use load::{Loaded, accounts_of, add_accounts_from_file, add_accounts_from_text, entries, load};
+pub(crate) use office::{check_party_text, expected_period, read_party, read_period};
 pub(crate) use policy::Authentication;
 pub(crate) use registrar::Registrar as RegistrarSection;
 pub(crate) use scalar::{Endpoint, HostName, Token};

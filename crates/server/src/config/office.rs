@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
 use location::Aor;
-use proxy::{Accounts, Forward, GroupStrategy, NumberRule, Office, OfficeName, Party, RingGroup, UserRules};
+use proxy::{Accounts, AlsoRing, Forward, GroupStrategy, NumberRule, Office, OfficeName, Party, RingGroup, UserRules};
 
 use super::Config;
 use super::accounts::{AccountEntry, FixedContact, UserName};
@@ -82,6 +82,18 @@ section! {
         unavailable: PartyOrOff = PartyOrOff(None),
         /// how long the phones ring before `forward.no_answer` applies
         after: Period = Period(Forward::default().after),
+    }
+}
+
+entry! {
+    /// One party of `also_ring`.
+    pub(crate) struct AlsoRingEntry {
+        /// who rings beside the phones of the user: a user, a group, a number or a SIP URI
+        to: PartyName,
+        /// how long after the phones
+        after: Option<Period>,
+        /// the name of hours: it does not ring outside of them
+        hours: Option<UserName>,
     }
 }
 
@@ -260,7 +272,7 @@ impl PartyName {
 
 impl AccountEntry {
     /// The rules of its calls; `None` if its phones just ring.
-    pub(super) fn rules(&self, domain: &str) -> Option<Box<UserRules>> {
+    pub(super) fn rules(&self, domain: &str, config: &Config) -> Option<Box<UserRules>> {
         let party = |party: &PartyOrOff| party.0.as_ref().map(|party| party.party(domain));
         let ForwardEntry { always, busy, no_answer, unavailable, after } = &self.forward;
         let forward = Forward {
@@ -272,8 +284,11 @@ impl AccountEntry {
         };
         let do_not_disturb = self.do_not_disturb == Some(Flag(true));
         let forwards = [&forward.always, &forward.busy, &forward.no_answer, &forward.unavailable];
-        let has_rules = do_not_disturb || forwards.iter().any(|party| party.is_some());
-        has_rules.then(|| Box::new(UserRules { do_not_disturb, forward }))
+        let has_forward = forwards.iter().any(|party| party.is_some());
+        let mut also_ring: Vec<_> = self.also_ring.iter().map(|entry| entry.also_ring(domain, config)).collect();
+        also_ring.sort_by_key(|party| party.after);
+        let has_rules = do_not_disturb || has_forward || !also_ring.is_empty();
+        has_rules.then(|| Box::new(UserRules { do_not_disturb, forward, also_ring }))
     }
 }
 
@@ -317,6 +332,17 @@ impl GroupEntry {
     }
 }
 
+impl AlsoRingEntry {
+    fn also_ring(&self, domain: &str, config: &Config) -> AlsoRing {
+        let named = |name: &UserName| Some((name.0.clone(), Arc::new(config.hours.get(name)?.hours())));
+        AlsoRing {
+            to: self.to.party(domain),
+            after: self.after.map_or(Duration::ZERO, |after| after.0),
+            hours: self.hours.as_ref().and_then(named),
+        }
+    }
+}
+
 impl HoursEntry {
     fn hours(&self) -> proxy::Hours {
         proxy::Hours {
@@ -354,14 +380,9 @@ pub(super) fn check(config: &Config, accounts: &Accounts) -> Result<(), Conflict
         if let Some(closed) = &entry.closed {
             check(closed, path("closed"))?;
         }
-        match &entry.hours {
-            Some(hours) if !config.hours.contains_key(hours) => {
-                return conflict(path("hours"), format!("{:?} is not defined in `hours`", hours.0));
-            }
-            None if entry.closed.is_some() => {
-                return conflict(path("closed"), "needs `hours`, which say when the office is closed".to_owned());
-            }
-            _ => {}
+        check_hours_name(entry.hours.as_ref(), path("hours"), config)?;
+        if entry.hours.is_none() && entry.closed.is_some() {
+            return conflict(path("closed"), "needs `hours`, which say when the office is closed".to_owned());
         }
     }
     Ok(())
@@ -384,8 +405,51 @@ pub(super) fn check_rules(
                 check_party(party, path.iter().cloned().chain(steps).collect(), config, &names)?;
             }
         }
+        for (item, also) in entry.also_ring.iter().enumerate() {
+            let path = |key| {
+                let steps = [at, item].map(PathStep::Item);
+                let [at, item] = steps;
+                path.iter()
+                    .cloned()
+                    .chain([at, PathStep::Key("also_ring"), item, PathStep::Key(key)])
+                    .collect::<Vec<_>>()
+            };
+            if also.to == PartyName::Voicemail {
+                return conflict(
+                    path("to"),
+                    "expected a party that can ring; voicemail may be in `forward`".to_owned(),
+                );
+            }
+            check_party(&also.to, path("to"), config, &names)?;
+            check_hours_name(also.hours.as_ref(), path("hours"), config)?;
+        }
     }
     Ok(())
+}
+
+/// Reads a party, or `off`, of a user of this domain; `None` if it is off or invalid.
+pub(crate) fn read_party(text: &str, domain: &str) -> Option<Party> {
+    PartyOrOff::read(text)?.0.map(|party| party.party(domain))
+}
+
+/// Checks the text of a party, or `off`; the error says what was expected.
+pub(crate) fn check_party_text(text: &str, config: &Config, accounts: &Accounts) -> Result<(), String> {
+    let Some(PartyOrOff(party)) = PartyOrOff::read(text) else {
+        return Err(format!("invalid value {text:?}, expected {}", PartyOrOff::EXPECTED));
+    };
+    let names = Names { accounts, is_complete: true };
+    let checked = party.map_or(Ok(()), |party| check_party(&party, Vec::new(), config, &names));
+    checked.map_err(|conflict| conflict.message)
+}
+
+/// Reads a duration.
+pub(crate) fn read_period(text: &str) -> Option<Duration> {
+    Period::read(text).map(|period| period.0)
+}
+
+/// The error of a text that is no duration.
+pub(crate) fn expected_period(text: &str) -> String {
+    format!("invalid value {text:?}, expected {}", Period::EXPECTED)
 }
 
 /// The names of users.
@@ -440,6 +504,15 @@ fn check_definitions<'a>(config: &Config, accounts: &'a Accounts) -> Result<Name
     }
     // Without accounts in the configuration there are those of the first start, or anybody may register.
     Ok(Names { accounts, is_complete: !accounts.is_empty() })
+}
+
+fn check_hours_name(name: Option<&UserName>, path: Vec<PathStep>, config: &Config) -> Result<(), Conflict> {
+    match name {
+        Some(name) if !config.hours.contains_key(name) => {
+            conflict(path, format!("{:?} is not defined in `hours`", name.0))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_hours(config: &Config) -> Result<(), Conflict> {

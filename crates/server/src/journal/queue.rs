@@ -53,6 +53,7 @@ impl EventQueue {
             | Event::LimitReached(_)
             | Event::Fork { .. }
             | Event::LargeRequest { .. }
+            | Event::Diverted { .. }
             | Event::Notified { .. } => debug!("{event:?}"),
             // Refreshes are frequent and logged at debug level only.
             Event::Registration { outcome: Registration::Registered, before, bindings, .. }

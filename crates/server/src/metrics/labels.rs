@@ -5,7 +5,10 @@
 
 use metrics::SharedString;
 use parser::Transport;
-use proxy::{AuthenticationFailure, DialogRequest, Drop, ForkOutcome, LargeRequest, Limit, Notification, Registration};
+use proxy::{
+    AuthenticationFailure, DialogRequest, DiversionReason, Drop, ForkOutcome, LargeRequest, Limit, Notification,
+    Registration,
+};
 use strum::{IntoStaticStr, VariantArray};
 
 use crate::text::ending::Ending;
@@ -40,6 +43,7 @@ closed_sets!(
     ForkOutcome,
     LargeRequest,
     DialogRequest,
+    DiversionReason,
     Notification,
     AuthenticationFailure,
     Ending,

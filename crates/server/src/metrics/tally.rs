@@ -54,6 +54,7 @@ impl Tally {
             Event::Call { .. } => Series::Call,
             Event::Fork { outcome } => Series::Fork { outcome: *outcome },
             Event::LargeRequest { outcome } => Series::LargeRequest { outcome: *outcome },
+            Event::Diverted { reason } => Series::Diverted { reason: *reason },
             Event::Notified { outcome } => Series::Notified { outcome: *outcome },
             Event::DialogRequest { outcome, .. } => Series::DialogRequest { outcome: *outcome },
             Event::AuthenticationFailed { reason, .. } => Series::AuthenticationFailed { reason: *reason },

@@ -16,12 +16,13 @@ use parser::{Message, Transport};
 use super::send::is_stateless;
 use crate::clock::{Now, Wall};
 use crate::dialog::Next;
+use crate::event::DiversionReason;
 use crate::mac::Mac;
 use crate::reject::Reject;
 use crate::request::{Received, Request};
 use crate::route::{
-    self, AuthRequirement, Callee, ContactSearch, Destination, DiversionReason, Gruus, Missing, NextStep, NoTarget,
-    Plan, Rule, TargetSearch, Toward, next_step, office_step,
+    self, AuthRequirement, Callee, ContactSearch, Destination, Gruus, Missing, NextStep, NoTarget, Plan, Rule,
+    TargetSearch, Toward, next_step, office_step,
 };
 use crate::settings::{Keys, Party, Settings};
 use crate::target::{NextHop, Target};

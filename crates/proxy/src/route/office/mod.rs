@@ -19,10 +19,10 @@ use parser::Method;
 use crate::clock::Wall;
 use crate::reject::Reject;
 use crate::request::{Proven, Request};
-use crate::settings::{Meaning, Named, NumberRule, Party, Settings};
+use crate::settings::{GroupStrategy, Meaning, Named, NumberRule, Party, Settings};
 
-pub(crate) use course::Course;
-pub use course::DiversionReason;
+use crate::event::DiversionReason;
+pub(crate) use course::{Course, Turn};
 pub(crate) use members::{Leg, Member};
 pub use rule::Rule;
 
@@ -144,7 +144,8 @@ fn lead(
                 trail.push(Rule::Group(group.aor.clone(), group.label.clone(), group.strategy));
                 let members = members_of(group, call);
                 if !members.is_empty() {
-                    course.ring(Some(group.ring_time), group.strategy);
+                    let rings_on = group.strategy == GroupStrategy::Wave;
+                    course.ring([Turn { ring_time: Some(group.ring_time), rings_on }]);
                     return Ok(Leg { course, members });
                 }
                 let otherwise = group.otherwise.clone().filter(|_| call.is_invite).ok_or(Reject::NotRegistered)?;

@@ -70,7 +70,13 @@ fn settings() -> Settings {
     add_number(office, "2", "1", None);
     assert!(settings.accounts.add_number(&aor("+49 89 123451"), &aor("101")));
     let forward = |user: &str, forward: Forward, do_not_disturb: bool| {
-        (aor(user), Account { rules: Some(Box::new(UserRules { do_not_disturb, forward })), ..Account::default() })
+        (
+            aor(user),
+            Account {
+                rules: Some(Box::new(UserRules { do_not_disturb, forward, ..UserRules::default() })),
+                ..Account::default()
+            },
+        )
     };
     let always = |to: &str| Forward { always: Some(party(to)), ..Forward::default() };
     for (user, account) in [

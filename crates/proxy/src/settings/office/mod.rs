@@ -95,19 +95,35 @@ pub struct NumberRule {
     /// Who is called.
     pub to: Party,
     /// The hours in which that holds, with their name; always without them.
-    pub hours: Option<(Box<str>, Arc<Hours>)>,
+    pub hours: Option<NamedHours>,
     /// Who is called outside of these hours.
     pub closed: Option<Party>,
 }
 
 /// The rules of one user.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct UserRules {
     /// Calls get 486, or go where [`Forward::busy`] says.
     pub do_not_disturb: bool,
     /// Where calls go that the user does not accept.
     pub forward: Forward,
+    /// Who rings beside its phones, in the order in which they begin.
+    pub also_ring: Vec<AlsoRing>,
 }
+
+/// A party that rings beside the phones of a user.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlsoRing {
+    /// Who rings.
+    pub to: Party,
+    /// How long after the phones.
+    pub after: Duration,
+    /// The hours in which it rings, with their name; always without them.
+    pub hours: Option<NamedHours>,
+}
+
+/// Hours with their name.
+pub type NamedHours = (Box<str>, Arc<Hours>);
 
 /// Where the calls of a user go.
 #[derive(Clone, Debug, PartialEq, Eq)]
