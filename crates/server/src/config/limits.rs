@@ -55,7 +55,7 @@ section! {
         /// too low, it accepts fewer connections, so that files remain for the status page, DNS and the store, and logs
         /// this (`LimitNOFILE` of the unit, `ulimit -Hn`)
         connections: Count = Count(10_000),
-        /// TCP connections from one address
+        /// TCP connections from one address; an IPv6 network of 64 bits counts as one address
         connections_per_source: Count = Count(1000),
         /// data that waits to be sent on one connection; if there is more, the connection is closed
         connection_queue: Size = Size(256 << 10),
@@ -75,6 +75,9 @@ section! {
         handshake_time: Period = secs(10),
         /// DNS lookups at a time, per worker
         lookups: Count = Count(256),
+        /// DNS lookups at a time for the requests from one address that is not in `trusted`, per worker; an IPv6 network of 64
+        /// bits counts as one address
+        lookups_per_source: Count = Count(32),
         /// DNS answers that are kept as long as they are valid
         dns_cache: Count = Count(256),
         /// time to resolve a name, with all its DNS queries

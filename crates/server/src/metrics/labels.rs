@@ -255,6 +255,8 @@ pub(crate) enum DriverLimit {
     HandshakeTime,
     /// `limits.lookups`
     Lookups,
+    /// `limits.lookups_per_source`
+    LookupsPerSource,
     /// `limits.journal_queue`
     JournalQueue,
     /// `limits.journal_calls`

@@ -122,7 +122,11 @@ impl Shared {
         let connections = Arc::clone(self.directory.connections());
         let limits = StreamLimits::of(&self.limits);
         let streams = Streams::new(number, epoch, self.directory, Arc::clone(&self.inboxes), limits, self.tls);
-        let lookups = LookupLimits { max: self.limits.lookups.0, timeout: self.limits.lookup_time.0 };
+        let lookups = LookupLimits {
+            max: self.limits.lookups.0,
+            max_per_source: self.limits.lookups_per_source.0,
+            timeout: self.limits.lookup_time.0,
+        };
         Ok(Worker {
             number,
             answers: Answers::new(
