@@ -65,9 +65,9 @@ pub use request::Received;
 pub use resolution::{Naptr, Query, Records, Resolution, Srv};
 pub use route::Rule;
 pub use settings::{
-    Account, Accounts, Algorithm, AlsoRing, Authentication, Caller, Digest, Foreign, Forking, Forward, GroupStrategy,
-    Hours, Interfaces, Keys, LargeRequests, Limits, Listener, NamedHours, NumberRule, Office, OfficeName, Party,
-    Registrar, RingGroup, Secrets, Sender, Senders, Settings, SingleTarget, Strangers, Strategy, SubscriptionTimes,
-    Timers, UnannouncedPath, UserRules, Window, fixed_bindings, plain_number,
+    Account, Accounts, Algorithm, AlsoRing, Authentication, Caller, CodeCommand, Codes, Digest, Foreign, Forking,
+    Forward, GroupStrategy, Hours, Interfaces, Keys, LargeRequests, Limits, Listener, NamedHours, NumberRule, Office,
+    OfficeName, Party, Registrar, RingGroup, Secrets, Sender, Senders, Settings, SingleTarget, Strangers, Strategy,
+    SubscriptionTimes, Timers, UnannouncedPath, UserRules, Window, fixed_bindings, plain_number,
 };
 pub use source::{NoSource, Source};

@@ -8,7 +8,6 @@ use crate::context::Context;
 use crate::event::{DiversionReason, Event};
 use crate::route::{Course, NoTarget, Plan, Purpose, Search, TargetSearch, Turn, next_leg, next_party, turn_of};
 
-use super::branch::ClientBranch;
 use super::outcome::{CancelCause, Outcome};
 use super::{Open, Phase, ResponseContext};
 
@@ -104,12 +103,13 @@ impl ResponseContext {
     /// told.
     fn reason(&self) -> Option<DiversionReason> {
         let attempt = self.course.as_ref()?;
-        let branches = self.branches.iter().skip(attempt.first_branch);
         let mut reason = None;
-        for status in branches.filter_map(ClientBranch::outcome).filter_map(Outcome::status) {
-            match status {
-                486 | 600 => return Some(DiversionReason::Busy),
-                404 | 408 | 410 | 430 | 480 | 503 => reason = Some(DiversionReason::Unavailable),
+        for branch in self.branches.iter().skip(attempt.first_branch) {
+            match branch.outcome().and_then(Outcome::status) {
+                Some(486 | 600) => return Some(DiversionReason::Busy),
+                // A phone that has rung can be reached.
+                _ if branch.rang_out() => reason = Some(DiversionReason::NoAnswer),
+                Some(404 | 408 | 410 | 430 | 480 | 503) => reason = reason.or(Some(DiversionReason::Unavailable)),
                 _ => {}
             }
         }

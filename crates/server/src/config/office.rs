@@ -85,6 +85,21 @@ section! {
     }
 }
 
+section! {
+    /// `codes`: numbers that users dial to change their own rules.
+    pub(crate) struct Codes {
+        /// followed by a number, as in `*21102`: all calls of the caller go there. The call ends with 480, and the phone
+        /// shows what is set now
+        forward_always: CodeOrOff = CodeOrOff(None),
+        /// calls of the caller are not forwarded
+        forward_off: CodeOrOff = CodeOrOff(None),
+        /// the caller is not disturbed
+        dnd_on: CodeOrOff = CodeOrOff(None),
+        /// the caller may be disturbed again
+        dnd_off: CodeOrOff = CodeOrOff(None),
+    }
+}
+
 entry! {
     /// One party of `also_ring`.
     pub(crate) struct AlsoRingEntry {
@@ -96,6 +111,10 @@ entry! {
         hours: Option<UserName>,
     }
 }
+
+/// A feature code, or `off`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CodeOrOff(pub(crate) Option<Box<str>>);
 
 /// A name for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,7 +155,7 @@ pub(crate) struct OpenTime(pub(crate) proxy::Window);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Days(pub(crate) RangeInclusive<Date>);
 
-scalars!(CalledName, Label, PartyName, PartyOrOff, GroupStrategyName, Zone, OpenTime, Days);
+scalars!(CalledName, CodeOrOff, Label, PartyName, PartyOrOff, GroupStrategyName, Zone, OpenTime, Days);
 
 impl Scalar for Label {
     const EXPECTED: &'static str = "a name of 1 to 128 characters";
@@ -161,7 +180,8 @@ impl CalledName {
         self.0.aor(domain)
     }
 
-    pub(super) const fn text(&self) -> &str {
+    /// As it is dialled.
+    pub(crate) const fn text(&self) -> &str {
         &self.0.0
     }
 }
@@ -190,6 +210,18 @@ impl Scalar for PartyOrOff {
             "off" | "false" => Some(Self(None)),
             _ => PartyName::read(text).map(|party| Self(Some(party))),
         }
+    }
+}
+
+impl Scalar for CodeOrOff {
+    const EXPECTED: &'static str = "a code of digits, * and #, like *21, or off";
+
+    fn read(text: &str) -> Option<Self> {
+        if matches!(text, "off" | "false") {
+            return Some(Self(None));
+        }
+        let is_valid = |octet: u8| octet.is_ascii_digit() || matches!(octet, b'*' | b'#');
+        ((1..=16).contains(&text.len()) && text.bytes().all(is_valid)).then(|| Self(Some(text.into())))
     }
 }
 
@@ -260,6 +292,16 @@ impl Scalar for Days {
     }
 }
 
+impl std::fmt::Display for PartyName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Name(name) => name.text(),
+            Self::Uri(uri) => uri,
+            Self::Voicemail => "voicemail",
+        })
+    }
+}
+
 impl PartyName {
     fn party(&self, domain: &str) -> Party {
         match self {
@@ -297,6 +339,10 @@ impl Config {
     pub(crate) fn office(&self) -> Office {
         let domain = self.first_domain();
         let mut office = Office::default();
+        let Codes { forward_always, forward_off, dnd_on, dnd_off } = self.codes.clone();
+        let [forward_always, forward_off, dnd_on, dnd_off] =
+            [forward_always, forward_off, dnd_on, dnd_off].map(|code| code.0);
+        office.codes = proxy::Codes { forward_always, forward_off, dnd_on, dnd_off };
         office.voicemail = self.voicemail.as_ref().map(|contact| contact.uri.clone());
         for entry in &self.groups {
             let group = Arc::new(entry.group(domain));

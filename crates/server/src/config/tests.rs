@@ -48,6 +48,7 @@ fn keys() -> Vec<(String, &'static str)> {
         ("groups", office::GroupEntry::KEYS),
         ("hours", office::HoursEntry::KEYS),
         ("numbers", office::NumberEntry::KEYS),
+        ("codes", office::Codes::KEYS),
         ("defence", Defence::KEYS),
         ("registrar", RegistrarSection::KEYS),
         ("subscriptions", sections::Subscriptions::KEYS),
@@ -362,6 +363,7 @@ fn errors_in_office_rules_name_the_key() {
         ("numbers:\n  \"+49892\": { to: 101, closed: 102 }\n", "5:", &["numbers.+49892.closed", "`hours`"]),
         ("numbers:\n  \"+49891\": { to: 101 }\n", "5:", &["numbers.+49891", "a user already"]),
         ("voicemail: vm\n", "4:", &["voicemail", "SIP URI"]),
+        ("codes: { dnd_on: dnd }\n", "4:", &["codes.dnd_on", "like *21"]),
     ];
     for (text, place, expected) in table {
         refused(&[(&format!("{users}{text}"), place, expected)]);

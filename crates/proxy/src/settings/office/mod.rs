@@ -3,6 +3,7 @@
 //!
 //! Values only; `route::office` decides what happens to a call. All names exist: the server checks the configuration.
 
+mod codes;
 mod hours;
 mod number;
 
@@ -15,6 +16,7 @@ use location::Aor;
 
 use super::Settings;
 
+pub use codes::{CodeCommand, Codes};
 pub use hours::{Hours, Window};
 pub use number::plain_number;
 
@@ -24,6 +26,8 @@ pub struct Office {
     names: HashMap<Aor, OfficeName>,
     /// The URI of the voicemail server.
     pub voicemail: Option<Box<str>>,
+    /// The feature codes.
+    pub codes: Codes,
 }
 
 /// What a name in [`Office`] is.
@@ -157,7 +161,7 @@ impl Office {
 impl Settings {
     /// Whether no rule of the office can apply to a call.
     pub(crate) fn has_no_office_rules(&self) -> bool {
-        self.office.names.is_empty() && !self.accounts.have_rules()
+        self.office.names.is_empty() && self.office.codes == Codes::default() && !self.accounts.have_rules()
     }
 
     /// What a name is; `None` if it is the name of an account, or is not known.
