@@ -253,7 +253,8 @@ impl ResponseContext {
 
     /// A request of a branch could not be sent.
     pub(crate) fn undelivered(&mut self, id: BranchId, context: &mut Context<'_>) {
-        if let Some(branch) = self.branches.get_mut(usize::from(id.index)) {
+        let branch = self.branches.get_mut(usize::from(id.index));
+        if let Some(branch) = branch.filter(|branch| branch.is_pending()) {
             branch.undelivered();
             self.fail_over(usize::from(id.index), context);
             self.advance(context);

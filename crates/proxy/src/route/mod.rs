@@ -115,6 +115,11 @@ impl Plan {
     }
 
     /// The first target.
+    pub(crate) fn best(&self) -> Option<&Target> {
+        self.groups.first()?.targets.first()
+    }
+
+    /// The first target.
     pub(crate) fn into_best(self) -> Option<Target> {
         self.groups.into_iter().next()?.targets.into_iter().next()
     }

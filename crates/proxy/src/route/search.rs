@@ -77,6 +77,8 @@ pub(crate) struct TargetSearch {
     max_depth: u8,
     /// The source of the message that names the host names, if no binding does; in a dialog its other side.
     from: IpAddr,
+    /// The source of the request.
+    asker: IpAddr,
     /// Whether another address of a host may be tried after the first one.
     may_try_again: bool,
     /// Equal for all messages of the transaction (RFC 3263 4.4).
@@ -213,6 +215,7 @@ impl TargetSearch {
             current: None,
             max_depth: request.hops.unwrap_or(MAX_FORWARDS),
             from,
+            asker: request.flow.remote.ip(),
             may_try_again,
             seed: request.key.0,
             reject: Reject::NotRegistered,
@@ -229,7 +232,11 @@ impl TargetSearch {
         if self.plan.disposition.redirect {
             return None;
         }
-        let resolution = |name: &Name| Resolution::new(name, settings.senders(), self.seed);
+        let resolution = |name: &Name| {
+            let resolution = Resolution::new(name, settings.senders(), self.seed);
+            // A trunk or a reverse proxy sends the requests of many callers.
+            if settings.trusts(self.asker) { resolution } else { resolution.for_asker(self.asker) }
+        };
         let names: SmallVec<[_; 1]> = self.plan.names().map(resolution).collect();
         (!names.is_empty()).then_some(Missing::Names(names))
     }

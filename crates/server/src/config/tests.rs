@@ -56,6 +56,7 @@ fn keys() -> Vec<(String, &'static str)> {
         ("forking", sections::Forking::KEYS),
         ("timers", sections::Timers::KEYS),
         ("dns", sections::Dns::KEYS),
+        ("large_requests", sections::LargeRequests::KEYS),
         ("limits", Limits::KEYS),
         ("metrics", sections::Metrics::KEYS),
         ("admin", sections::Admin::KEYS),
