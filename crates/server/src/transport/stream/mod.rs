@@ -12,6 +12,7 @@
 
 mod connection;
 mod directory;
+mod flow_timeout;
 mod framing;
 mod handshakes;
 mod layer;
