@@ -200,7 +200,7 @@ impl OpenConnection {
             return Err(WriteError::Broken);
         }
         self.writer.send(message.bytes)?;
-        message.flow_timeout.into_iter().for_each(|timeout| self.writer.flow_timeout().set(timeout));
+        message.flow_timeout.into_iter().for_each(|timeout| self.writer.signals().set_flow_timeout(timeout));
         Ok(())
     }
 

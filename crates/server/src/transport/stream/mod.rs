@@ -12,13 +12,13 @@
 
 mod connection;
 mod directory;
-mod flow_timeout;
 mod framing;
 mod handshakes;
 mod layer;
 mod limits;
 mod open;
 mod reader;
+mod signals;
 mod table;
 mod tls;
 mod upgrade;

@@ -139,7 +139,7 @@ impl ConnectionReader {
             tokio::select! {
                 biased;
                 ready = self.read_half.readable() => ready?,
-                () = self.writer.flow_timeout().changed() => {
+                () = self.writer.signals().woken() => {
                     last_received = Instant::now();
                     continue;
                 }
@@ -163,7 +163,7 @@ impl ConnectionReader {
     /// The deadline of an idle peer.
     fn idle_deadline(&self, last_received: Instant) -> (Instant, DriverLimit) {
         let idle_timeout = self.writer.limits().idle_timeout;
-        match self.writer.flow_timeout().get().filter(|timeout| *timeout < idle_timeout) {
+        match self.writer.signals().flow_timeout().filter(|timeout| *timeout < idle_timeout) {
             // RFC 5626 5.4
             Some(timeout) => (last_received + timeout, DriverLimit::FlowTimer),
             None => (last_received + idle_timeout, DriverLimit::ConnectionIdle),
@@ -216,7 +216,7 @@ mod tests {
         (peer, inbox)
     }
 
-    /// The same, and the writer, which has the timeout of the flow.
+    /// The same, and the writer, which can signal to the reader.
     async fn connect_with_timeout(
         expects_first_message: bool,
     ) -> (TcpStream, mpsc::Receiver<Inbound>, Arc<ConnectionWriter>) {
@@ -300,7 +300,7 @@ mod tests {
         let (mut peer, mut inbox, writer) = connect_with_timeout(false).await;
         // The reader already waits.
         sleep(Duration::from_secs(100)).await;
-        writer.flow_timeout().set(Duration::from_secs(150));
+        writer.signals().set_flow_timeout(Duration::from_secs(150));
         let started = Instant::now();
         for _ in 0..3 {
             sleep(Duration::from_secs(140)).await;
@@ -311,7 +311,7 @@ mod tests {
         assert!((570..575).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
         // A timeout above the idle timeout has no effect.
         let (_peer, mut inbox, writer) = connect_with_timeout(false).await;
-        writer.flow_timeout().set(Duration::from_secs(9000));
+        writer.signals().set_flow_timeout(Duration::from_secs(9000));
         assert_eq!(end(&mut inbox).await, Some(DriverLimit::ConnectionIdle));
     }
 

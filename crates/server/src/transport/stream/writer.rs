@@ -11,10 +11,10 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::flow_timeout::FlowTimeout;
 use super::framing::{CloseReason, MessageEncoder};
 use super::layer::WriteHalf;
 use super::limits::StreamLimits;
+use super::signals::Signals;
 use crate::transport::Inbound;
 
 /// Writes to one connection, and has what its reader and the table need to know of it. The stream is shut down when the
@@ -25,7 +25,7 @@ pub(super) struct ConnectionWriter {
     encoder: MessageEncoder,
     queue: Mutex<Queue>,
     flow: Flow,
-    flow_timeout: FlowTimeout,
+    signals: Signals,
     limits: StreamLimits,
     connection: ConnectionId,
     inbox: mpsc::Sender<Inbound>,
@@ -56,8 +56,8 @@ impl ConnectionWriter {
         (connection, flow): (ConnectionId, Flow),
         inbox: mpsc::Sender<Inbound>,
     ) -> Arc<Self> {
-        let (queue, flow_timeout) = (Mutex::default(), FlowTimeout::default());
-        Arc::new(Self { write_half, encoder, queue, flow, flow_timeout, limits: *limits, connection, inbox })
+        let (queue, signals) = (Mutex::default(), Signals::default());
+        Arc::new(Self { write_half, encoder, queue, flow, signals, limits: *limits, connection, inbox })
     }
 
     /// The addresses and the id of the connection.
@@ -70,9 +70,9 @@ impl ConnectionWriter {
         &self.limits
     }
 
-    /// The timeout of the flow, for the reader.
-    pub(super) const fn flow_timeout(&self) -> &FlowTimeout {
-        &self.flow_timeout
+    /// The signals for the reader.
+    pub(super) const fn signals(&self) -> &Signals {
+        &self.signals
     }
 
     /// Writes or queues a message as a whole.
@@ -119,7 +119,11 @@ impl ConnectionWriter {
     /// Whether the peer has closed its side, even if the event loop has not seen that yet: data sent then would be
     /// lost without an error.
     pub(super) fn is_peer_closed(&self) -> bool {
-        self.write_half.is_peer_closed()
+        let is_closed = self.write_half.is_peer_closed();
+        if self.write_half.has_received() {
+            self.signals.wake();
+        }
+        is_closed
     }
 
     async fn flush(self: Arc<Self>) {
