@@ -87,6 +87,7 @@ impl State {
                     _ => Answer::Failed,
                 }
             }
+            Question::ChangeRules(..) => Answer::RulesChanged(true),
             Question::Resolve(resolutions) => {
                 let look_up = |query: &Query| match query {
                     Query::Addresses(host) => {

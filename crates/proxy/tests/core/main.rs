@@ -33,6 +33,7 @@ mod loops;
 mod moved_phones;
 mod nat;
 mod notify_route;
+mod office;
 mod outbound;
 mod password_guessing;
 mod record_route;

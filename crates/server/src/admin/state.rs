@@ -12,6 +12,7 @@ use proxy::{Keys, Listener};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::removal::Removals;
+use crate::data::set_rules::RuleRequest;
 use crate::defence::Defence;
 use crate::journal::CallHistory;
 use crate::reload::{ActiveConfig, ReloadOutcome};
@@ -42,6 +43,8 @@ pub(crate) struct AdminState {
     pub(crate) listeners: Vec<Listener>,
     /// When the server started.
     pub(crate) started: Instant,
+    /// Changes of the rules of users, for the main loop.
+    pub(crate) rule_requests: mpsc::Sender<RuleRequest>,
     /// Commands for the main loop.
     pub(crate) commands: mpsc::Sender<AdminCommand>,
     /// Limits user lists to one at a time, since the store may be large.
