@@ -47,7 +47,7 @@ pub(super) struct ConnectionReader {
 impl ConnectionReader {
     /// Reads until the connection ends, then reports that to the worker. Tens of thousands of these tasks wait at a time,
     /// so they are kept small: what happens once at the end of a connection is in a box.
-    #[expect(clippy::manual_async_fn, reason = "an async fn would have room for its arguments twice")]
+    #[allow(clippy::manual_async_fn, reason = "an async fn would have room for its arguments twice")]
     pub(super) fn run(self, decoder: MessageDecoder) -> impl Future<Output = ()> + Send {
         async move {
             let outcome = self.messages(decoder).await;
