@@ -183,7 +183,14 @@ mod tests {
     ) -> (ReadHalf, Arc<ConnectionWriter>) {
         let (read_half, write_half) = ByteStream::plain(stream).into_split();
         let (idle_timeout, connect_timeout) = (message_timeout, message_timeout);
-        let limits = StreamLimits { max_message: 1000, idle_timeout, message_timeout, connect_timeout, max_queue };
+        let limits = StreamLimits {
+            max_message: 1000,
+            idle_timeout,
+            message_timeout,
+            connect_timeout,
+            brief_connect_timeout: connect_timeout,
+            max_queue,
+        };
         let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
         let flow = Flow { transport: Transport::Tcp, remote: unknown, local: unknown, id: connection.into() };
         let encoder = framing(Transport::Tcp, 1000).1;
