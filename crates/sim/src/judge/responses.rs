@@ -12,6 +12,7 @@ pub(super) const OF_RESPONSES: &[Rule<Incoming>] = rules![
     a_non_invite_has_at_most_one_response,
     the_best_final_is_chosen,
     challenges_are_merged,
+    a_closed_flow_gets_480,
 ];
 
 /// RFC 3261 18.2.2, 16.7 step 9: a response goes to the sender of the request with that Via, and to nobody else.
@@ -118,6 +119,16 @@ fn the_best_final_is_chosen(transactions: &Transactions, incoming: &Incoming) ->
         told(best.unwrap_or(408)) == response.status
     });
     must(good, || format!("{} is not the best of {outcomes:?}", response.status))
+}
+
+/// RFC 3261 16.9, RFC 5626 11.5: a stateless call that has no other way than a closed flow. The pin knows that it was a flow.
+fn a_closed_flow_gets_480(transactions: &Transactions, incoming: &Incoming) -> Verdict {
+    let Some(response) = incoming.last_response() else { return Ok(()) };
+    let pinned = incoming.is_invite() && incoming.is_stateless() && incoming.is_pinned(transactions);
+    let new_call = incoming.request.to_tag().is_empty();
+    let closed = |branch: &Outgoing| branch.is_flow() && branch.agent.is_none() && branch.refused == Some(response.at);
+    let owed = pinned && new_call && response.own && transactions.branches(incoming).any(closed);
+    must(!owed || response.status == 480, || format!("{} for a closed flow", response.status))
 }
 
 /// The order of final responses, best first; the lower code within a place.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proxy::{Settings, Strategy};
 
 use super::security::Security;
-use crate::judge::JudgeSettings;
+use crate::judge::{JudgeSettings, TWO_FLOWS};
 use crate::{Fault, Impairments, Random, Simulation, StoreState};
 
 /// Everything about a trial except its agents.
@@ -20,6 +20,8 @@ pub(super) struct Conditions {
     /// How many of a thousand agents are disconnected for a while.
     cut_off: u64,
     disconnected: u64,
+    /// How many of a thousand flows (RFC 5626) break.
+    broken_flows: u64,
     clock_steps: u64,
     core_messages: Duration,
     /// How long a change takes to become durable.
@@ -49,6 +51,7 @@ impl Conditions {
             impair: if calm { Impairments::NONE } else { impair },
             cut_off: if random.chance(300) { random.below(500) } else { 0 },
             disconnected: if random.chance(300) { random.below(800) } else { 0 },
+            broken_flows: if random.chance(500) { random.below(1000) } else { 0 },
             clock_steps: if random.chance(200) { 1 + random.below(3) } else { 0 },
             core_messages: Duration::from_micros(if random.chance(500) { random.below(3000) } else { 0 }),
             commits: Duration::from_micros(if random.chance(400) { random.below(5_000_000) } else { 0 }),
@@ -99,7 +102,11 @@ impl Conditions {
             sim.inject(when, Fault::Store(if refusal % 2 == 0 { StoreState::ReadOnly } else { StoreState::Full }));
             sim.inject(when + soon(20_000), Fault::Store(StoreState::Working));
         }
+        let users = sim.users();
         for agent in agents {
+            if users[agent] == TWO_FLOWS && soon(1000).as_millis() < self.broken_flows.into() {
+                sim.inject(soon(90_000), Fault::Disconnect(agent));
+            }
             if soon(1000).as_millis() < self.cut_off.into() {
                 let when = soon(80_000);
                 sim.inject(when, Fault::Unplug(agent));

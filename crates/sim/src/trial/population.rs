@@ -24,6 +24,9 @@ const CALLERS: [&str; 5] = ["alice", "anna", "adam", "gateway", "stranger"];
 /// The index of the gateway, the first caller without an account.
 const GATEWAY: usize = 3;
 
+/// How many of a thousand flows are on TCP: only a connection can break.
+const FLOWS_ON_STREAMS: u64 = 700;
+
 /// How many requests the adversary's caller makes.
 const OWN_CALLS: u64 = 6;
 
@@ -56,7 +59,7 @@ impl Population<'_> {
         }
         // One phone that keeps two flows (RFC 5626).
         for number in 1..=2 {
-            let flow = self.agent(&format!("{TWO_FLOWS}/{number}"));
+            let flow = self.agent_on(&format!("{TWO_FLOWS}/{number}"), FLOWS_ON_STREAMS);
             let instance = "<urn:uuid:00000000-0000-1000-8000-000a95a0e128>";
             self.add_phone(&flow, true, &format!(";+sip.instance=\"{instance}\";reg-id={number}"));
         }
@@ -166,7 +169,12 @@ impl Population<'_> {
 
     /// An agent on UDP or TCP whose packets arrive at a random worker.
     fn agent(&mut self, name: &str) -> Agent {
-        let stream = self.random.chance(300);
+        self.agent_on(name, 300)
+    }
+
+    /// The same, on TCP in so many of a thousand cases.
+    fn agent_on(&mut self, name: &str, streams: u64) -> Agent {
+        let stream = self.random.chance(streams);
         let agent = if stream { self.sim.tcp(name) } else { self.sim.udp(name) };
         agent.reaches_worker(self.random.index(usize::from(self.workers)));
         agent
