@@ -35,6 +35,7 @@ use crate::notifier::{SubscriberIndex, Subscriptions};
 use crate::outbox::{CoreMessage, Outbox};
 use crate::pin::{Expired, Pins};
 use crate::request::{ContentHasher, Received, TransactionKey};
+use crate::resolving::Resolving;
 use crate::response_context::ResponseContexts;
 use crate::route::Gruus;
 use crate::settings::{Keys, Settings};
@@ -51,6 +52,7 @@ pub struct Core {
     pins: Pins,
     response_contexts: ResponseContexts,
     unreachable: Unreachable,
+    resolving: Resolving,
     moved: MovedSides,
     connections: Arc<Connections>,
     slots: RequestSlots,
@@ -89,6 +91,7 @@ impl Core {
             pins: Pins::new(hasher),
             response_contexts: ResponseContexts::new(seed),
             unreachable: Unreachable::default(),
+            resolving: Resolving::default(),
             moved: MovedSides::default(),
             connections: Arc::default(),
             slots: RequestSlots::default(),

@@ -191,7 +191,7 @@ fn codes(transactions: &Transactions, incoming: &Incoming, outgoing: &Outgoing) 
 /// Whether it did not respond while the server waited for it, so that a later response may count or not.
 fn was_mute(transactions: &Transactions, incoming: &Incoming, outgoing: &Outgoing) -> bool {
     let rang_out = transactions.rings_until(incoming, outgoing);
-    outgoing.first_response_at().is_none_or(|first| first >= rang_out || outgoing.is_mute_flow(first))
+    outgoing.first_response_at().is_none_or(|first| first >= rang_out || outgoing.is_mute(first))
 }
 
 /// All combinations of one value from each set.

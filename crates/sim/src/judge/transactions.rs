@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 
 use crate::Sip;
 
-use super::{GIVE_UP, JudgeSettings, T4, TWO_FLOWS};
+use super::{GIVE_UP, JudgeSettings, Site, T4, TWO_FLOWS};
 
 /// A request that the server received: a server transaction, or a stateless request.
 pub(crate) struct Incoming {
@@ -42,6 +42,8 @@ pub(crate) struct Outgoing {
     pub(crate) incoming: Rc<str>,
     pub(crate) agent: Option<usize>,
     pub(crate) request: Rc<Sip>,
+    /// How long it may go without a response if another flow or server can be tried.
+    patience: Option<u64>,
     /// When each copy of it was sent.
     pub(crate) sent: Vec<u64>,
     /// When the transport refused it, if it did.
@@ -68,6 +70,10 @@ pub(crate) struct ReceivedResponse {
 /// All transactions by the top Via branch of their request.
 pub(crate) struct Transactions {
     pub(crate) settings: JudgeSettings,
+    /// The host names with several servers.
+    sites: Vec<Site>,
+    /// When an attack last reached an agent.
+    pub(crate) attacked: HashMap<usize, u64>,
     /// The time in microseconds since the beginning.
     pub(crate) now: u64,
     pub(crate) incoming: HashMap<Rc<str>, Incoming>,
@@ -77,8 +83,46 @@ pub(crate) struct Transactions {
 }
 
 impl Transactions {
-    pub(crate) fn new(settings: JudgeSettings) -> Self {
-        Self { settings, now: 0, incoming: HashMap::new(), outgoing: HashMap::new(), senders: HashMap::new() }
+    pub(crate) fn new(settings: JudgeSettings, sites: Vec<Site>) -> Self {
+        Self {
+            settings,
+            sites,
+            attacked: HashMap::new(),
+            now: 0,
+            incoming: HashMap::new(),
+            outgoing: HashMap::new(),
+            senders: HashMap::new(),
+        }
+    }
+
+    /// The site whose name a branch has as its Request-URI.
+    pub(crate) fn site_of(&self, outgoing: &Outgoing) -> Option<&Site> {
+        self.sites.iter().find(|site| site.is_named_by(outgoing.request.uri()))
+    }
+
+    /// The site that a request outside of a dialog leads to: by its name, or as the only Contact of its user.
+    pub(crate) fn site_of_request(&self, incoming: &Incoming) -> Option<&Site> {
+        let uri = incoming.request.uri();
+        self.sites.iter().find(|site| site.is_named_by(uri) || uri.strip_prefix("sip:").is_some_and(|rest| rest.split_once('@').is_some_and(|(user, _)| user == site.user)))
+    }
+
+    /// How long DNS may take for a request to this target.
+    pub(crate) fn dns_time(&self, incoming: &Incoming) -> u64 {
+        if self.site_of_request(incoming).is_some() { self.settings.dns } else { 0 }
+    }
+
+    /// All branches that went to a site by its name.
+    pub(crate) fn to_site<'a>(&'a self, site: &'a Site) -> impl Iterator<Item = &'a Outgoing> {
+        self.outgoing.values().filter(|outgoing| site.is_named_by(outgoing.request.uri()))
+    }
+
+    /// How long a request may at least go without a response before another flow or server is tried.
+    pub(crate) fn patience(&self, request: &Sip) -> Option<u64> {
+        if request.uri().contains(TWO_FLOWS) {
+            return Some(GIVE_UP / 2);
+        }
+        let site = self.sites.iter().find(|site| site.is_named_by(request.uri()))?;
+        Some(GIVE_UP / site.servers.len() as u64)
     }
 
     /// The branches of a request.
@@ -101,7 +145,7 @@ impl Transactions {
 
     /// How long each group rings at most. A single phone has no ring time.
     pub(crate) fn ring_time(&self, incoming: &Incoming) -> u64 {
-        let bounded = !incoming.request.uri().contains(TWO_FLOWS);
+        let bounded = !incoming.request.uri().contains(TWO_FLOWS) && self.site_of_request(incoming).is_none();
         if bounded { self.settings.ring_time } else { u64::MAX }
     }
 
@@ -210,11 +254,12 @@ impl Incoming {
 }
 
 impl Outgoing {
-    pub(crate) fn new(incoming: &Rc<str>, agent: Option<usize>, request: &Rc<Sip>) -> Self {
+    pub(crate) fn new(incoming: &Rc<str>, agent: Option<usize>, request: &Rc<Sip>, patience: Option<u64>) -> Self {
         Self {
             incoming: Rc::clone(incoming),
             agent,
             request: Rc::clone(request),
+            patience,
             sent: Vec::new(),
             refused: None,
             responses: Vec::new(),
@@ -259,7 +304,7 @@ impl Outgoing {
 
     pub(crate) fn is_over(&self, now: u64) -> bool {
         let timed_out = !self.is_invite() && now >= self.began() + GIVE_UP;
-        self.ended().is_some() || self.gave_up_before(now) || timed_out || self.is_mute_flow(now)
+        self.ended().is_some() || self.gave_up_before(now) || timed_out || self.is_mute(now)
     }
 
     /// Whether it went to a phone with two flows.
@@ -267,10 +312,26 @@ impl Outgoing {
         self.request.uri().contains(TWO_FLOWS)
     }
 
-    /// Whether the other flow is tried because this one did not respond in its share of the caller's time.
-    pub(crate) fn is_mute_flow(&self, now: u64) -> bool {
-        let answer_delay = self.began() + GIVE_UP / 2;
-        self.is_flow() && now >= answer_delay && self.first_response_at().is_none_or(|first| first >= answer_delay)
+    /// Whether another flow or server may be tried because this one did not respond in its share of the caller's time.
+    pub(crate) fn is_mute(&self, now: u64) -> bool {
+        let until = self.patience.map(|patience| self.began() + patience);
+        until.is_some_and(|until| now >= until && self.first_response_at().is_none_or(|first| first >= until))
+    }
+
+    /// When it certainly failed, so that another server must be tried: it was refused, or a 503 came in time.
+    pub(crate) fn certain_failure(&self) -> Option<u64> {
+        let in_time = |ended: &&ReceivedResponse| ended.status == 503 && !self.is_mute(ended.at) && !self.gave_up_before(ended.at);
+        self.refused.or_else(|| self.ended().filter(in_time).map(|ended| ended.at))
+    }
+
+    /// Whether its phone sent a redirection.
+    pub(crate) fn is_redirected(&self) -> bool {
+        self.ended().is_some_and(|ended| matches!(ended.status, 300..=302))
+    }
+
+    /// The part of our branch that names the worker.
+    pub(crate) fn worker(&self) -> &str {
+        self.context().get(..3).unwrap_or_default()
     }
 
     /// Whether its client transaction had given up before this time (Timer B; RFC 3261 9.1 after a CANCEL).
