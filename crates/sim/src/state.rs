@@ -14,8 +14,8 @@ use location::{
 };
 use parser::{Message, Transport};
 use proxy::{
-    Answer, Connections, Continuation, Core, CoreMessage, Event, Handover, Instant, Keys, Now, Outbox, Received, Settings, SubscriberIndex,
-    Wall,
+    Answer, Connections, Continuation, Core, CoreMessage, Event, Handover, Instant, Keys, Now, Outbox, Received,
+    Settings, SubscriberIndex, Wall,
 };
 
 use crate::behaviour::{Action, Behaviour, Cause, Observer, Reaction};

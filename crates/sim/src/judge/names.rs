@@ -1,8 +1,9 @@
 //! Invariants of host names with several servers (RFC 3263 4.3, 4.4).
 
 use super::rule::{Rule, Verdict, must, rules};
-use super::settings::{GIVE_UP, UNREACHABLE_FOR};
-use super::transactions::{Incoming, Outgoing, Transactions};
+use super::settings::{GIVE_UP, TWO_FLOWS, UNREACHABLE_FOR};
+use super::transactions::{Incoming, Outgoing, ReceivedResponse, Transactions};
+use crate::Sip;
 
 pub(super) const OF_NEW_BRANCHES: &[Rule<Outgoing>] = rules![
     a_server_is_tried_once,
@@ -38,6 +39,64 @@ impl Site {
     pub(super) fn is_named_by(&self, uri: &str) -> bool {
         let host = uri.split_once('@').map_or("", |(_, rest)| rest);
         host.split([';', ':', '?']).next() == Some(&self.host)
+    }
+
+    /// Whether this URI names the user whose Contact it is.
+    fn is_contact_of(&self, uri: &str) -> bool {
+        let user = uri.strip_prefix("sip:").and_then(|rest| rest.split_once('@'));
+        user.is_some_and(|(user, _)| user == self.user)
+    }
+}
+
+impl Transactions {
+    /// The site whose name a branch has as its Request-URI.
+    pub(super) fn site_of(&self, outgoing: &Outgoing) -> Option<&Site> {
+        self.sites.iter().find(|site| site.is_named_by(outgoing.request.uri()))
+    }
+
+    /// The site that a request outside of a dialog leads to: by its name, or as the only Contact of its user.
+    pub(super) fn site_of_request(&self, incoming: &Incoming) -> Option<&Site> {
+        let uri = incoming.request.uri();
+        self.sites.iter().find(|site| site.is_named_by(uri) || site.is_contact_of(uri))
+    }
+
+    /// How long DNS may take for a request to this target.
+    pub(super) fn dns_time(&self, incoming: &Incoming) -> u64 {
+        if self.site_of_request(incoming).is_some() { self.settings.dns } else { 0 }
+    }
+
+    /// All branches that went to a site by its name.
+    pub(super) fn to_site<'a>(&'a self, site: &'a Site) -> impl Iterator<Item = &'a Outgoing> {
+        self.outgoing.values().filter(|outgoing| site.is_named_by(outgoing.request.uri()))
+    }
+
+    /// How long a request may at least go without a response before another flow or server is tried.
+    pub(super) fn patience(&self, request: &Sip) -> Option<u64> {
+        if request.uri().contains(TWO_FLOWS) {
+            return Some(GIVE_UP / 2);
+        }
+        let site = self.sites.iter().find(|site| site.is_named_by(request.uri()))?;
+        Some(GIVE_UP / site.servers.len() as u64)
+    }
+}
+
+impl Outgoing {
+    /// When it certainly failed, so that another server must be tried: it was refused, or a 503 came in time.
+    pub(super) fn certain_failure(&self) -> Option<u64> {
+        let in_time = |ended: &&ReceivedResponse| {
+            ended.status == 503 && !self.is_mute(ended.at) && !self.gave_up_before(ended.at)
+        };
+        self.refused.or_else(|| self.ended().filter(in_time).map(|ended| ended.at))
+    }
+
+    /// Whether its phone sent a redirection.
+    pub(super) fn is_redirected(&self) -> bool {
+        self.ended().is_some_and(|ended| matches!(ended.status, 300..=302))
+    }
+
+    /// The part of our branch that names the worker.
+    pub(super) fn worker(&self) -> &str {
+        self.context().get(..3).unwrap_or_default()
     }
 }
 
@@ -126,7 +185,8 @@ fn the_next_server_is_tried(transactions: &Transactions, incoming: &Incoming) ->
             continue;
         };
         let to_same = || transactions.branches(incoming).filter(|other| other.request.uri() == branch.request.uri());
-        let went_on = to_same().any(|other| other.began() > branch.began() || other.began() == now && other.agent != branch.agent);
+        let went_on = to_same()
+            .any(|other| other.began() > branch.began() || other.began() == now && other.agent != branch.agent);
         let all_tried = site.servers.iter().all(|server| to_same().any(|other| other.agent == Some(server.agent)));
         must(went_on || all_tried, || format!("{} failed, and no other server is tried", branch.branch()))?;
     }

@@ -71,7 +71,7 @@ pub(crate) struct ReceivedResponse {
 pub(crate) struct Transactions {
     pub(crate) settings: JudgeSettings,
     /// The host names with several servers.
-    sites: Vec<Site>,
+    pub(crate) sites: Vec<Site>,
     /// When an attack last reached an agent.
     pub(crate) attacked: HashMap<usize, u64>,
     /// The time in microseconds since the beginning.
@@ -95,36 +95,6 @@ impl Transactions {
         }
     }
 
-    /// The site whose name a branch has as its Request-URI.
-    pub(crate) fn site_of(&self, outgoing: &Outgoing) -> Option<&Site> {
-        self.sites.iter().find(|site| site.is_named_by(outgoing.request.uri()))
-    }
-
-    /// The site that a request outside of a dialog leads to: by its name, or as the only Contact of its user.
-    pub(crate) fn site_of_request(&self, incoming: &Incoming) -> Option<&Site> {
-        let uri = incoming.request.uri();
-        self.sites.iter().find(|site| site.is_named_by(uri) || uri.strip_prefix("sip:").is_some_and(|rest| rest.split_once('@').is_some_and(|(user, _)| user == site.user)))
-    }
-
-    /// How long DNS may take for a request to this target.
-    pub(crate) fn dns_time(&self, incoming: &Incoming) -> u64 {
-        if self.site_of_request(incoming).is_some() { self.settings.dns } else { 0 }
-    }
-
-    /// All branches that went to a site by its name.
-    pub(crate) fn to_site<'a>(&'a self, site: &'a Site) -> impl Iterator<Item = &'a Outgoing> {
-        self.outgoing.values().filter(|outgoing| site.is_named_by(outgoing.request.uri()))
-    }
-
-    /// How long a request may at least go without a response before another flow or server is tried.
-    pub(crate) fn patience(&self, request: &Sip) -> Option<u64> {
-        if request.uri().contains(TWO_FLOWS) {
-            return Some(GIVE_UP / 2);
-        }
-        let site = self.sites.iter().find(|site| site.is_named_by(request.uri()))?;
-        Some(GIVE_UP / site.servers.len() as u64)
-    }
-
     /// The branches of a request.
     pub(crate) fn branches<'a>(&'a self, incoming: &'a Incoming) -> impl Iterator<Item = &'a Outgoing> {
         incoming.outgoing.iter().filter_map(|branch| self.outgoing.get(branch))
@@ -136,10 +106,14 @@ impl Transactions {
         self.branches(incoming).filter_map(Outgoing::decided_at).chain(incoming.hung_up()).min()
     }
 
-    /// The earliest end of the ring time of a branch: a phone that joins a group shares the ring time of the group.
+    /// The earliest end of the ring time of a branch: a phone that joins a group shares the ring time of the group, and so
+    /// does the next server of a name.
     pub(crate) fn rings_until(&self, incoming: &Incoming, outgoing: &Outgoing) -> u64 {
-        let shared = |began: &u64| self.settings.joins && *began < outgoing.began();
-        let group = self.branches(incoming).map(Outgoing::began).filter(shared).min();
+        let shared = |other: &&Outgoing| {
+            let same_name = outgoing.patience.is_some() && other.request.uri() == outgoing.request.uri();
+            (self.settings.joins || same_name) && other.began() < outgoing.began()
+        };
+        let group = self.branches(incoming).filter(shared).map(Outgoing::began).min();
         group.unwrap_or_else(|| outgoing.began()) + self.settings.ring_time
     }
 
@@ -316,22 +290,6 @@ impl Outgoing {
     pub(crate) fn is_mute(&self, now: u64) -> bool {
         let until = self.patience.map(|patience| self.began() + patience);
         until.is_some_and(|until| now >= until && self.first_response_at().is_none_or(|first| first >= until))
-    }
-
-    /// When it certainly failed, so that another server must be tried: it was refused, or a 503 came in time.
-    pub(crate) fn certain_failure(&self) -> Option<u64> {
-        let in_time = |ended: &&ReceivedResponse| ended.status == 503 && !self.is_mute(ended.at) && !self.gave_up_before(ended.at);
-        self.refused.or_else(|| self.ended().filter(in_time).map(|ended| ended.at))
-    }
-
-    /// Whether its phone sent a redirection.
-    pub(crate) fn is_redirected(&self) -> bool {
-        self.ended().is_some_and(|ended| matches!(ended.status, 300..=302))
-    }
-
-    /// The part of our branch that names the worker.
-    pub(crate) fn worker(&self) -> &str {
-        self.context().get(..3).unwrap_or_default()
     }
 
     /// Whether its client transaction had given up before this time (Timer B; RFC 3261 9.1 after a CANCEL).

@@ -57,9 +57,15 @@ impl Trial {
         sim.use_network([10, 0, 0]);
         let report = Rc::new(RefCell::new(Report::default()));
         let attack_log = AttackLog::default();
-        let mut office = Population { sim: &sim, workers: conditions.workers, security: conditions.security, random, sites: Vec::new() };
+        let mut office = Population {
+            sim: &sim,
+            workers: conditions.workers,
+            security: conditions.security,
+            random,
+            sites: Vec::new(),
+        };
         let (trusted, mallory) = office.add_agents(&report);
-        let sites = std::mem::take(&mut office.sites);
+        let sites = office.sites.clone();
         let addresses = office.add_adversary(&attack_log, &report, mallory, attacks);
         let roles = office.roles(&addresses, &trusted, conditions.loses_core_messages());
         let judge = SharedJudge::new(conditions.judge_settings(), sites, attack_log, roles);

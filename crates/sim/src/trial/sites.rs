@@ -8,8 +8,8 @@ use parser::Transport;
 use proxy::{Naptr, Query, Records, Srv};
 
 use super::population::Population;
-use crate::judge::{Server, Site};
 use crate::Agent;
+use crate::judge::{Server, Site};
 
 /// The local user whose Contact is a host name, and the user of the foreign domain.
 pub(super) const SITES: [&str; 2] = ["grace", "henry"];
