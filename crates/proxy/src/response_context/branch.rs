@@ -165,12 +165,17 @@ impl ClientBranch {
         }
     }
 
-    /// The request could not be sent.
-    pub(super) fn undelivered(&mut self) {
-        if self.is_pending() {
+    /// The request could not be sent, which ends its transaction (RFC 3261 17.1.4). Returns whether the branch has ended
+    /// by that. If another contact is tried already, it has ended before.
+    pub(super) fn undelivered(&mut self) -> bool {
+        let was_pending = self.is_pending();
+        if was_pending || matches!(self.outcome(), Some(Outcome::FailedOver)) {
             self.client.abandon();
+        }
+        if was_pending {
             self.end(Outcome::NoResponse(self.hop.failure()));
         }
+        was_pending
     }
 
     /// Fires the timers that are due. Returns whether the branch has ended by that.

@@ -59,12 +59,15 @@ impl ResponseContext {
         {
             branch.set_outcome(Outcome::NoResponse(480));
         }
+        // RFC 3261 16.5: another branch may have been redirected to the same name, whose servers are tried once.
+        let mut spares = plan.spares;
+        spares.retain(|spare| !self.knows(&spare.uri));
         for group in plan.groups.into_iter().rev() {
             self.add_next_group(group, context);
         }
         if let Some(open) = self.open_mut() {
             open.has_ring_time = true;
-            open.spares.extend(plan.spares);
+            open.spares.extend(spares);
             if self.disposition.strategy == Strategy::Parallel {
                 self.start_group(context);
             }

@@ -244,8 +244,8 @@ impl ResponseContext {
 
     /// A request of a branch could not be sent.
     pub(crate) fn undelivered(&mut self, id: BranchId, context: &mut Context<'_>) {
-        if let Some(branch) = self.branches.get_mut(usize::from(id.index)) {
-            branch.undelivered();
+        let branch = self.branches.get_mut(usize::from(id.index));
+        if branch.is_some_and(ClientBranch::undelivered) {
             self.fail_over(usize::from(id.index), context);
             self.advance(context);
         }
