@@ -130,7 +130,8 @@ impl Zone {
         let mut found = Vec::new();
         for records in self.answers.values() {
             let Records::Naptr(records) = records else { continue };
-            let named = records.iter().filter(|naptr| *naptr.replacement == *owner && naptr.flags.eq_ignore_ascii_case("s"));
+            let named =
+                records.iter().filter(|naptr| *naptr.replacement == *owner && naptr.flags.eq_ignore_ascii_case("s"));
             found.extend(named.filter_map(|naptr| match naptr.service.to_ascii_uppercase().as_str() {
                 "SIP+D2U" => Some(Transport::Udp),
                 "SIP+D2T" => Some(Transport::Tcp),
@@ -178,7 +179,10 @@ impl Octets<'_> {
         let all = [Transport::Udp, Transport::Tcp, Transport::Tls].into_iter();
         let all = all.flat_map(|transport| [true, false].map(|is_ipv4| Sender { transport, is_ipv4 }));
         // Without any there is nothing to test, so zero stands for all of them.
-        all.enumerate().filter(|(bit, _)| chosen & 63 == 0 || chosen >> bit & 1 != 0).map(|(_, sender)| sender).collect()
+        all.enumerate()
+            .filter(|(bit, _)| chosen & 63 == 0 || chosen >> bit & 1 != 0)
+            .map(|(_, sender)| sender)
+            .collect()
     }
 
     /// An answer, sometimes of another type than the query.
@@ -214,7 +218,12 @@ impl Octets<'_> {
 
     fn srv(&mut self) -> Srv {
         let priority = u16::from(self.next() & 7);
-        Srv { priority, weight: self.number(), port: self.one_of(&[5060, 5060, 5061, 5070, 0, 65535]), target: self.host() }
+        Srv {
+            priority,
+            weight: self.number(),
+            port: self.one_of(&[5060, 5060, 5061, 5070, 0, 65535]),
+            target: self.host(),
+        }
     }
 
     fn address(&mut self) -> IpAddr {
