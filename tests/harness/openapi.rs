@@ -139,6 +139,10 @@ fn values(schema: &Value) -> Vec<(String, bool)> {
             ["192.0.2.1", "2001:db8::1"].iter().for_each(|good| add((*good).to_owned(), true));
             ["nowhere", "192.0.2", "192.0.2.1:5060", "10"].iter().for_each(|bad| add((*bad).to_owned(), false));
         }
+        "string" if schema["anyOf"][0]["format"] == "date-time" => {
+            ["2026-12-24T10:00:00Z", "2026-12-24T10:00"].iter().for_each(|good| add((*good).to_owned(), true));
+            ["now", "2026-13-24T10:00", "10:00"].iter().for_each(|bad| add((*bad).to_owned(), false));
+        }
         "string" => {
             add("bob".to_owned(), true);
             if schema["minLength"] == 1 {

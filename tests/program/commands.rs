@@ -9,7 +9,7 @@ use crate::harness::{Phone, Server};
 
 /// Runs the program in the folder of a server with its configuration. Returns what it printed and its exit code.
 #[track_caller]
-fn frontdesk(folder: &Path, line: &str) -> (String, i32) {
+pub(super) fn frontdesk(folder: &Path, line: &str) -> (String, i32) {
     frontdesk_with_input(folder, line, "")
 }
 
@@ -27,7 +27,7 @@ fn frontdesk_with_input(folder: &Path, line: &str, input: &str) -> (String, i32)
 }
 
 #[track_caller]
-fn good(server: &Server, line: &str) -> String {
+pub(super) fn good(server: &Server, line: &str) -> String {
     let (output, code) = frontdesk(server.path(), line);
     assert_eq!(code, 0, "{line} output {output}");
     output

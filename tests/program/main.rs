@@ -28,6 +28,7 @@ mod log;
 mod metrics;
 mod names;
 mod nat_and_connections;
+mod office;
 mod public_addresses;
 mod register;
 mod registrar_extensions;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use crate::{
     hex::{hex_digits, hex_value},
-    octets::{self, USER},
+    octets::{self, URI_PARAM, USER},
 };
 
 /// `bytes` with each escape replaced by its octet; a `%` without two hex digits stays. Borrows if there is no `%`.
@@ -19,9 +19,19 @@ pub fn unescape(bytes: &[u8]) -> Cow<'_, [u8]> {
 /// Appends `user` as the user part of a SIP URI: what is neither `unreserved` nor `user-unreserved` (RFC 3261 25.1)
 /// becomes `escaped`, `"%" HEXDIG HEXDIG`. `user` is unescaped text: a `%` in it is escaped as well.
 pub fn escape_user(user: &[u8], out: &mut Vec<u8>) {
-    for &byte in user {
+    escape(user, USER, out);
+}
+
+/// Appends `value` as the value of a URI parameter: what is not `paramchar` (RFC 3261 25.1) becomes `escaped`. `value` is
+/// unescaped text, such as a URI (RFC 4458 2).
+pub fn escape_param(value: &[u8], out: &mut Vec<u8>) {
+    escape(value, URI_PARAM, out);
+}
+
+fn escape(text: &[u8], class: u16, out: &mut Vec<u8>) {
+    for &byte in text {
         // `#` is in USER only because it is accepted in received URIs.
-        if octets::is(byte, USER) && byte != b'#' {
+        if octets::is(byte, class) && byte != b'#' {
             out.push(byte);
         } else {
             // Upper case, as RFC 3986 2.1 recommends.

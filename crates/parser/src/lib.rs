@@ -101,7 +101,7 @@ mod uri_eq;
 
 pub use ack_cancel::{SentInvite, write_ack, write_cancel};
 pub use error::{ErrorKind, ParseError, Reason400};
-pub use escape::{escape_user, unescape};
+pub use escape::{escape_param, escape_user, unescape};
 pub use frame::{Frame, Framer};
 pub use header::{Header, Headers};
 pub use headers::*;

@@ -9,6 +9,7 @@ use crate::event::Event;
 use crate::mac::{Mac, Purpose};
 use crate::outbox::Outbox;
 use crate::request::{Request, TransactionKey};
+use crate::route::Search;
 use crate::settings::Settings;
 use crate::timer_queue::TimerQueue;
 use crate::unreachable::Unreachable;
@@ -25,6 +26,8 @@ pub(crate) struct Context<'a> {
     pub(crate) timers: &'a mut TimerQueue,
     pub(crate) unreachable: &'a mut Unreachable,
     pub(crate) outbox: &'a mut Outbox,
+    /// Searches that response contexts wait for. The core begins them at the end of the call.
+    pub(crate) searches: &'a mut Vec<Search>,
 }
 
 impl Context<'_> {

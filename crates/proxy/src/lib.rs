@@ -62,9 +62,11 @@ pub use notifier::SubscriberIndex;
 pub use outbox::{CoreMessage, Handover, Outbox, Passed, Transmit};
 pub use request::Received;
 pub use resolution::{Naptr, Query, Records, Resolution, Srv};
+pub use route::{DiversionReason, Rule};
 pub use settings::{
-    Account, Accounts, Algorithm, Authentication, Caller, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener,
-    Registrar, Secrets, Sender, Senders, Settings, SingleTarget, Strangers, Strategy, SubscriptionTimes, Timers,
-    UnannouncedPath, fixed_bindings,
+    Account, Accounts, Algorithm, Authentication, Caller, Digest, Foreign, Forking, Forward, GroupStrategy, Hours,
+    Interfaces, Keys, Limits, Listener, NumberRule, Office, OfficeName, Party, Registrar, RingGroup, Secrets, Sender,
+    Senders, Settings, SingleTarget, Strangers, Strategy, SubscriptionTimes, Timers, UnannouncedPath, UserRules,
+    Window, fixed_bindings, plain_number,
 };
 pub use source::{NoSource, Source};

@@ -66,6 +66,8 @@ pub(crate) enum Reject {
     NotFound,
     /// The user has no binding.
     NotRegistered,
+    /// The user does not want to be disturbed.
+    Busy,
     /// No address to send to is known.
     Unroutable,
     /// A `sips` request can only be sent over an insecure transport.
@@ -181,6 +183,7 @@ impl Reject {
             // RFC 5630 5.3
             Self::NotRegistered | Self::Unroutable | Self::SipsNotAllowed | Self::SipsRequired => 480,
             Self::NoTransaction | Self::Subscription => 481,
+            Self::Busy => 486,
             // RFC 3261 8.2.2.2
             Self::Loop | Self::Merged => 482,
             Self::TooManyHops => 483,

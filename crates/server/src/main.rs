@@ -55,9 +55,8 @@ fn run_command() -> Result<(), CliError> {
         Command::Help => cli::arguments::HELP.to_owned(),
         Command::Backup(to) => return Ok(location::backup(&load()?.config.location.path, &to)?),
         Command::Reload => server_commands::reload(&client()?)?,
-        Command::Explain { to, from, source } => {
-            server_commands::explain(&client()?, &to, from.as_deref(), source.as_deref())?
-        }
+        Command::Explain(call) => server_commands::explain(&client()?, &call)?,
+        Command::Forward(what) => server_commands::forward(&client()?, &what)?,
         Command::Bindings(what) => server_commands::bindings(&client()?, &what)?,
         Command::Bans(what) => server_commands::bans(&client()?, &what)?,
         Command::Account { command, password_stdin } => {

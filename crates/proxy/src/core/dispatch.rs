@@ -21,7 +21,7 @@ use crate::registrar::PendingRegister;
 use crate::reject::Reject;
 use crate::request::{Proven, Received, Request};
 use crate::response_context::ResponseContext;
-use crate::route::{self, ContactSearch, Destination, DialogCheck, NextStep, Toward, next_step};
+use crate::route::{self, ContactSearch, Destination, DialogCheck, NextStep, Toward, next_step, office_step};
 use crate::settings::Authentication;
 
 impl Core {
@@ -127,6 +127,7 @@ impl Core {
         drop(presented);
         let step = next_step(request, &uri, destination, toward, &self.gruus, &self.settings)?;
         request.proven = proven;
+        let step = office_step(step, request, &self.settings, self.settings.civil_time(now), None)?;
         Ok(Handling::Route(step))
     }
 
@@ -176,8 +177,7 @@ impl Core {
                 let receive =
                     |it: &mut ResponseContext, context: &mut Context<'_>| it.receive(id, message, source, context);
                 match response_contexts.with(id.context, &mut context, receive) {
-                    Some(Some(search)) => self.search(now, search, outbox),
-                    Some(None) => {}
+                    Some(()) => {}
                     // The response context has ended, but a phone still answers: the caller must get the 2xx.
                     None if is_2xx_to_invite(message) => {
                         self.forward_marked(message, &branch, Some(source), outbox);

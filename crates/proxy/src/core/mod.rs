@@ -37,7 +37,7 @@ use crate::pin::{Expired, Pins};
 use crate::request::{ContentHasher, Received, TransactionKey};
 use crate::resolving::Resolving;
 use crate::response_context::ResponseContexts;
-use crate::route::Gruus;
+use crate::route::{Gruus, Search};
 use crate::settings::{Keys, Settings};
 use crate::timer_queue::{Timer, TimerQueue};
 use crate::unreachable::Unreachable;
@@ -58,6 +58,8 @@ pub struct Core {
     slots: RequestSlots,
     subscriptions: Subscriptions,
     timers: TimerQueue,
+    /// Searches to begin at the end of the current call of the driver.
+    searches: Vec<Search>,
     rewrite: Rewrite,
 }
 
@@ -97,6 +99,7 @@ impl Core {
             slots: RequestSlots::default(),
             subscriptions: Subscriptions::new(watched),
             timers: TimerQueue::default(),
+            searches: Vec::new(),
             rewrite: Rewrite::new(),
         }
     }
@@ -120,6 +123,7 @@ impl Core {
         } else {
             self.dispatch_response(now, received, outbox);
         }
+        self.begin_searches(now, outbox);
     }
 
     /// Counts received bytes that are not a SIP message.
@@ -131,6 +135,7 @@ impl Core {
     /// Processes the answer to a question of this core, or the report that one of its transmits could not be sent.
     pub fn answer(&mut self, now: Now, parked: Continuation, answer: Answer, outbox: &mut Outbox) {
         self.dispatch_answer(now, parked, answer, outbox);
+        self.begin_searches(now, outbox);
     }
 
     /// Processes a message from the core of another worker.
@@ -145,6 +150,7 @@ impl Core {
                 self.response_passed(now, TransactionKey(key), response, outbox)
             }
         }
+        self.begin_searches(now, outbox);
     }
 
     /// Fires the timers that are due. To be called at [`Core::next_timeout`]; an early or late call is harmless.
@@ -168,6 +174,7 @@ impl Core {
                 }
             }
         }
+        self.begin_searches(now, outbox);
         self.bound_timers();
     }
 
@@ -222,6 +229,7 @@ impl Core {
             rewrite: &mut self.rewrite,
             timers: &mut self.timers,
             unreachable: &mut self.unreachable,
+            searches: &mut self.searches,
             outbox,
         };
         (&mut self.response_contexts, &mut self.subscriptions, context)

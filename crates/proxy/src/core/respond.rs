@@ -37,6 +37,7 @@ impl Core {
             rewrite: &mut self.rewrite,
             timers: &mut self.timers,
             unreachable: &mut self.unreachable,
+            searches: &mut self.searches,
             outbox,
         };
         context.reply(request, reject.status(), reject.phrase().as_bytes(), |reply| {

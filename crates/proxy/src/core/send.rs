@@ -70,6 +70,7 @@ impl Core {
             hop: &pin.hop,
             branch: pin.branch,
             breadth: request.max_breadth(),
+            history: None,
         };
         send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);
         Match::Same
@@ -115,7 +116,8 @@ impl Core {
         } else {
             ViaBranch::Stateless(origin)
         };
-        let forwarding = Forwarding { request, target: &target, hop: &hop, branch, breadth: request.max_breadth() };
+        let forwarding =
+            Forwarding { request, target: &target, hop: &hop, branch, breadth: request.max_breadth(), history: None };
         send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);
         if invite {
             self.pins.insert(request, (target, hop, branch), now.mono + timers.c, &mut self.timers);

@@ -9,16 +9,20 @@ use super::Core;
 use crate::ask::{Answer, Continuation, Question, RequestSlot, Resume};
 use crate::clock::Now;
 use crate::event::{Event, Limit};
+use crate::forward::BranchId;
 use crate::outbox::Outbox;
 use crate::reject::Reject;
 use crate::request::{Request, TransactionKey};
-use crate::route::{self, Callee, Missing, NextStep, Plan, Purpose, Search, TargetSearch};
+use crate::route::{
+    self, Callee, Course, DiversionReason, Leg, Missing, NextStep, NoTarget, Plan, Purpose, Search, TargetSearch,
+};
 
 impl Core {
     /// Takes the next step of a request that may go to its destination.
     pub(super) fn take_step(&mut self, now: Now, request: Request, step: NextStep, outbox: &mut Outbox) {
         match step {
             NextStep::LookUp(callee) => self.look_up(request, callee, outbox),
+            NextStep::Ring(leg) => self.ring(now, request, *leg, outbox),
             NextStep::FindContact(search) => self.find_contact(now, request, search, outbox),
             NextStep::Forward(plan) => self.handle_plan(now, request, plan, outbox),
         }
@@ -88,6 +92,19 @@ impl Core {
         self.search(now, Box::new(Search { targets, purpose: Purpose::Forward(request) }), outbox);
     }
 
+    /// Begins a search for the phones of parties of the office rules.
+    fn ring(&mut self, now: Now, request: Request, leg: Leg, outbox: &mut Outbox) {
+        let targets = TargetSearch::for_leg(&request, leg, &self.settings, now);
+        self.search(now, Box::new(Search { targets, purpose: Purpose::Forward(request) }), outbox);
+    }
+
+    /// Begins the searches that response contexts have asked for.
+    pub(super) fn begin_searches(&mut self, now: Now, outbox: &mut Outbox) {
+        while let Some(search) = self.searches.pop() {
+            self.search(now, Box::new(search), outbox);
+        }
+    }
+
     /// Asks for what the plan lacks, or goes on with the plan.
     pub(super) fn search(&mut self, now: Now, mut search: Box<Search>, outbox: &mut Outbox) {
         if let Some(missing) = search.targets.missing(&self.settings) {
@@ -110,7 +127,26 @@ impl Core {
         let Search { targets, purpose } = *search;
         match (purpose, targets.finish()) {
             (Purpose::Forward(request), Ok(plan)) => self.handle_plan(now, request, plan, outbox),
-            (Purpose::Forward(request), Err(reject)) => self.refuse(now, &request, reject, outbox),
+            (Purpose::Forward(request), Err(NoTarget { reject, course })) => {
+                let unavailable = DiversionReason::Unavailable;
+                let next = |course: Box<Course>| {
+                    route::next_leg(
+                        &request,
+                        &course,
+                        unavailable,
+                        (&self.settings, self.settings.civil_time(now)),
+                        &mut Vec::new(),
+                    )
+                };
+                match course.and_then(next) {
+                    Some(leg) => self.ring(now, request, leg, outbox),
+                    None => self.refuse(now, &request, reject, outbox),
+                }
+            }
+            (Purpose::Diversion(id), plan) => {
+                let (response_contexts, mut context) = self.split(now, outbox);
+                response_contexts.with(id, &mut context, |it, context| it.diverted(plan, context));
+            }
             (Purpose::Redirection(branch), plan) => {
                 let (response_contexts, mut context) = self.split(now, outbox);
                 response_contexts.with(branch.context, &mut context, |it, context| {
@@ -133,10 +169,9 @@ impl Core {
                     Purpose::Forward(request) => {
                         route::plan_for_callee(request, callee, record, settings, gruus, now).ok()
                     }
-                    Purpose::Redirection(branch) => self
-                        .response_contexts
-                        .find(branch.context)
-                        .and_then(|it| it.plan_for(callee, record, gruus, now)),
+                    Purpose::Redirection(BranchId { context: id, .. }) | Purpose::Diversion(id) => {
+                        self.response_contexts.find(*id).and_then(|it| it.plan_for(callee, record, gruus, now))
+                    }
                 };
                 targets.add_found(plan.unwrap_or_default(), gruus, settings);
             }
@@ -162,6 +197,6 @@ impl Core {
 fn waiting_key(purpose: &Purpose) -> Option<TransactionKey> {
     match purpose {
         Purpose::Forward(request) if !matches!(request.method(), Method::Ack | Method::Cancel) => Some(request.key),
-        Purpose::Forward(_) | Purpose::Redirection(_) => None,
+        Purpose::Forward(_) | Purpose::Redirection(_) | Purpose::Diversion(_) => None,
     }
 }

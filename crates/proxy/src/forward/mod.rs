@@ -5,6 +5,7 @@
 
 mod branch;
 mod follow_up;
+mod history;
 mod identity;
 mod loops;
 mod request;
@@ -12,6 +13,7 @@ mod response;
 
 pub(crate) use branch::{BranchId, NotifyId, Origin, ViaBranch};
 pub(crate) use follow_up::as_sent;
+pub(crate) use history::{Diverted, History, Reached};
 pub(crate) use identity::{prefers_identity, without_claims};
 pub(crate) use loops::{is_looped, loop_mark};
 pub(crate) use request::{Forwarding, write_own_address, write_request, write_via_value};

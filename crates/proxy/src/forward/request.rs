@@ -5,8 +5,8 @@
 use parser::headers::Credentials;
 use parser::{HeaderName, Host, Message, Method, Rewrite, Transport, write_decimal, write_target};
 
-use super::ViaBranch;
 use super::identity::edit_claims;
+use super::{History, ViaBranch};
 use crate::dialog::{token_for, write_record_routes_of_notify};
 use crate::hop::Hop;
 use crate::mac::Mac;
@@ -25,6 +25,8 @@ pub(crate) struct Forwarding<'a> {
     pub(crate) branch: ViaBranch,
     /// Its share of the Max-Breadth of the request.
     pub(crate) breadth: u32,
+    /// How the call came to this target, if it was forwarded.
+    pub(crate) history: Option<&'a History>,
 }
 
 /// Writes the request. `rewrite` is scratch memory.
@@ -35,7 +37,7 @@ pub(crate) fn write_request(
     rewrite: &mut Rewrite,
     out: &mut Vec<u8>,
 ) {
-    let Forwarding { request, target, hop, branch, breadth } = forwarding;
+    let Forwarding { request, target, hop, branch, breadth, history } = forwarding;
     let message = &request.message;
     rewrite.clear();
     // RFC 3261 18.2.1, RFC 3581 4: the proxy below reads from `received` and `rport` where the response came from.
@@ -52,6 +54,9 @@ pub(crate) fn write_request(
     }
     remove_credentials(message, settings, rewrite);
     edit_claims(request, hop, settings, rewrite);
+    if let Some(history) = history {
+        history.add_to(request, hop, settings, rewrite);
+    }
     // Each line is put above the earlier ones: step 8 (Via), then step 4 (Record-Route), then the Path as the first
     // Route.
     rewrite.put_first(message, |out| write_via(out, hop, *branch, settings));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::clock::Instant;
 use crate::context::Context;
 use crate::event::{Event, Limit};
-use crate::route::Group;
+use crate::route::{DiversionReason, Group};
 use crate::settings::Strategy;
 use crate::target::{NextHop, Target};
 
@@ -26,7 +26,7 @@ impl ResponseContext {
         if self.sender_is_gone(context.now.mono) {
             self.close();
         }
-        while self.upstream.is_waiting() && self.following == 0 {
+        while self.upstream.is_waiting() && self.searching == 0 {
             let (group_from, is_last) = match &self.phase {
                 Phase::Open(open) => (open.group_from, open.waiting.is_empty()),
                 Phase::Closed { .. } => (0, true),
@@ -35,6 +35,9 @@ impl ResponseContext {
                 return;
             }
             if is_last {
+                if self.divert_by_outcomes(context) {
+                    return;
+                }
                 // A phone of an earlier group may accept the call while its CANCEL is under way.
                 if !self.branches.iter().any(ClientBranch::is_pending) {
                     self.answer_with_best(context);
@@ -52,11 +55,17 @@ impl ResponseContext {
     pub(super) fn ring_time_is_over(&mut self, context: &mut Context<'_>) {
         self.ring_until = None;
         let is_last = self.open().is_none_or(|open| open.waiting.is_empty());
-        let rings_on = self.disposition.strategy == Strategy::Wave && !is_last && self.free_breadth() > 0;
+        let keeps_ringing = match &self.course {
+            Some(attempt) => attempt.course.rings_on,
+            None => self.disposition.strategy == Strategy::Wave,
+        };
+        let rings_on = keeps_ringing && !is_last && self.free_breadth() > 0;
         if !rings_on {
             self.cancel_pending(None, CancelCause::TimedOut, context);
         }
-        if !is_last {
+        if is_last {
+            self.divert(DiversionReason::NoAnswer, context);
+        } else {
             self.start_group(context);
         }
     }
@@ -121,7 +130,12 @@ impl ResponseContext {
         // 1 is reserved for each target to come, which may start before these branches have ended.
         let to_come = open.waiting.iter().map(|group| group.targets.len()).sum::<usize>();
         let kept = u32::try_from(to_come).unwrap_or(u32::MAX).min(free - parts);
-        let late = if open.is_joinable { (free - parts - kept) / LATE_PART } else { 0 };
+        // The next party of a course starts while the phones of this one are being cancelled.
+        let late = match (&self.course, open.is_joinable) {
+            (Some(_), _) => (free - parts - kept) / 2,
+            (None, true) => (free - parts - kept) / LATE_PART,
+            (None, false) => 0,
+        };
         let usable = free - kept - late;
         for (target, number) in group.targets.into_iter().zip(0..) {
             let share = usable / parts + u32::from(number < usable % parts);
@@ -139,7 +153,8 @@ impl ResponseContext {
     fn ring_time(&self, now: Instant) -> Option<Duration> {
         let open = self.open()?;
         if self.upstream.is_invite() {
-            return open.has_ring_time.then_some(self.template.settings.forking.ring_time);
+            let own = self.course.as_ref().and_then(|attempt| attempt.course.ring_time);
+            return open.has_ring_time.then(|| own.unwrap_or(self.template.settings.forking.ring_time));
         }
         // RFC 4321 1.3: the sender gives up after 64·T1, so the groups share the rest of that.
         let groups = u32::try_from(open.waiting.len()).unwrap_or(u32::MAX).saturating_add(1);

@@ -23,14 +23,16 @@ use super::outcome::Outcome;
 use super::{Phase, ResponseContext};
 
 impl ResponseContext {
-    /// The search for the targets of a redirection, if the final response of a branch is one that is followed. Then the
-    /// response is not forwarded.
-    pub(super) fn follow(
-        &mut self,
-        id: BranchId,
-        response: &Message,
-        context: &mut Context<'_>,
-    ) -> Option<Box<Search>> {
+    /// Begins a search for the targets of a redirection, if the final response of a branch is one that is followed. Then
+    /// the response is not forwarded.
+    pub(super) fn follow(&mut self, id: BranchId, response: &Message, context: &mut Context<'_>) -> bool {
+        let search = self.redirection(id, response, context);
+        let follows = search.is_some();
+        context.searches.extend(search);
+        follows
+    }
+
+    fn redirection(&mut self, id: BranchId, response: &Message, context: &mut Context<'_>) -> Option<Search> {
         let request = self.template.request.as_ref().filter(|_| self.is_open() && self.disposition.recurse)?;
         let from = self.branches.get(usize::from(id.index))?.hop().remote.ip();
         let contacts = contacts_to_follow(response, from, request, &self.template.settings)?;
@@ -38,11 +40,11 @@ impl ResponseContext {
             return None;
         }
         self.branches.get_mut(usize::from(id.index))?.set_outcome(Outcome::Followed);
-        self.following += 1;
+        self.searching += 1;
         // With `no-fork` the caller may still be redirected, to one target after another.
         let plan = Plan { disposition: Disposition { fork: true, ..self.disposition }, ..Plan::default() };
         let targets = TargetSearch::for_redirection(request, from, contacts, plan, &self.template.settings);
-        Some(Box::new(Search { targets, purpose: Purpose::Redirection(id) }))
+        Some(Search { targets, purpose: Purpose::Redirection(id) })
     }
 
     /// The plan for a user that the request was redirected to.
@@ -53,7 +55,7 @@ impl ResponseContext {
 
     /// The targets of a redirection are known. They are tried next, or at once if all targets are tried in parallel.
     pub(crate) fn redirected(&mut self, id: BranchId, plan: Plan, context: &mut Context<'_>) {
-        self.following = self.following.saturating_sub(1);
+        self.searching = self.searching.saturating_sub(1);
         if plan.groups.is_empty()
             && let Some(branch) = self.branches.get_mut(usize::from(id.index))
         {
@@ -158,7 +160,7 @@ impl ResponseContext {
     }
 
     /// Adds a group that is tried next, without the targets that are in the context already.
-    fn add_next_group(&mut self, Group { q, targets }: Group, context: &mut Context<'_>) {
+    pub(super) fn add_next_group(&mut self, Group { q, targets }: Group, context: &mut Context<'_>) {
         let Some(open) = self.open_mut() else { return };
         open.waiting.push(Group { q, targets: SmallVec::new() });
         for target in targets {

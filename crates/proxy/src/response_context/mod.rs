@@ -9,6 +9,7 @@ mod answer;
 mod best;
 mod branch;
 mod client;
+mod course;
 mod early;
 mod groups;
 mod join;
@@ -30,12 +31,13 @@ use crate::event::{self, Event};
 use crate::forward::BranchId;
 use crate::hop::Hop;
 use crate::request::{Request, RequestSource};
-use crate::route::{Disposition, Group, Plan, Search, may_respond};
+use crate::route::{Disposition, DiversionReason, Group, Plan, may_respond};
 use crate::settings::{Settings, SingleTarget};
 use crate::target::Target;
 use crate::transaction::{ClientEvent, is_due, sooner};
 
 use branch::ClientBranch;
+use course::Attempt;
 use outcome::CancelCause;
 use template::Template;
 use upstream::Upstream;
@@ -67,8 +69,10 @@ pub(crate) struct ResponseContext {
     /// When the ring time of the current group ends.
     ring_until: Option<Instant>,
     disposition: Disposition,
-    /// The number of redirections that are being looked up.
-    following: u8,
+    /// The course of a call by the rules of the office, and the current attempt.
+    course: Option<Box<Attempt>>,
+    /// The number of searches that it waits for: redirections, and the next parties of a course.
+    searching: u8,
     /// Whether the caller gets a 199 for each early dialog that has ended.
     wants_199: bool,
     began: Instant,
@@ -114,7 +118,9 @@ impl ResponseContext {
         context: &mut Context<'_>,
     ) -> Self {
         let upstream = Upstream::new(&request, &settings, context.now.mono);
-        let has_ring_time = plan.phones() > 1 || settings.forking.single_target == SingleTarget::Stateful;
+        let rings_in_turn = plan.course.as_ref().is_some_and(|course| course.ring_time.is_some());
+        let is_stateful = settings.forking.single_target == SingleTarget::Stateful;
+        let has_ring_time = plan.phones() > 1 || rings_in_turn || is_stateful;
         let mut waiting = plan.groups;
         waiting.reverse();
         let breadth = request.max_breadth();
@@ -122,17 +128,27 @@ impl ResponseContext {
         request.message.detach();
         let open = Open { group_from: 0, group_q: 0, waiting, spares: plan.spares, has_ring_time, is_joinable };
         let mut this = Self {
-            template: Template { context_id: id, request: Some(Box::new(request)), loop_mark, settings },
+            template: Template {
+                context_id: id,
+                request: Some(Box::new(request)),
+                loop_mark,
+                histories: Vec::new(),
+                settings,
+            },
             breadth,
             upstream,
             branches: SmallVec::new(),
             phase: Phase::Open(open),
             ring_until: None,
             disposition: plan.disposition,
-            following: 0,
+            course: None,
+            searching: 0,
             wants_199,
             began: context.now.mono,
         };
+        if let Some(course) = plan.course {
+            this.follow_course(*course, context.now.mono);
+        }
         if this.upstream.is_invite() {
             // RFC 3261 17.2.1: within 200 ms. It is sent at once, which needs no timer.
             this.reply(100, context);
@@ -175,25 +191,19 @@ impl ResponseContext {
         self.advance(context);
     }
 
-    /// A response came on a branch. Returns the redirection to follow, if the response is one.
-    pub(crate) fn receive(
-        &mut self,
-        id: BranchId,
-        response: &Message,
-        source: &Flow,
-        context: &mut Context<'_>,
-    ) -> Option<Box<Search>> {
-        let branch = self.branches.get_mut(usize::from(id.index))?;
+    /// A response came on a branch.
+    pub(crate) fn receive(&mut self, id: BranchId, response: &Message, source: &Flow, context: &mut Context<'_>) {
+        let Some(branch) = self.branches.get_mut(usize::from(id.index)) else { return };
         if !may_respond(branch.hop(), branch.target(), source, &self.template.settings) {
             context.outbox.emit(Event::Dropped(event::Drop::StrayResponse));
-            return None;
+            return;
         }
         let (status, method) = (response.status().unwrap_or(500), response.method());
         // RFC 3261 16.7 step 3: a response without a Via below ours cannot be forwarded. A failure still ends its
         // branch: some phones answer a cancelled INVITE with the single Via of the CANCEL.
         if status < 300 && method != Method::Cancel && !has_upstream_via(response) {
             context.outbox.emit(Event::Dropped(event::Drop::StrayResponse));
-            return None;
+            return;
         }
         let event = branch.receive(response, method, &self.template, context);
         let address = Some(branch.target().remote(branch.hop()));
@@ -218,22 +228,21 @@ impl ResponseContext {
                 }
             }
             ClientEvent::Failure => {
-                let redirection = self.follow(id, response, context);
-                if redirection.is_none() {
+                if !self.follow(id, response, context) {
                     self.failed(usize::from(id.index), status, context);
                 }
                 self.send_199(usize::from(id.index), status, context);
-                return redirection;
             }
             ClientEvent::Stray => context.outbox.emit(Event::Dropped(event::Drop::StrayResponse)),
             ClientEvent::Provisional | ClientEvent::FailureAgain | ClientEvent::Nothing => {}
         }
-        None
     }
 
     /// A branch has ended with a failure.
     fn failed(&mut self, index: usize, status: u16, context: &mut Context<'_>) {
-        if status >= 600 {
+        if status == 600 && self.has_next(DiversionReason::Busy) {
+            self.stop_waiting(context);
+        } else if status >= 600 {
             // RFC 3261 16.7 step 5: no new branch starts, and the others are cancelled with this status as Reason.
             self.close();
             self.cancel_pending(Some(reason_of(status).as_bytes()), CancelCause::NotNeeded, context);
@@ -269,6 +278,10 @@ impl ResponseContext {
             self.ring_time_is_over(context);
             ended = true;
         }
+        if self.course.as_ref().is_some_and(|attempt| is_due(attempt.until, context.now.mono)) {
+            self.nobody_answered(context);
+            ended = true;
+        }
         if ended {
             self.advance(context);
         }
@@ -282,6 +295,7 @@ impl ResponseContext {
         self.close();
         if !self.branches.iter().any(ClientBranch::needs_request) {
             self.template.request = None;
+            self.template.histories = Vec::new();
         }
         self.upstream.forget();
         self.branches.iter_mut().for_each(ClientBranch::forget);
@@ -291,9 +305,10 @@ impl ResponseContext {
     pub(crate) fn held(&self) -> usize {
         let request =
             self.template.request.as_ref().map_or(0, |request| size_of::<Request>() + request.message.bytes().len());
+        let histories: usize = self.template.histories.iter().map(|(_, history)| history.held()).sum();
         let branches: usize = self.branches.iter().map(ClientBranch::held).sum();
         let spilled = if self.branches.spilled() { self.branches.capacity() * size_of::<ClientBranch>() } else { 0 };
-        size_of::<Self>() + request + branches + spilled + self.upstream.held()
+        size_of::<Self>() + request + histories + branches + spilled + self.upstream.held()
     }
 
     /// Whether all its transactions have terminated.
@@ -308,7 +323,8 @@ impl ResponseContext {
 
     /// When [`ResponseContext::timeout`] has to be called.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let own = sooner(self.upstream.deadline(), self.ring_until);
+        let no_answer = self.course.as_ref().and_then(|attempt| attempt.until);
+        let own = sooner(sooner(self.upstream.deadline(), self.ring_until), no_answer);
         self.branches.iter().fold(own, |soonest, branch| sooner(soonest, branch.deadline()))
     }
 

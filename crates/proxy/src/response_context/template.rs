@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parser::SentInvite;
 
 use crate::context::Context;
-use crate::forward::{BranchId, Forwarding, Origin, ViaBranch, as_sent, write_request};
+use crate::forward::{BranchId, Forwarding, History, Origin, ViaBranch, as_sent, write_request};
 use crate::request::Request;
 use crate::settings::{Settings, Timers};
 
@@ -24,6 +24,8 @@ pub(super) struct Template {
     /// The request as received; `None` when no branch needs it any more.
     pub(super) request: Option<Box<Request>>,
     pub(super) loop_mark: u64,
+    /// How the call came to the targets of each attempt, with the number of its first branch.
+    pub(super) histories: Vec<(u8, History)>,
     /// The settings that the context started with: a reload does not change a call in progress.
     pub(super) settings: Arc<Settings>,
 }
@@ -63,6 +65,7 @@ impl Template {
             hop: branch.hop(),
             branch: ViaBranch::Transaction { worker, id, loop_mark, origin },
             breadth: branch.share(),
+            history: self.histories.iter().rfind(|(first, _)| *first <= branch.number()).map(|(_, history)| history),
         })
     }
 }

@@ -13,6 +13,7 @@ mod dialog_check;
 mod gruu;
 mod loose;
 mod next_step;
+mod office;
 mod own_events;
 mod preferences;
 mod privacy;
@@ -44,12 +45,14 @@ pub(crate) use current_flow::current_flow;
 pub(crate) use dialog_check::{DialogCheck, NextLoad};
 pub(crate) use gruu::{Callee, Gruus, last_issue};
 pub(crate) use loose::accept_routes;
-pub(crate) use next_step::{NextStep, next_step};
+pub(crate) use next_step::{NextStep, next_step, office_step};
+pub(crate) use office::{Course, Leg, next_leg, next_party};
+pub use office::{DiversionReason, Rule};
 pub(crate) use own_events::{is_to_itself, without_sender};
 pub(crate) use preferences::Disposition;
 pub(crate) use privacy::check_privacy;
 pub(crate) use redirect::contacts_to_follow;
-pub(crate) use search::{Missing, Purpose, Search, TargetSearch};
+pub(crate) use search::{Missing, NoTarget, Purpose, Search, TargetSearch};
 pub(crate) use secure::check_sips_hop;
 pub(crate) use targets::{Toward, may_respond, plan_for_bindings, plan_for_callee, target_for_next, via_flow};
 pub(crate) use user_contacts::{UserContact, UserContacts};
@@ -71,6 +74,8 @@ pub(crate) struct Plan {
     pub(crate) disposition: Disposition,
     /// The address of the other side of the dialog, if the plan leads there.
     pub(crate) other_side: Option<IpAddr>,
+    /// The course of a call by the rules of the office.
+    pub(crate) course: Option<Box<Course>>,
 }
 
 /// Targets that are tried at the same time.
@@ -106,7 +111,7 @@ impl Plan {
 
     /// Whether it can be forwarded without a transaction: it has one target, and none for failover.
     pub(crate) fn is_single(&self) -> bool {
-        self.phones() == 1 && self.spares.is_empty()
+        self.phones() == 1 && self.spares.is_empty() && self.course.is_none()
     }
 
     /// The first target.
@@ -122,6 +127,15 @@ impl Plan {
     /// All targets, as [`Plan::targets`].
     pub(crate) fn targets_mut(&mut self) -> impl Iterator<Item = &mut Target> {
         self.groups.iter_mut().flat_map(|group| &mut group.targets).chain(&mut self.spares)
+    }
+
+    /// The same targets in one group.
+    pub(super) fn in_one_group(mut self) -> Self {
+        let targets = self.groups.drain(..).flat_map(|group| group.targets).collect::<SmallVec<_>>();
+        if !targets.is_empty() {
+            self.groups.push(Group { q: 0, targets });
+        }
+        self
     }
 
     /// Removes all targets but the first.

@@ -1,9 +1,11 @@
 //! The next step of a request that may go to its destination (RFC 3261 16.5, 16.6 step 6, 16.10): one decision for
 //! initial requests, requests in a dialog, ACK, CANCEL and `explain`. Must not decide whether the request may go there.
 
-use parser::Uri;
+use parser::{Method, Uri};
 
+use super::office::{self, Begin, Call, Leg, Rule};
 use super::{Callee, ContactSearch, Destination, Gruus, Plan, Toward, target_for_next};
+use crate::clock::Wall;
 use crate::dialog::Next;
 use crate::reject::Reject;
 use crate::request::Request;
@@ -14,6 +16,8 @@ use crate::settings::Settings;
 pub(crate) enum NextStep {
     /// To load the bindings of the callee.
     LookUp(Callee),
+    /// To ring these parties, by the rules of the office.
+    Ring(Box<Leg>),
     /// To find the user whose phone has the Request-URI as its Contact.
     FindContact(Box<ContactSearch>),
     /// To forward the request to the one target of this plan.
@@ -44,4 +48,26 @@ pub(crate) fn next_step(
             Ok(NextStep::Forward(Plan { other_side: toward.other_side(), ..Plan::with_target(target) }))
         }
     }
+}
+
+/// The same step, unless the rules of the office say otherwise. `at`: the time for office hours. `trail`: to append the rules that apply, if the request is
+/// only explained.
+pub(crate) fn office_step(
+    step: NextStep,
+    request: &Request,
+    settings: &Settings,
+    at: Wall,
+    trail: Option<&mut Vec<Rule>>,
+) -> Result<NextStep, Reject> {
+    let NextStep::LookUp(Callee { aor, phone: None }) = &step else { return Ok(step) };
+    if !office::applies(request, settings) {
+        return Ok(step);
+    }
+    let caller = office::caller_of(request, settings);
+    let (is_invite, is_real) = (request.method() == Method::Invite, trail.is_none());
+    let call = Call { settings, at, caller: caller.as_ref(), is_invite, is_real };
+    Ok(match office::begin(aor, call, trail.unwrap_or(&mut Vec::new()))? {
+        Begin::User(user) => NextStep::LookUp(Callee::user(user.into_owned())),
+        Begin::Leg(leg) => NextStep::Ring(leg),
+    })
 }

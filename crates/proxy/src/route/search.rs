@@ -4,7 +4,7 @@
 //! join the plan, as if the request had returned with another Request-URI (a spiral, RFC 3261 6, RFC 5393). Each user
 //! is looked up once, no deeper than Max-Forwards would permit, and the plan gets at most `limits.targets` targets. So
 //! if users name one another in a circle, all their phones are called once. Afterwards all host names are resolved with
-//! one question. Other names, such as those of a group or a number, can be added as another kind of [`Lookup`].
+//! one question. By the rules of the office, a request may be for several users, who ring in turn.
 //!
 //! The first lookup of a request needs no search, so that an ordinary call does not allocate one. Must not load or
 //! resolve anything; that is done by `core`.
@@ -16,15 +16,18 @@ use location::Aor;
 use parser::Method;
 use smallvec::SmallVec;
 
+use super::office::{Course, Leg, Member};
 use super::redirect::Redirect;
+use super::targets::plan_for_uri;
 use super::user_contacts::UserContacts;
-use super::{Callee, Destination, Group, Gruus, Plan};
+use super::{Callee, Destination, Disposition, Group, Gruus, Plan};
+use crate::clock::Now;
 use crate::forward::BranchId;
 use crate::hop::{Endpoint, Endpoints, Name};
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::resolution::Resolution;
-use crate::settings::Settings;
+use crate::settings::{Settings, Strategy};
 use crate::target::Target;
 
 /// Max-Forwards of a request that has none (RFC 3261 16.6 step 3).
@@ -47,6 +50,16 @@ pub(crate) enum Purpose {
     Forward(Request),
     /// To go on with a response context: this branch was redirected (RFC 3261 16.7 step 4).
     Redirection(BranchId),
+    /// To go on with the response context that has this id: nobody has accepted the call so far (RFC 3261 16.7 step 5).
+    Diversion(u64),
+}
+
+/// A search that found no target.
+#[derive(Debug)]
+pub(crate) struct NoTarget {
+    pub(crate) reject: Reject,
+    /// The course of the call, which may have another party.
+    pub(crate) course: Option<Box<Course>>,
 }
 
 /// A plan that is not complete yet.
@@ -88,6 +101,8 @@ struct Lookup {
     q: u16,
     /// The number of users in the chain that led to this one.
     depth: u8,
+    /// Whether all its phones ring together, whatever their q values: it is a party of the office rules.
+    is_party: bool,
 }
 
 impl TargetSearch {
@@ -98,7 +113,29 @@ impl TargetSearch {
         let may_try_again = !request.in_dialog && request.method() != Method::Cancel;
         let mut search = Self::new(plan, request, from, may_try_again);
         search.seen.extend(callee.cloned());
-        search.queue(users, None, 1, gruus);
+        search.queue(users, None, (1, false), gruus);
+        search
+    }
+
+    /// For the parties of a leg. All phones of one party ring together.
+    pub(crate) fn for_leg(request: &Request, leg: Leg, settings: &Settings, now: Now) -> Self {
+        // A redirection by one of the phones is tried after the parties, as it must not shorten their turns.
+        let disposition = Disposition { strategy: Strategy::Sequential, ..Disposition::of(request, settings) };
+        let plan = Plan { disposition, course: Some(Box::new(leg.course)), ..Plan::default() };
+        let mut search = Self::new(plan, request, request.flow.remote.ip(), true);
+        for (turn, member) in leg.members {
+            // Earlier turns have a higher q value.
+            let q = u16::MAX - turn;
+            match member {
+                Member::User(aor) => {
+                    search.waiting.push_back(Lookup { callee: Callee::user(aor), q, depth: 1, is_party: true });
+                }
+                Member::Uri(uri) => {
+                    let plan = plan_for_uri(request, &uri, settings, now).unwrap_or_default();
+                    search.insert(plan.in_one_group(), q, settings);
+                }
+            }
+        }
         search
     }
 
@@ -115,7 +152,7 @@ impl TargetSearch {
         for contact in contacts {
             let q = contact.q;
             if let Destination::User(aor) = &contact.destination {
-                search.waiting.push_back(Lookup { callee: Callee::user(aor.clone()), q, depth: 1 });
+                search.waiting.push_back(Lookup { callee: Callee::user(aor.clone()), q, depth: 1, is_party: false });
             } else if let Some(target) = contact.target(settings) {
                 search.insert(Plan::with_target(target), q, settings);
             }
@@ -174,9 +211,9 @@ impl TargetSearch {
 
     /// Adds the plan of the user that was looked up. It is empty if the user has no bindings or the lookup failed.
     pub(crate) fn add_found(&mut self, mut plan: Plan, gruus: &Gruus, settings: &Settings) {
-        let Some(Lookup { q, depth, .. }) = self.current.take() else { return };
-        self.queue(plan.users.take(), Some(q), depth.saturating_add(1), gruus);
-        self.insert(plan, q, settings);
+        let Some(Lookup { q, depth, is_party, .. }) = self.current.take() else { return };
+        self.queue(plan.users.take(), Some(q), (depth.saturating_add(1), is_party), gruus);
+        self.insert(if is_party { plan.in_one_group() } else { plan }, q, settings);
     }
 
     /// Adds the endpoints of the host names. A missing list counts as an empty one.
@@ -196,20 +233,29 @@ impl TargetSearch {
     }
 
     /// The complete plan, or the refusal if it has no target.
-    pub(crate) fn finish(self) -> Result<Plan, Reject> {
+    pub(crate) fn finish(self) -> Result<Plan, NoTarget> {
         let mut plan = self.plan;
         if !plan.disposition.fork && !plan.disposition.redirect {
             plan.keep_best();
         }
-        if plan.groups.is_empty() { Err(self.reject) } else { Ok(plan) }
+        if plan.groups.is_empty() {
+            return Err(NoTarget { reject: self.reject, course: plan.course });
+        }
+        Ok(plan)
     }
 
     /// Queues lookups of the users that Contacts name.
-    fn queue(&mut self, users: Option<Box<UserContacts>>, q: Option<u16>, depth: u8, gruus: &Gruus) {
+    fn queue(
+        &mut self,
+        users: Option<Box<UserContacts>>,
+        q: Option<u16>,
+        (depth, is_party): (u8, bool),
+        gruus: &Gruus,
+    ) {
         for user in users.into_iter().flat_map(|users| users.0) {
             let own_q = user.q;
             let callee = user.into_callee(gruus);
-            self.waiting.extend(callee.map(|callee| Lookup { callee, q: q.unwrap_or(own_q), depth }));
+            self.waiting.extend(callee.map(|callee| Lookup { callee, q: q.unwrap_or(own_q), depth, is_party }));
         }
     }
 

@@ -15,8 +15,7 @@ use crate::hop::Hop;
 use crate::reach;
 use crate::reject::Reject;
 use crate::request::{FlowToPeer, Request};
-use crate::settings::unregistered_fixed_bindings;
-use crate::settings::{Settings, Strategy};
+use crate::settings::{Settings, Strategy, fixed_bindings, unregistered_fixed_bindings};
 use crate::target::is_sips;
 
 use super::preferences::{self, Candidate, Candidates, Disposition};
@@ -34,6 +33,12 @@ pub(crate) fn plan_for_bindings(
     now: Now,
 ) -> Result<Plan, Reject> {
     plan_for_candidates(request, aor, candidates(record, settings.accounts.contacts(aor), now), settings)
+}
+
+/// The plan for a URI of the configuration. Its address is not checked, as for a configured binding.
+pub(super) fn plan_for_uri(request: &Request, uri: &str, settings: &Settings, now: Now) -> Result<Plan, Reject> {
+    let record = fixed_bindings([(uri, None)]);
+    plan_for_candidates(request, &Aor::new(b"", b""), candidates(None, Some(&record), now), settings)
 }
 
 /// The plan for a callee with this record: all phones of the user, or the one that a GRUU names (RFC 5627 6.1).

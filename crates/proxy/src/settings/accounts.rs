@@ -6,6 +6,7 @@ use hashbrown::{HashMap, HashSet};
 use location::{Aor, Record};
 
 use super::callers::{Caller, Named, is_among};
+use super::office::{UserRules, plain};
 use super::{Algorithm, Algorithms};
 
 /// The accounts by AoR.
@@ -18,6 +19,10 @@ pub struct Accounts {
     others: HashMap<Aor, Algorithms>,
     /// All names in `may_call_as` of any account.
     callers: HashSet<Caller>,
+    /// The users by their further numbers, which are without visual separators.
+    numbers: HashMap<Aor, Aor>,
+    /// Whether an account has rules.
+    have_rules: bool,
 }
 
 impl Accounts {
@@ -29,6 +34,7 @@ impl Accounts {
             *others = others.union(algorithms);
         }
         self.callers.extend(account.may_call_as.iter().cloned());
+        self.have_rules |= account.rules.is_some();
         self.count(algorithms, 1);
         let replaced = self.by_aor.insert(aor, account);
         if let Some(replaced) = &replaced {
@@ -113,6 +119,35 @@ impl Accounts {
         self.find(aor)?.contacts.as_ref()
     }
 
+    /// Replaces the rules of a user. Without such an account nothing happens.
+    pub fn set_rules(&mut self, user: &Aor, rules: Option<Box<UserRules>>) {
+        if let Some(account) = self.by_aor.get_mut(user) {
+            self.have_rules |= rules.is_some();
+            account.rules = rules;
+        }
+    }
+
+    /// Makes `number` a further number of `user`; false if it is a number of another user already.
+    pub fn add_number(&mut self, number: &Aor, user: &Aor) -> bool {
+        let number = plain(number).unwrap_or_else(|| number.clone());
+        self.numbers.entry(number).or_insert_with(|| user.clone()) == user
+    }
+
+    /// Whether this is a further number of a user.
+    pub fn has_number(&self, number: &Aor) -> bool {
+        self.with_number(number).is_some() || plain(number).is_some_and(|number| self.with_number(&number).is_some())
+    }
+
+    /// The user that this is a further number of.
+    pub(crate) fn with_number(&self, number: &Aor) -> Option<&Aor> {
+        if self.numbers.is_empty() { None } else { self.numbers.get(number) }
+    }
+
+    /// Whether a user has rules or a further number.
+    pub(crate) fn have_rules(&self) -> bool {
+        self.have_rules || !self.numbers.is_empty()
+    }
+
     /// The account of an AoR.
     pub fn find(&self, aor: &Aor) -> Option<&Account> {
         self.by_aor.get(aor)
@@ -132,6 +167,8 @@ pub struct Account {
     pub may_watch: Vec<Aor>,
     /// Other names that are allowed in From of its requests.
     pub may_call_as: Vec<Caller>,
+    /// What happens to its calls, if it is not only that its phones ring.
+    pub rules: Option<Box<UserRules>>,
 }
 
 /// The secrets of one user: H(user:realm:password) by algorithm (RFC 7616 3.4.2), realm = the domain of the user.

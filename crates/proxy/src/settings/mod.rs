@@ -11,6 +11,7 @@ mod forking;
 mod keys;
 mod limits;
 mod listener;
+mod office;
 mod own_names;
 mod registrar;
 mod senders;
@@ -20,6 +21,8 @@ mod timers;
 use std::time::Duration;
 
 use ipnet::IpNet;
+
+use crate::clock::{Now, Wall};
 
 pub use accounts::{Account, Accounts, Secrets};
 pub use callers::Caller;
@@ -32,6 +35,10 @@ pub use forking::{Forking, SingleTarget, Strategy};
 pub use keys::Keys;
 pub use limits::Limits;
 pub use listener::{Interfaces, Listener};
+pub(crate) use office::Meaning;
+pub use office::{
+    Forward, GroupStrategy, Hours, NumberRule, Office, OfficeName, Party, RingGroup, UserRules, Window, plain_number,
+};
 pub use registrar::{Registrar, UnannouncedPath};
 pub use senders::{Sender, Senders};
 pub use subscriptions::SubscriptionTimes;
@@ -56,6 +63,8 @@ pub struct Settings {
     pub digest: Digest,
     /// The users that may register and call. If it is empty and authentication is off, everybody may.
     pub accounts: Accounts,
+    /// Groups and numbers.
+    pub office: Office,
     /// Networks whose requests to users of this server need no credentials.
     pub trusted: Vec<IpNet>,
     /// Whether foreign domains may call users of this server.
@@ -88,6 +97,7 @@ impl Default for Settings {
             authentication: Authentication::Required,
             digest: Digest::default(),
             accounts: Accounts::default(),
+            office: Office::default(),
             trusted: Vec::new(),
             strangers: Strangers::Refuse,
             foreign: Foreign::Refuse,
@@ -98,6 +108,13 @@ impl Default for Settings {
             timers: Timers::default(),
             limits: Limits::default(),
         }
+    }
+}
+
+impl Settings {
+    /// The time of the machine's clock, for office hours.
+    pub(crate) fn civil_time(&self, now: Now) -> Wall {
+        Wall(now.wall.millis().saturating_add_signed(self.registrar.clock_ahead))
     }
 }
 

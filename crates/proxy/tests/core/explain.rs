@@ -13,7 +13,7 @@ const OFFICE: &str = "sip:alice@office.example";
 fn ask(settings: &Settings, from: &str, to: &str) -> Vec<Step> {
     let now = Now { mono: Instant::from_micros(0), wall: Wall(0) };
     let source: IpAddr = [192, 0, 2, 99].into();
-    explain(&Inquiry { from, to, source }, settings, &KEYS, now, |_| None)
+    explain(&Inquiry { from, to, source, at: None }, settings, &KEYS, now, |_| None)
 }
 
 fn settings(change: impl FnOnce(&mut Settings)) -> Settings {
@@ -86,7 +86,7 @@ fn a_contact_of_a_phone_is_distinguished_from_another_server() {
         let now = Now { mono: Instant::from_micros(0), wall: Wall(0) };
         let source: IpAddr = [192, 0, 2, 99].into();
         let asked = |to: &str| {
-            let inquiry = Inquiry { from: OFFICE, to, source };
+            let inquiry = Inquiry { from: OFFICE, to, source, at: None };
             explain(&inquiry, &settings(change), &KEYS, now, |aor| sim.registered(aor))
         };
         let steps = asked(&bob.contact());

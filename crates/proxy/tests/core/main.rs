@@ -34,6 +34,7 @@ mod moved_phones;
 mod names_in_dialog;
 mod nat;
 mod notify_route;
+mod office;
 mod outbound;
 mod password_guessing;
 mod record_route;

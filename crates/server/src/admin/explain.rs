@@ -5,8 +5,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use hyper::StatusCode;
-use location::Store as _;
-use proxy::{Authentication, Goal, Inquiry, Instant, Now, Settings, Step};
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use location::{Store as _, Wall};
+use proxy::{Authentication, DiversionReason, Goal, GroupStrategy, Inquiry, Instant, Now, Party, Rule, Settings, Step};
 use serde::{Deserialize, Serialize};
 
 use super::AdminState;
@@ -24,7 +27,7 @@ pub(crate) struct Explanation {
 }
 
 /// GET /api/v1/explain
-pub(crate) fn explain(state: &AdminState, from: &str, to: &str, source: &str) -> Reply {
+pub(crate) fn explain(state: &AdminState, from: &str, to: &str, source: &str, at: &str) -> Reply {
     if to.is_empty() {
         return reply::problem(StatusCode::BAD_REQUEST, "to: expected a SIP URI or a user");
     }
@@ -35,16 +38,28 @@ pub(crate) fn explain(state: &AdminState, from: &str, to: &str, source: &str) ->
             Err(_) => return reply::problem(StatusCode::BAD_REQUEST, "source: expected an IP address"),
         },
     };
+    let at = match (at, time(at)) {
+        ("", _) => None,
+        (_, Some(at)) => Some(at),
+        (_, None) => return reply::problem(StatusCode::BAD_REQUEST, "at: expected a time like 2026-12-24T10:00"),
+    };
     let active_config = state.active_config.borrow().clone();
     let settings = &active_config.settings;
     let to = to_uri(to, settings);
     let from = if from.is_empty() { format!("sip:somebody@{}", domain(settings)) } else { to_uri(from, settings) };
     let now = Now { mono: Instant::from_micros(0), wall: clock::wall() };
-    let inquiry = Inquiry { from: &from, to: &to, source };
+    let inquiry = Inquiry { from: &from, to: &to, source, at };
     let steps = proxy::explain(&inquiry, settings, &state.keys, now, |aor| state.store.load(aor));
     let goes_out = !matches!(steps.last(), Some(Step::Refused { .. }));
     let steps = steps.iter().map(|step| describe_step(step, settings)).collect();
     reply::json(StatusCode::OK, &Explanation { from, to, goes_out, steps })
+}
+
+/// A time: with its offset, or else by the time zone of this machine.
+fn time(text: &str) -> Option<Wall> {
+    let local = || TimeZone::system().to_timestamp(text.parse::<DateTime>().ok()?).ok();
+    let at = text.parse::<Timestamp>().ok().or_else(local)?;
+    u64::try_from(at.as_millisecond()).ok().map(Wall)
 }
 
 /// Accepts `101` and `101@office.example` too.
@@ -64,6 +79,11 @@ fn describe_step(step: &Step, settings: &Settings) -> String {
     match step {
         Step::User(aor) => format!("It is for a user of this server: {}.", sanitize(aor.as_bytes())),
         Step::Phone(aor) => format!("It is for one phone of a user of this server: {}.", sanitize(aor.as_bytes())),
+        Step::Name(name) => format!("It is for {}, which is not the name of a user.", sanitize(name.as_bytes())),
+        Step::Rule(rule) => describe_rule(rule),
+        Step::Then(reason, party) => {
+            format!("If {}, {} is called.", describe_reason(*reason), describe_party(party))
+        }
         Step::Elsewhere => "It is for another server.".to_owned(),
         Step::Contact(aor) => {
             format!(
@@ -79,6 +99,7 @@ fn describe_step(step: &Step, settings: &Settings) -> String {
         Step::Credentials(domain) => {
             format!("The caller must authenticate with a password (407, as a user of {domain}).")
         }
+        Step::NoPhone => "Nobody who would ring has a phone that is registered.".to_owned(),
         Step::Bindings(0) => "No phone of this user is registered.".to_owned(),
         Step::Bindings(1) => "One phone of this user is registered.".to_owned(),
         Step::Bindings(count) => format!("{count} phones of this user are registered."),
@@ -90,6 +111,48 @@ fn describe_step(step: &Step, settings: &Settings) -> String {
         Step::Stateless => "A call to one phone is forwarded without a transaction.".to_owned(),
         Step::Forked => "The first phone that answers gets the call, and the others stop ringing.".to_owned(),
         Step::Refused { status, reason } => format!("It ends here: {status} {reason}."),
+    }
+}
+
+fn describe_rule(rule: &Rule) -> String {
+    match rule {
+        Rule::NumberOf(user) => format!("It is a number of {}.", sanitize(user.as_bytes())),
+        Rule::Group(name, label, strategy) => {
+            let label = if label.is_empty() { String::new() } else { format!(" ({})", sanitize(label.as_bytes())) };
+            let order = match strategy {
+                GroupStrategy::Parallel => "all at once",
+                GroupStrategy::Sequential => "one after another",
+                GroupStrategy::Wave => "one after another, and the earlier ones keep ringing",
+                GroupStrategy::Rotating => "one after another, and each call begins with the next one",
+            };
+            format!("{}{label} is a group: its members ring {order}.", sanitize(name.as_bytes()))
+        }
+        Rule::Hours(name, is_open) => {
+            let state = if *is_open { "open" } else { "closed" };
+            format!("By the hours {:?} the office is {state} now.", &*sanitize(name.as_bytes()))
+        }
+        Rule::Forwarded(reason, party) => {
+            format!("It is forwarded to {}, because {}.", describe_party(party), describe_reason(*reason))
+        }
+    }
+}
+
+fn describe_party(party: &Party) -> String {
+    match party {
+        Party::Name(name) => sanitize(name.as_bytes()),
+        Party::Uri(uri) => sanitize(uri.as_bytes()),
+        Party::Voicemail => "the voicemail server".to_owned(),
+    }
+}
+
+const fn describe_reason(reason: DiversionReason) -> &'static str {
+    match reason {
+        DiversionReason::Always => "all calls of the user are forwarded",
+        DiversionReason::Closed => "the office is closed",
+        DiversionReason::Busy => "the user is busy",
+        DiversionReason::DoNotDisturb => "the user does not want to be disturbed",
+        DiversionReason::NoAnswer => "nobody answers in time",
+        DiversionReason::Unavailable => "no phone can be reached",
     }
 }
 

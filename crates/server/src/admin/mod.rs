@@ -7,6 +7,7 @@ mod bans;
 mod calls;
 mod explain;
 mod failures;
+mod forwarding;
 mod guard;
 mod removal;
 mod reply;

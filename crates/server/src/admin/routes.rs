@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderMap};
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, StatusCode, Uri};
 use proxy::Listener;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::removal::RemovalScope;
 use super::reply::{self, Reply};
-use super::{AdminCommand, AdminState, bans, calls, explain, failures, guard, status, users};
+use super::{AdminCommand, AdminState, bans, calls, explain, failures, forwarding, guard, status, users};
 use crate::config::{Config, Endpoint};
 use crate::defence::Failure;
 use crate::phone;
@@ -27,44 +27,52 @@ const OPENAPI: &str = include_str!("../../../../docs/openapi.yaml");
 /// How long a request waits for the main loop to reload.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Answers one request. Bodies are not read: no request here has one.
-pub(crate) async fn answer(state: &AdminState, peer: IpAddr, request: &Request<Incoming>) -> Reply {
-    if let Err(why) = guard::check_unambiguous(request.version(), request.uri(), request.headers()) {
+/// Answers one request.
+pub(crate) async fn answer(state: &AdminState, peer: IpAddr, request: Request<Incoming>) -> Reply {
+    let (request, body) = request.into_parts();
+    if let Err(why) = guard::check_unambiguous(request.version, &request.uri, &request.headers) {
         return reply::denied(why);
     }
-    let path = request.uri().path();
+    let path = request.uri.path();
     // RFC 9110 9.3.2: HEAD is answered as GET; hyper omits the body.
-    let method = if *request.method() == Method::HEAD { &Method::GET } else { request.method() };
+    let method = if request.method == Method::HEAD { &Method::GET } else { &request.method };
     if let Some(reply) = unrestricted(state, method, path) {
         return reply;
     }
     let active_config = Arc::clone(&state.active_config.borrow());
     let config = &active_config.loaded.config;
     if path == "/" {
-        return match (guard::check_page(peer, request.headers(), config), method) {
+        return match (guard::check_page(peer, &request.headers, config), method) {
             (Err(why), _) => reply::denied(why),
             (Ok(()), &Method::GET) => reply::page(PAGE),
             (Ok(()), _) => reply::not_allowed("GET"),
         };
     }
     if serves_phone(config) && (path == "/phone" || path.starts_with("/phone/")) {
-        return match (guard::check_page(peer, request.headers(), config), method) {
+        return match (guard::check_page(peer, &request.headers, config), method) {
             (Err(why), _) => reply::denied(why),
-            (Ok(()), &Method::GET) => phone_page(state, path, request.headers(), config).unwrap_or_else(not_found),
+            (Ok(()), &Method::GET) => phone_page(state, path, &request.headers, config).unwrap_or_else(not_found),
             (Ok(()), _) => reply::not_allowed("GET"),
         };
     }
     let Some(rest) = path.strip_prefix("/api/v1/") else { return not_found() };
-    if let Err(why) = guard::check_api(peer, method, request.headers(), config) {
+    if let Err(why) = guard::check_api(peer, method, &request.headers, config) {
         // Only a wrong token counts: the page sends its first request without one.
-        if why == guard::AccessDenied::Token && request.headers().contains_key(AUTHORIZATION) {
+        if why == guard::AccessDenied::Token && request.headers.contains_key(AUTHORIZATION) {
             state.defence.record_failure(peer, Failure::Token);
         }
         return reply::denied(why);
     }
     let parts: Vec<_> = rest.split('/').map(|part| percent_decoded(part)).collect();
     let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
-    api(state, method, &parts, &Query::of(request)).await
+    if let [b"users", user, b"forwarding"] = parts.as_slice() {
+        return match *method {
+            Method::GET => forwarding::show(state, user),
+            Method::PUT => forwarding::change(state, user, body).await,
+            _ => reply::not_allowed("GET, PUT"),
+        };
+    }
+    api(state, method, &parts, &Query::of(&request.uri)).await
 }
 
 /// `admin.phone`. Browsers give the microphone to pages of this machine, and else to `https` only.
@@ -117,7 +125,7 @@ async fn api(state: &AdminState, method: &Method, path: &[&[u8]], query: &Query<
         ([b"calls"], &Method::GET) => calls::list(state),
         ([b"failures"], &Method::GET) => failures::list(state),
         ([b"explain"], &Method::GET) => {
-            explain::explain(state, &query.text("from"), &query.text("to"), &query.text("source"))
+            explain::explain(state, &query.text("from"), &query.text("to"), &query.text("source"), &query.text("at"))
         }
         ([b"reload"], &Method::POST) => reload(state).await,
         ([b"openapi.yaml"], &Method::GET) => reply::response(StatusCode::OK, "application/yaml", OPENAPI),
@@ -151,8 +159,8 @@ fn not_found() -> Reply {
 struct Query<'a>(&'a str);
 
 impl<'a> Query<'a> {
-    fn of(request: &'a Request<Incoming>) -> Self {
-        Self(request.uri().query().unwrap_or_default())
+    fn of(uri: &'a Uri) -> Self {
+        Self(uri.query().unwrap_or_default())
     }
 
     fn find(&self, key: &str) -> Option<String> {

@@ -158,7 +158,7 @@ async fn serve_connection(stream: TcpStream, peer: SocketAddr, state: Arc<AdminS
         let (state, permit) = (Arc::clone(&state), Arc::clone(&permit));
         async move {
             permit.mark_busy();
-            let reply = routes::answer(&state, peer.ip(), &request).await;
+            let reply = routes::answer(&state, peer.ip(), request).await;
             permit.mark_idle();
             Ok::<_, Infallible>(reply)
         }

@@ -5,13 +5,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use location::AnyStore;
+use location::{AnyStore, Aor};
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::Mutex;
 use proxy::{Keys, Listener};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::removal::Removals;
+use crate::data::set_rules::{Forwarding, RuleChange, RuleError};
 use crate::defence::Defence;
 use crate::journal::CallHistory;
 use crate::reload::{ActiveConfig, ReloadOutcome};
@@ -52,4 +53,6 @@ pub(crate) struct AdminState {
 pub(crate) enum AdminCommand {
     /// Reload the configuration.
     Reload(oneshot::Sender<ReloadOutcome>),
+    /// Change the forwarding and do-not-disturb of a user.
+    ChangeRules(Aor, RuleChange, oneshot::Sender<Result<Forwarding, RuleError>>),
 }

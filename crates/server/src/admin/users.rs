@@ -103,7 +103,7 @@ pub(crate) async fn remove(state: &AdminState, name: &[u8], scope: RemovalScope<
 }
 
 /// `101`, `101@office.example` or `sip:101@office.example`.
-fn aor_of(name: &[u8], loaded: &Loaded) -> Aor {
+pub(super) fn aor_of(name: &[u8], loaded: &Loaded) -> Aor {
     let name = name.strip_prefix(b"sip:").unwrap_or(name);
     match name.iter().rposition(|octet| *octet == b'@').and_then(|at| name.split_at_checked(at)) {
         Some((user, domain)) => Aor::new(user, domain.get(1..).unwrap_or_default()),

@@ -25,8 +25,13 @@ Usage: frontdesk [run]                          run the server
        frontdesk bindings remove USER [CONTACT] remove a phone, or all of a user; a running phone registers again
        frontdesk bans [list]                    list the banned addresses
        frontdesk bans remove ADDRESS            lift a ban
-       frontdesk explain TO [--from CALLER] [--source IP]
-                                                show how a call would be routed; nothing is sent
+       frontdesk forward USER [REASON] PARTY    forward the calls of a user: to a user, group, number, SIP URI or voicemail,
+                                                or off, or default (as configured). REASON: always, busy, no_answer,
+                                                unavailable; default always. Without PARTY: show it
+       frontdesk dnd USER on|off|default        do not disturb
+       frontdesk explain TO [--from CALLER] [--source IP] [--at TIME]
+                                                show how a call would be routed; nothing is sent. TIME,
+                                                like 2026-12-24T10:00, is for office hours
        frontdesk backup NEW                     copy the registrations to a new file, also while the server runs
        frontdesk reload                         reload the configuration, as SIGHUP does
        frontdesk --version | --help
@@ -66,14 +71,9 @@ pub(crate) enum Command {
     /// Copy the location store to this new file.
     Backup(PathBuf),
     /// Show how a call would be routed.
-    Explain {
-        /// The callee.
-        to: String,
-        /// The caller.
-        from: Option<String>,
-        /// The caller's IP address.
-        source: Option<String>,
-    },
+    Explain(ExplainedCall),
+    /// Show or change the forwarding of a user.
+    Forward(ForwardCommand),
     /// Show or remove bindings.
     Bindings(BindingsCommand),
     /// Show or lift bans.
@@ -96,6 +96,37 @@ pub(crate) enum BindingsCommand {
     Show(String),
     /// Remove one or all of a user.
     Remove(String, Option<String>),
+}
+
+/// The call of `frontdesk explain`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ExplainedCall {
+    /// The callee.
+    pub(crate) to: String,
+    /// The caller.
+    pub(crate) from: Option<String>,
+    /// The caller's IP address.
+    pub(crate) source: Option<String>,
+    /// The time for office hours.
+    pub(crate) at: Option<String>,
+}
+
+/// `frontdesk forward` and `frontdesk dnd`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ForwardCommand {
+    /// The user.
+    pub(crate) user: String,
+    /// What to change: a key of the API and its value, `None` to clear it; nothing to show it.
+    pub(crate) change: Option<(&'static str, Option<RuleValue>)>,
+}
+
+/// A value of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RuleValue {
+    /// A party, or `off`.
+    Party(String),
+    /// Of `do_not_disturb`.
+    Flag(bool),
 }
 
 /// `frontdesk bans`.
@@ -123,7 +154,7 @@ pub(crate) enum AccountCommand {
 /// Parses the command line, without the name of the program.
 pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, CliError> {
     let mut parser = Parser::from_args(arguments);
-    let (mut config, mut admin, mut from, mut source) = (None, None, None, None);
+    let (mut config, mut admin, mut options) = (None, None, ExplainedCall::default());
     let (mut password_stdin, mut words) = (false, Vec::new());
     while let Some(argument) = parser.next().map_err(usage)? {
         match argument {
@@ -131,8 +162,9 @@ pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Argu
             Short('V') | Long("version") => return Ok(without_options(Command::Version)),
             Short('c') | Long("config") => config = Some(PathBuf::from(parser.value().map_err(usage)?)),
             Long("admin") => admin = Some(text(&mut parser)?),
-            Long("from") => from = Some(text(&mut parser)?),
-            Long("source") => source = Some(text(&mut parser)?),
+            Long("from") => options.from = Some(text(&mut parser)?),
+            Long("source") => options.source = Some(text(&mut parser)?),
+            Long("at") => options.at = Some(text(&mut parser)?),
             Long("password-stdin") => password_stdin = true,
             Value(word) => words.push(word.string().map_err(usage)?),
             unknown => return Err(usage(unknown.unexpected())),
@@ -141,13 +173,16 @@ pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Argu
     let mut command =
         command(&words).ok_or_else(|| CliError::Usage(format!("unknown command: {}", words.join(" "))))?;
     match &mut command {
-        Command::Explain { from: caller, source: address, .. } => (*caller, *address) = (from.take(), source.take()),
+        Command::Explain(call) => {
+            let to = std::mem::take(&mut call.to);
+            *call = ExplainedCall { to, ..std::mem::take(&mut options) };
+        }
         Command::Account { command: AccountCommand::Add(_) | AccountCommand::Passwd(_), password_stdin: wanted } => {
             *wanted = std::mem::take(&mut password_stdin);
         }
         _ => {}
     }
-    if from.is_some() || source.is_some() || password_stdin {
+    if options != ExplainedCall::default() || password_stdin {
         return Err(CliError::Usage(format!("an option that has no meaning for {}", words.join(" "))));
     }
     Ok(Arguments { command, config, admin })
@@ -157,12 +192,22 @@ fn command(words: &[String]) -> Option<Command> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let account = |command| Some(Command::Account { command, password_stdin: false });
     let bindings = |bindings| Some(Command::Bindings(bindings));
+    let forward = |user: &str, change| Some(Command::Forward(ForwardCommand { user: user.to_owned(), change }));
     match words.as_slice() {
         [] | ["run"] => Some(Command::Run),
         ["check"] => Some(Command::Check),
         ["reload"] => Some(Command::Reload),
         ["backup", to] => Some(Command::Backup(PathBuf::from(to))),
-        ["explain", to] => Some(Command::Explain { to: (*to).to_owned(), from: None, source: None }),
+        ["explain", to] => Some(Command::Explain(ExplainedCall { to: (*to).to_owned(), ..ExplainedCall::default() })),
+        ["forward", user] => forward(user, None),
+        ["forward", user, party] => forward(user, Some(("always", rule_party(party)))),
+        ["forward", user, reason, party] => {
+            let reason = ["always", "busy", "no_answer", "unavailable"].into_iter().find(|known| known == reason)?;
+            forward(user, Some((reason, rule_party(party))))
+        }
+        ["dnd", user, "on"] => forward(user, Some(("do_not_disturb", Some(RuleValue::Flag(true))))),
+        ["dnd", user, "off"] => forward(user, Some(("do_not_disturb", Some(RuleValue::Flag(false))))),
+        ["dnd", user, "default"] => forward(user, Some(("do_not_disturb", None))),
         ["bindings"] | ["bindings", "list"] => bindings(BindingsCommand::List(None)),
         ["bindings", "list", text] => bindings(BindingsCommand::List(Some((*text).to_owned()))),
         ["bindings", "show", user] => bindings(BindingsCommand::Show((*user).to_owned())),
@@ -178,6 +223,11 @@ fn command(words: &[String]) -> Option<Command> {
         ["account", "remove", user] => account(AccountCommand::Remove((*user).to_owned())),
         _ => None,
     }
+}
+
+/// `default` clears what was set.
+fn rule_party(text: &str) -> Option<RuleValue> {
+    (text != "default").then(|| RuleValue::Party(text.to_owned()))
 }
 
 const fn without_options(command: Command) -> Arguments {
@@ -213,8 +263,9 @@ mod tests {
         is("check --help", Command::Help);
         is("--version", Command::Version);
         is("reload --admin http://127.0.0.1:9090", Command::Reload);
-        let explain =
-            |from: Option<&str>| Command::Explain { to: "101".into(), from: from.map(Into::into), source: None };
+        let explain = |from: Option<&str>| {
+            Command::Explain(ExplainedCall { to: "101".into(), from: from.map(Into::into), ..ExplainedCall::default() })
+        };
         is("explain 101", explain(None));
         is("explain --from=sip:102@office.example 101", explain(Some("sip:102@office.example")));
         is("backup b.db", Command::Backup("b.db".into()));

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::header::{AUTHORIZATION, HOST, SERVER};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -48,8 +48,18 @@ impl Client {
 
     /// Sends a request below `/api/v1/`. A 422 has a result too.
     pub(crate) fn request<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, CliError> {
+        self.request_with(method, path, Bytes::new())
+    }
+
+    /// As [`Client::request`], with a body.
+    pub(crate) fn request_with<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<T, CliError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(CliError::Thread)?;
-        let answer = runtime.block_on(async { timeout(REQUEST_TIMEOUT, self.send(method, path)).await });
+        let answer = runtime.block_on(async { timeout(REQUEST_TIMEOUT, self.send(method, path, body)).await });
         let (status, body) = answer.ok().flatten().ok_or(ClientError::NoServer(self.address))?;
         if matches!(status, StatusCode::OK | StatusCode::UNPROCESSABLE_ENTITY) {
             return serde_json::from_slice(&body).map_err(|_| ClientError::NoServer(self.address).into());
@@ -59,7 +69,7 @@ impl Client {
         Err(ClientError::Refused(status, why).into())
     }
 
-    async fn send(&self, method: Method, path: &str) -> Option<(StatusCode, Bytes)> {
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Option<(StatusCode, Bytes)> {
         let stream = TcpStream::connect(self.address).await.ok()?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
         tokio::spawn(connection);
@@ -68,7 +78,7 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
-        let answer = sender.send_request(request.body(Empty::<Bytes>::new()).ok()?).await.ok()?;
+        let answer = sender.send_request(request.body(Full::new(body)).ok()?).await.ok()?;
         answer.headers().get(SERVER).filter(|server| *server == "frontdesk")?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), MAX_RESPONSE_SIZE).collect().await.ok()?.to_bytes();

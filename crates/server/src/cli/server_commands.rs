@@ -6,11 +6,13 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use hyper::Method;
+use serde_json::Value;
 
-use super::arguments::{AccountCommand, BansCommand, BindingsCommand};
+use super::arguments::{AccountCommand, BansCommand, BindingsCommand, ExplainedCall, ForwardCommand, RuleValue};
 use super::client::{Client, percent_encoded};
 use crate::admin::{BanEntry, Bans, Explanation, Phone, Removed, User, Users};
 use crate::config::Loaded;
+use crate::data::set_rules::Forwarding;
 use crate::error::{CliError, ClientError};
 use crate::journal::PhoneCount;
 use crate::reload::ReloadOutcome;
@@ -61,10 +63,44 @@ pub(crate) fn bans(client: &Client, what: &BansCommand) -> Result<String, CliErr
     Ok(format!("{address} is answered again\n"))
 }
 
+/// `frontdesk forward` and `frontdesk dnd`
+pub(crate) fn forward(client: &Client, ForwardCommand { user, change }: &ForwardCommand) -> Result<String, CliError> {
+    let path = format!("users/{}/forwarding", percent_encoded(user));
+    let forwarding: Forwarding = match change {
+        None => client.request(Method::GET, &path)?,
+        Some((key, value)) => {
+            let value = value.as_ref().map_or(Value::Null, |value| match value {
+                RuleValue::Party(text) => text.as_str().into(),
+                RuleValue::Flag(flag) => (*flag).into(),
+            });
+            let body = Value::Object([((*key).to_owned(), value)].into_iter().collect());
+            client.request_with(Method::PUT, &path, body.to_string().into())?
+        }
+    };
+    let mut text = format!("The calls of {}:\n", escape_line(user));
+    let set = serde_json::to_value(&forwarding.set).unwrap_or_default();
+    let origin = |key: &str| if set.get(key).is_some() { "set with this command" } else { "as configured" };
+    let after = format!("if nobody answers for {}", forwarding.after);
+    for (key, label, party) in [
+        ("always", "always", &forwarding.always),
+        ("busy", "if busy", &forwarding.busy),
+        ("no_answer", &after, &forwarding.no_answer),
+        ("unavailable", "if no phone can be reached", &forwarding.unavailable),
+    ] {
+        let party =
+            party.as_deref().map_or_else(|| "not forwarded".to_owned(), |party| format!("to {}", escape_line(party)));
+        let _ = writeln!(text, "  {label}: {party} ({})", origin(key));
+    }
+    let state = if forwarding.do_not_disturb { "on" } else { "off" };
+    let _ = writeln!(text, "  do not disturb: {state} ({})", origin("do_not_disturb"));
+    Ok(text)
+}
+
 /// `frontdesk explain`
-pub(crate) fn explain(client: &Client, to: &str, from: Option<&str>, source: Option<&str>) -> Result<String, CliError> {
-    let [to, from, source] = [Some(to), from, source].map(|text| percent_encoded(text.unwrap_or_default()));
-    let path = format!("explain?to={to}&from={from}&source={source}");
+pub(crate) fn explain(client: &Client, call: &ExplainedCall) -> Result<String, CliError> {
+    let ExplainedCall { to, from, source, at } = call;
+    let [from, source, at] = [from, source, at].map(|text| percent_encoded(text.as_deref().unwrap_or_default()));
+    let path = format!("explain?to={}&from={from}&source={source}&at={at}", percent_encoded(to));
     let Explanation { from, to, steps, .. } = client.request(Method::GET, &path)?;
     let mut text = format!("A call from {} to {}:\n", escape_line(&from), escape_line(&to));
     for (step, number) in steps.iter().zip(1..) {

@@ -14,7 +14,8 @@ use sha2::{Sha256, Sha512_256};
 use super::Config;
 use super::digest::AlgorithmName;
 use super::keys::entry;
-use super::scalar::{HostName, Scalar, Text, scalars};
+use super::office::{CalledName, ForwardEntry, Label};
+use super::scalar::{Flag, HostName, Scalar, Text, scalars};
 
 entry! {
     /// One account: `password` or `ha1`, not both; neither for one with `contacts` that never registers or calls.
@@ -37,6 +38,14 @@ entry! {
         may_call_as: Vec<CallerName>,
         /// other users whose registrations this account may subscribe to (RFC 3680); its own are always allowed
         may_watch: Vec<UserName>,
+        /// the name of the user for people, on the status page
+        name: Option<Label>,
+        /// further numbers by which this user is called; `"+4989123451"` also matches `+49-89-123451`
+        numbers: Vec<CalledName>,
+        /// where calls to this user go
+        forward: ForwardEntry,
+        /// `true`: callers get 486, or go where `forward.busy` says
+        do_not_disturb: Option<Flag>,
     }
 }
 
@@ -72,7 +81,7 @@ pub(crate) struct CallerName {
 }
 
 /// A user name that is valid in digest credentials.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct UserName(pub(crate) Box<str>);
 
 /// Octets written in hexadecimal.

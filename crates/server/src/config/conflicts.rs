@@ -50,12 +50,12 @@ fn check_listeners(listen: &[Listen]) -> Result<(), Conflict> {
 }
 
 fn check_algorithms(config: &Config) -> Result<(), Conflict> {
-    let path = [PathStep::Key("digest"), PathStep::Key("algorithms")];
+    let [section, key] = [PathStep::Key("digest"), PathStep::Key("algorithms")];
     if config.digest.algorithms.is_empty() {
-        return conflict(path, "expected at least one of sha-256, sha-512-256 and md5");
+        return conflict([section, key], "expected at least one of sha-256, sha-512-256 and md5");
     }
     match first_repeated(&config.digest.algorithms) {
-        Some(at) => conflict([path[0], path[1], PathStep::Item(at)], "this algorithm is listed twice"),
+        Some(at) => conflict([section, key, PathStep::Item(at)], "this algorithm is listed twice"),
         None => Ok(()),
     }
 }

@@ -37,10 +37,12 @@ pub(crate) enum ConfigError {
 pub(crate) struct Position(pub(crate) Option<(usize, usize)>);
 
 /// One step of the path to a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PathStep {
     /// Into a mapping.
     Key(&'static str),
+    /// Into a mapping whose keys the administrator chooses.
+    Name(Box<str>),
     /// Into a list, from 0.
     Item(usize),
 }
@@ -144,6 +146,7 @@ impl fmt::Display for DottedPath<'_> {
             match step {
                 PathStep::Key(key) if at == 0 => f.write_str(key)?,
                 PathStep::Key(key) => write!(f, ".{key}")?,
+                PathStep::Name(name) => write!(f, ".{name}")?,
                 PathStep::Item(item) => write!(f, "[{item}]")?,
             }
         }
@@ -185,9 +188,13 @@ impl<'de> Visitor<'de> for Probe<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Some((PathStep::Key(wanted), rest)) = self.0.split_first() else { return Err(A::Error::custom(FOUND)) };
+        let (wanted, rest) = match self.0.split_first() {
+            Some((PathStep::Key(wanted), rest)) => (*wanted, rest),
+            Some((PathStep::Name(wanted), rest)) => (&**wanted, rest),
+            _ => return Err(A::Error::custom(FOUND)),
+        };
         while let Some(key) = map.next_key::<String>()? {
-            if key == *wanted {
+            if key == wanted {
                 map.next_value_seed(Probe(rest))?;
             } else {
                 map.next_value::<IgnoredAny>()?;

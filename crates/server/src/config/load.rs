@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::accounts::{AccountEntry, FixedContact, UserName};
 use super::error::{ConfigError, Conflict, PathStep};
-use super::{Config, conflicts, tls};
+use super::{Config, conflicts, office, tls};
 use crate::tls::Material;
 
 /// The configuration file without `--config`.
@@ -66,6 +66,7 @@ fn read(file: &Path) -> Result<Loaded, ConfigError> {
         add_accounts_from_text(&other, &fs::read_to_string(&other).map_err(unreadable)?, &config, &mut accounts)?;
     }
     check_names(&accounts, &config, &config.accounts, &path).map_err(conflict)?;
+    office::check(&config, &accounts).map_err(conflict)?;
     Ok(Loaded { file: Some(file.to_owned()), config, accounts, tls })
 }
 
@@ -124,7 +125,7 @@ fn add_accounts(
 ) -> Result<(), Conflict> {
     for (at, entry) in entries.iter().enumerate() {
         let conflict = |key, message: String| {
-            let path = path.iter().copied().chain([PathStep::Item(at), PathStep::Key(key)]).collect();
+            let path = path.iter().cloned().chain([PathStep::Item(at), PathStep::Key(key)]).collect();
             Err(Conflict { path, message })
         };
         let (user, domain) = (&entry.user.0, entry.domain(config));
@@ -147,9 +148,15 @@ fn add_accounts(
             return conflict("may_call_as", format!("{user:?} cannot call as every user of a domain of this server"));
         }
         let may_call_as = callers.into_iter().flatten().collect();
-        let account = Account { secrets, contacts: entry.bindings(), may_register, may_watch, may_call_as };
+        let (contacts, rules) = (entry.bindings(), entry.rules(domain));
+        let account = Account { secrets, contacts, may_register, may_watch, may_call_as, rules };
         if accounts.insert(entry.user.aor(domain), account).is_some() {
             return conflict("user", format!("{user:?} is listed twice for {domain:?}"));
+        }
+        for number in &entry.numbers {
+            if !accounts.add_number(&number.aor(domain), &entry.user.aor(domain)) {
+                return conflict("numbers", format!("{:?} is the number of another user already", number.text()));
+            }
         }
     }
     Ok(())
@@ -166,7 +173,7 @@ fn check_names(
     for (at, entry) in entries.iter().enumerate() {
         let conflict = |key, item, message: String| {
             let steps = [PathStep::Item(at), PathStep::Key(key), PathStep::Item(item)];
-            Err(Conflict { path: path.iter().copied().chain(steps).collect(), message })
+            Err(Conflict { path: path.iter().cloned().chain(steps).collect(), message })
         };
         let domain = entry.domain(config);
         let unknown = |other: &UserName| accounts.find(&other.aor(domain)).is_none();
@@ -181,5 +188,5 @@ fn check_names(
             return conflict("contacts", item, "expected an address that is not this server's".to_owned());
         }
     }
-    Ok(())
+    office::check_rules(config, accounts, entries, path)
 }

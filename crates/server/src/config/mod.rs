@@ -13,6 +13,7 @@ mod keys;
 mod limits;
 mod listen;
 mod load;
+mod office;
 mod policy;
 mod registrar;
 mod scalar;
@@ -20,6 +21,7 @@ mod sections;
 mod tls;
 mod websocket;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub(crate) use accounts::{AccountEntry, hashed};
@@ -28,6 +30,7 @@ pub(crate) use error::ConfigError;
 pub(crate) use limits::Limits;
 pub(crate) use listen::Listen;
 pub(crate) use load::{Loaded, accounts_of, add_accounts_from_file, add_accounts_from_text, entries, load};
+pub(crate) use office::{check_party_text, expected_period, read_party, read_period};
 pub(crate) use policy::Authentication;
 pub(crate) use registrar::Registrar as RegistrarSection;
 pub(crate) use scalar::{Endpoint, HostName, Token};
@@ -71,6 +74,14 @@ section! {
         /// a file with more accounts, a list of the same form; the path is relative to the folder of the configuration
         /// file
         accounts_file: Option<PathBuf> = None,
+        /// ring groups: several parties that are called by one name
+        groups: Vec<office::GroupEntry> = Vec::new(),
+        /// office hours, by a name of your choice
+        hours: BTreeMap<accounts::UserName, office::HoursEntry> = BTreeMap::new(),
+        /// numbers that are not the number of one user or group, and where they lead
+        numbers: BTreeMap<office::CalledName, office::NumberEntry> = BTreeMap::new(),
+        /// the SIP URI of the voicemail server. It gets the mailbox as `target` and the reason as `cause` (RFC 4458)
+        voicemail: Option<accounts::FixedContact> = None,
         /// networks whose requests to your users need no password: a provider's trunk, a gateway
         trusted: Vec<Network> = Vec::new(),
         /// Bans of addresses with too many failures.

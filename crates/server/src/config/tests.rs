@@ -45,6 +45,9 @@ fn keys() -> Vec<(String, &'static str)> {
         ("ws", websocket::WebSocket::KEYS),
         ("digest", digest::Digest::KEYS),
         ("accounts", AccountEntry::KEYS),
+        ("groups", office::GroupEntry::KEYS),
+        ("hours", office::HoursEntry::KEYS),
+        ("numbers", office::NumberEntry::KEYS),
         ("defence", Defence::KEYS),
         ("registrar", RegistrarSection::KEYS),
         ("subscriptions", sections::Subscriptions::KEYS),
@@ -60,15 +63,33 @@ fn keys() -> Vec<(String, &'static str)> {
     let mut keys = Vec::new();
     for (name, doc) in Config::KEYS {
         let section = sections.iter().find(|(section, _)| section == name);
-        // `accounts` is a key of its own, and its entries have keys.
-        if section.is_none() || *name == "accounts" {
+        // These are keys of their own, and their entries have keys.
+        if section.is_none() || LISTS.contains(name) {
             keys.push(((*name).to_owned(), doc.trim_start()));
         }
         for (key, doc) in section.into_iter().flat_map(|(_, keys)| *keys) {
             keys.push((format!("{name}.{key}"), doc.trim_start()));
+            for (inner, doc) in office::ForwardEntry::KEYS.iter().filter(|_| *key == "forward") {
+                keys.push((format!("{name}.{key}.{inner}"), doc.trim_start()));
+            }
         }
     }
     keys
+}
+
+/// The keys with a list or a mapping of entries.
+const LISTS: [&str; 4] = ["accounts", "groups", "hours", "numbers"];
+
+/// The value of a key in a section, or in any entry of a list or a mapping.
+fn find<'v>(value: &'v serde_yaml::Value, path: &str) -> Option<&'v serde_yaml::Value> {
+    let (key, rest) = path.split_once('.').map_or((path, None), |(key, rest)| (key, Some(rest)));
+    let inner = |value: &'v serde_yaml::Value| match rest {
+        None => value.get(key),
+        Some(rest) => find(value.get(key)?, rest),
+    };
+    let entries = value.as_mapping().into_iter().flat_map(|map| map.values());
+    let mut entries = entries.chain(value.as_sequence().into_iter().flatten());
+    inner(value).or_else(|| entries.find_map(inner))
 }
 
 #[test]
@@ -77,10 +98,7 @@ fn the_example_shows_every_key() {
     for (key, _) in keys() {
         let (section, inner) = key.split_once('.').map_or((&*key, None), |(section, inner)| (section, Some(inner)));
         let value = example.get(section).unwrap_or_else(|| panic!("{key} is not in config/frontdesk.yaml"));
-        let shown = inner.is_none_or(|inner| match value.as_sequence() {
-            Some(entries) => entries.iter().any(|entry| entry.get(inner).is_some()),
-            None => value.get(inner).is_some(),
-        });
+        let shown = inner.is_none_or(|inner| find(value, inner).is_some());
         assert!(shown, "{key} is not in config/frontdesk.yaml");
     }
 }
@@ -109,12 +127,15 @@ fn has_default(key: &str, text: &str) -> bool {
     let Some(value) = text.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')) else {
         let defaults = serde_yaml::to_value(Config::default()).expect("a value");
         let value = key.split('.').try_fold(&defaults, |value, name| value.get(name));
-        let is_empty = |value: &serde_yaml::Value| value.is_null() || value.as_sequence().is_some_and(Vec::is_empty);
+        let is_empty = |value: &serde_yaml::Value| {
+            let is_empty_map = value.as_mapping().is_some_and(serde_yaml::Mapping::is_empty);
+            value.is_null() || is_empty_map || value.as_sequence().is_some_and(Vec::is_empty)
+        };
         return value.is_none_or(is_empty);
     };
     match key.split_once('.') {
         // An entry has no default; its lists are empty.
-        Some(("accounts", _)) => value == "[]",
+        Some((list, _)) if LISTS.contains(&list) => value == "[]",
         Some((section, inner)) => valid(&format!("{section}: {{ {inner}: {value} }}\n")).config == Config::default(),
         None => valid(&format!("{key}: {value}\n")).config == Config::default(),
     }
@@ -296,6 +317,69 @@ fn errors_in_accounts_name_the_key() {
         ),
         ("\naccounts_file: nowhere.yaml\n", "2:", &["accounts_file", "nowhere.yaml", "No such file"]),
         ("accounts:\n  - { user: a, password: \"\" }\n", "2:", &["accounts[0].password", "not empty"]),
+    ]);
+}
+
+#[test]
+fn errors_in_office_rules_name_the_key() {
+    let users = "accounts:\n  - { user: 101, password: x }\n  - { user: 102, password: y, numbers: [\"+49891\"] }\n";
+    let table: &[(&str, &str, &[&str])] = &[
+        ("groups:\n  - { user: 600, members: [101, 199] }\n", "5:", &["groups[0].members[1]", "\"199\" is no user"]),
+        ("groups:\n  - { user: 600, members: [] }\n", "5:", &["groups[0]", "members", "at least one"]),
+        ("groups:\n  - { user: 600, members: [voicemail] }\n", "5:", &["members[0]", "otherwise"]),
+        ("groups:\n  - { user: 600, members: [101], otherwise: voicemail }\n", "5:", &["otherwise", "`voicemail`"]),
+        ("groups:\n  - { user: 600, members: [101], strategy: all }\n", "5:", &["strategy", "parallel, sequential"]),
+        ("groups:\n  - { user: 600, members: [101], ring_time: 20 }\n", "5:", &["ring_time", "unit"]),
+        ("groups:\n  - { user: 600, member: [101] }\n", "5:", &["did you mean `members`?"]),
+        ("groups:\n  - { user: 101, members: [102] }\n", "5:", &["groups[0].user", "is a user"]),
+        (
+            "groups:\n  - { user: 600, members: [101] }\n  - { user: 6-00, members: [101] }\n",
+            "6:",
+            &["groups[1].user", "already"],
+        ),
+        (
+            "groups:\n  - { user: 600, members: [101], numbers: [\"+49 891\"] }\n",
+            "5:",
+            &["numbers[0]", "a user already"],
+        ),
+        ("hours:\n  office: { zone: Berlin, open: [] }\n", "5:", &["hours.office.zone", "Europe/Berlin"]),
+        ("hours:\n  office: { zone: UTC, open: [mon 8-18] }\n", "5:", &["open[0]", "mon-fri 08:00-18:00"]),
+        ("hours:\n  office: { zone: UTC, open: [mon 08:00-24:30] }\n", "5:", &["open[0]", "expected"]),
+        (
+            "hours:\n  office:\n    zone: UTC\n    open: [mon-fri 08:00-18:00, tue 17:00-19:00]\n",
+            "7:",
+            &["hours.office.open[1]", "overlaps"],
+        ),
+        ("hours:\n  office: { zone: UTC, closed: [2026-12-32] }\n", "5:", &["closed[0]", "2026-12-24"]),
+        ("hours:\n  office: { zone: UTC, closed: [2026-12-24/2026-12-01] }\n", "5:", &["closed[0]", "expected"]),
+        ("hours:\n  office: { open: [mon 08:00-18:00] }\n", "5:", &["hours.office", "zone"]),
+        ("numbers:\n  \"+49892\": { to: 199 }\n", "5:", &["numbers.+49892.to", "\"199\" is no user"]),
+        ("numbers:\n  \"+49892\": { to: 101, hours: office }\n", "5:", &["numbers.+49892.hours", "not defined"]),
+        ("numbers:\n  \"+49892\": { to: 101, closed: 102 }\n", "5:", &["numbers.+49892.closed", "`hours`"]),
+        ("numbers:\n  \"+49891\": { to: 101 }\n", "5:", &["numbers.+49891", "a user already"]),
+        ("voicemail: vm\n", "4:", &["voicemail", "SIP URI"]),
+    ];
+    for (text, place, expected) in table {
+        refused(&[(&format!("{users}{text}"), place, expected)]);
+    }
+    refused(&[
+        (
+            "accounts:\n  - { user: 101, password: x, forward: { busy: 199 } }\n",
+            "2:",
+            &["accounts[0].forward.busy", "199"],
+        ),
+        ("accounts:\n  - { user: 101, password: x, forward: { busi: 101 } }\n", "2:", &["did you mean `busy`?"]),
+        ("accounts:\n  - { user: 101, password: x, forward: { after: 0s } }\n", "2:", &["forward.after", "unit"]),
+        (
+            "accounts:\n  - { user: 101, password: x, do_not_disturb: maybe }\n",
+            "2:",
+            &["do_not_disturb", "true or false"],
+        ),
+        (
+            "accounts:\n  - { user: a, password: x, numbers: [1-2] }\n  - { user: b, password: x, numbers: [12] }\n",
+            "3:",
+            &["accounts[1].numbers", "another user"],
+        ),
     ]);
 }
 

@@ -35,6 +35,11 @@ pub(crate) fn read_or_create(
     }
 }
 
+/// Replaces or creates a file that only its owner may read.
+pub(crate) fn replace_private(path: &Path, text: &str) -> io::Result<()> {
+    write(path, text, None)
+}
+
 /// Replaces the content of a file. Owner and permissions stay.
 pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
     write(path, text, fs::metadata(path).ok().as_ref())

@@ -1,7 +1,9 @@
-//! The data folder: its files, the key of the server, and the accounts of the first start.
+//! The data folder: its files, the key of the server, the accounts of the first start, and the rules that were set at run
+//! time.
 //!
 //! This file only lists the modules. The location store has the remaining files of the folder.
 
 pub(crate) mod files;
 pub(crate) mod first_start;
 pub(crate) mod secret;
+pub(crate) mod set_rules;

@@ -8,16 +8,17 @@
 use std::io::{IsTerminal as _, stderr};
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+use tracing_subscriber::{Registry, fmt, reload};
 
 use crate::config::{Level, Log, LogFormat};
 use crate::text::printable::LogWriter;
 
 /// Changes the level of the running program.
 #[derive(Clone, Debug)]
-pub(crate) struct LevelSwitch(reload::Handle<EnvFilter, Registry>);
+pub(crate) struct LevelSwitch(reload::Handle<Targets, Registry>);
 
 /// The thread that writes the log.
 pub(crate) struct LogThread {
@@ -60,9 +61,20 @@ impl LevelSwitch {
     }
 }
 
-fn filter(level: Level) -> EnvFilter {
+fn filter(level: Level) -> Targets {
     // An empty variable counts as not set: it would disable all logging.
-    let wanted = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| !text.trim().is_empty());
-    let wanted = wanted.and_then(|text| EnvFilter::try_new(text).ok());
-    wanted.unwrap_or_else(|| EnvFilter::new(level.as_str()))
+    let wanted = std::env::var("RUST_LOG").ok().filter(|text| !text.trim().is_empty());
+    // `Targets` and not `EnvFilter`: the latter also filters by span fields, with a regex engine, and there are no spans.
+    let wanted = wanted.and_then(|text| text.parse().ok());
+    wanted.unwrap_or_else(|| Targets::new().with_default(from(level)))
+}
+
+const fn from(level: Level) -> LevelFilter {
+    match level {
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
+    }
 }

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use location::Aor;
 use proxy::{Interfaces, Listener, Settings};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -15,6 +16,7 @@ use super::restart::keep_restart_only;
 use super::settings::settings;
 use crate::config::{self, Loaded, StoreKind};
 use crate::data::first_start;
+use crate::data::set_rules::{Forwarding, RuleChange, RuleError, SetRules};
 use crate::error::CliError;
 use crate::metrics::{self, Gauge, ReloadResult, Series};
 use crate::process::interfaces;
@@ -28,8 +30,17 @@ const WORKER_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct ActiveConfig {
     /// As it was read.
     pub(crate) loaded: Loaded,
+    /// The rules of users that were set at run time.
+    pub(crate) set_rules: SetRules,
     /// As the core uses it.
     pub(crate) settings: Arc<Settings>,
+}
+
+/// The settings, with the rules that were set at run time.
+fn effective(loaded: &Loaded, set_rules: &SetRules, listeners: Vec<Listener>, interfaces: Interfaces) -> Arc<Settings> {
+    let mut settings = settings(loaded, listeners, interfaces);
+    set_rules.apply(&mut settings.accounts);
+    Arc::new(settings)
 }
 
 /// The result of a reload.
@@ -51,15 +62,37 @@ pub(crate) struct Reload {
     listeners: Vec<Listener>,
     interfaces: Interfaces,
     level: LevelSwitch,
+    set_rules: SetRules,
 }
 
 impl Reload {
-    /// With `loaded` in force.
-    pub(crate) fn new(loaded: Loaded, listeners: Vec<Listener>, interfaces: Interfaces, level: LevelSwitch) -> Self {
-        let settings = Arc::new(settings(&loaded, listeners.clone(), interfaces.clone()));
-        let active_config = watch::Sender::new(Arc::new(ActiveConfig { loaded, settings }));
+    /// With `loaded` in force, and the rules that were set at run time.
+    pub(crate) fn new(
+        loaded: Loaded,
+        set_rules: SetRules,
+        listeners: Vec<Listener>,
+        interfaces: Interfaces,
+        level: LevelSwitch,
+    ) -> Self {
+        let settings = effective(&loaded, &set_rules, listeners.clone(), interfaces.clone());
+        let active_config = ActiveConfig { loaded, set_rules: set_rules.clone(), settings };
+        let active_config = watch::Sender::new(Arc::new(active_config));
         Gauge::ReloadFailed.set_flag(false);
-        Self { active_config, listeners, interfaces, level }
+        Self { active_config, listeners, interfaces, level, set_rules }
+    }
+
+    /// Changes the rules of a user, and applies them to every worker.
+    pub(crate) async fn change_rules(
+        &mut self,
+        user: &Aor,
+        change: RuleChange,
+        inboxes: &[mpsc::Sender<Inbound>],
+    ) -> Result<Forwarding, RuleError> {
+        let active = self.active_config();
+        self.set_rules.change(user, change, &active.loaded.config, &active.loaded.accounts)?;
+        self.republish(inboxes).await;
+        let set = self.set_rules.of(user);
+        Forwarding::new(user, &self.active_config().settings.accounts, set).ok_or(RuleError::NoAccount)
     }
 
     /// The configuration in force.
@@ -128,8 +161,10 @@ impl Reload {
     }
 
     async fn activate(&self, loaded: Loaded, inboxes: &[mpsc::Sender<Inbound>]) {
-        let settings = Arc::new(settings(&loaded, self.listeners.clone(), self.interfaces.clone()));
-        self.active_config.send_replace(Arc::new(ActiveConfig { loaded, settings: Arc::clone(&settings) }));
+        let set_rules = self.set_rules.clone();
+        let settings = effective(&loaded, &set_rules, self.listeners.clone(), self.interfaces.clone());
+        let active_config = ActiveConfig { loaded, set_rules, settings: Arc::clone(&settings) };
+        self.active_config.send_replace(Arc::new(active_config));
         let mut waiting = Vec::with_capacity(inboxes.len());
         for inbox in inboxes {
             let (applied, outcome) = oneshot::channel();

@@ -70,7 +70,8 @@ async fn serve(
     let (mut terminate, mut interrupt) = (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
     let mut hangup = listen_for(SignalKind::hangup())?;
     let initial_accounts = prepared.initial_accounts.take();
-    let mut reload = Reload::new(prepared.loaded.clone(), prepared.listeners(), prepared.interfaces.clone(), level);
+    let (loaded, set_rules) = (prepared.loaded.clone(), std::mem::take(&mut prepared.set_rules));
+    let mut reload = Reload::new(loaded, set_rules, prepared.listeners(), prepared.interfaces.clone(), level);
     remove_at_start(&prepared, &reload).await;
     let restored = prepared.restored();
     let mut server = prepared.start(reload.active_config().settings.clone())?;
@@ -98,9 +99,8 @@ async fn serve(
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
             _ = hangup.recv() => drop(reload_now(&mut reload, &server, &mut certificates, &removals).await),
-            Some(AdminCommand::Reload(reply)) = commands.recv() => {
-                // The HTTP request may have timed out.
-                let _ = reply.send(reload_now(&mut reload, &server, &mut certificates, &removals).await);
+            Some(command) = commands.recv() => {
+                run_command(command, &mut reload, &server, &mut certificates, &removals).await;
             }
             error = server.failed() => break Err(error),
             _ = interface_polls.tick() => reload.poll_interfaces(&server.inboxes).await,
@@ -124,6 +124,24 @@ async fn serve(
     server.stop().await;
     event_log.finish();
     outcome
+}
+
+/// Runs a command of the admin API. Its HTTP request may have timed out when the reply is sent.
+async fn run_command(
+    command: AdminCommand,
+    reload: &mut Reload,
+    server: &Server,
+    certificates: &mut Certificates,
+    removals: &Arc<Removals>,
+) {
+    match command {
+        AdminCommand::Reload(reply) => {
+            let _ = reply.send(reload_now(reload, server, certificates, removals).await);
+        }
+        AdminCommand::ChangeRules(user, change, reply) => {
+            let _ = reply.send(reload.change_rules(&user, change, &server.inboxes).await);
+        }
+    }
 }
 
 /// Reloads, between the `RELOADING` and `READY` notifications for the service manager.

@@ -19,6 +19,7 @@ use crate::admin::Removals;
 use crate::clock::{self, Clock};
 use crate::config::{Config, Endpoint, Limits, Loaded, StoreKind};
 use crate::data::first_start::{self, InitialAccounts};
+use crate::data::set_rules::SetRules;
 use crate::data::{files, secret};
 use crate::defence::Defence;
 use crate::error::CliError;
@@ -42,6 +43,8 @@ pub(crate) struct Prepared {
     pub(crate) loaded: Loaded,
     /// The accounts of the first start, if they are in force.
     pub(crate) initial_accounts: Option<InitialAccounts>,
+    /// The rules of users that were set at run time.
+    pub(crate) set_rules: SetRules,
     /// This machine's addresses.
     pub(crate) interfaces: Interfaces,
     bound: Vec<BoundListener>,
@@ -112,11 +115,13 @@ pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Prepared, CliE
     };
     let initial_accounts =
         first_start::is_needed(&loaded.config).then(|| first_start::add_accounts(&mut loaded, folder)).transpose()?;
+    let set_rules = SetRules::open(folder)?;
     let connections = connections(&loaded.config.limits, files, workers);
     let interfaces = interfaces::list();
     Ok(Prepared {
         loaded,
         initial_accounts,
+        set_rules,
         interfaces,
         bound,
         metrics,

@@ -4,6 +4,8 @@
 //! `route`. Sends nothing and stores nothing; where credentials are required, it says so and goes on. Must not decide
 //! rules of its own.
 
+mod office;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -12,16 +14,16 @@ use location::{Aor, Flow, FlowId, Record};
 use parser::{Message, Transport};
 
 use super::send::is_stateless;
-use crate::clock::Now;
+use crate::clock::{Now, Wall};
 use crate::dialog::Next;
 use crate::mac::Mac;
 use crate::reject::Reject;
 use crate::request::{Received, Request};
 use crate::route::{
-    self, AuthRequirement, Callee, ContactSearch, Destination, Gruus, Missing, NextStep, Plan, TargetSearch, Toward,
-    next_step,
+    self, AuthRequirement, Callee, ContactSearch, Destination, DiversionReason, Gruus, Missing, NextStep, NoTarget,
+    Plan, Rule, TargetSearch, Toward, next_step, office_step,
 };
-use crate::settings::{Keys, Settings};
+use crate::settings::{Keys, Party, Settings};
 use crate::target::{NextHop, Target};
 
 /// The call to explain.
@@ -33,6 +35,8 @@ pub struct Inquiry<'a> {
     pub to: &'a str,
     /// The source address of the INVITE.
     pub source: IpAddr,
+    /// The time for office hours, by the clock of the machine; `None` for now.
+    pub at: Option<Wall>,
 }
 
 /// One step of the handling, in order.
@@ -42,16 +46,24 @@ pub enum Step {
     User(Aor),
     /// The call is to one phone of this user, by its GRUU (RFC 5627).
     Phone(Aor),
+    /// The call is to this name, which is not the name of a user.
+    Name(Aor),
     /// The call is to another server.
     Elsewhere,
     /// The Request-URI is the Contact of a phone of this user: only authenticated users reach it.
     Contact(Aor),
+    /// A rule of the office applies.
+    Rule(Rule),
+    /// Who is called after the phones have failed for this reason.
+    Then(DiversionReason, Party),
     /// No account has this name, and it has no bindings.
     NoAccount,
     /// The caller needs no credentials.
     Free,
     /// The caller has to authenticate as the user that its From names, of this domain.
     Credentials(Box<str>),
+    /// No party that the rules of the office name has a binding.
+    NoPhone,
     /// The number of bindings, registered or configured.
     Bindings(usize),
     /// Targets that are tried at once; the next group is tried if none of them accepts the call in time.
@@ -124,16 +136,14 @@ fn walk(
     }
     let gruus = Gruus::new(keys.gruu, mac);
     let next = next_step(&request, &request.typed_uri()?, destination.clone(), Toward::Anybody, &gruus, settings);
+    let at = inquiry.at.unwrap_or_else(|| settings.civil_time(now));
+    let mut trail = Vec::new();
+    let next = next.and_then(|step| office_step(step, &request, settings, at, Some(&mut trail)));
     let of_contact = match &next {
         Ok(NextStep::FindContact(search)) => contact(&request, search, &load, settings, now),
         _ => None,
     };
-    steps.push(match (&next, &of_contact) {
-        (Ok(NextStep::LookUp(Callee { aor, phone: None })), _) => Step::User(aor.clone()),
-        (Ok(NextStep::LookUp(Callee { aor, phone: Some(_) })), _) => Step::Phone(aor.clone()),
-        (_, Some((aor, _))) => Step::Contact(aor.clone()),
-        (_, None) => Step::Elsewhere,
-    });
+    steps.push(first_step(&destination, &next, of_contact.as_ref().map(|(aor, _)| aor), settings));
     let admission = match (route::auth_requirement(&request, &destination, settings), request.domain_of_from(settings))
     {
         // A user that may not send to foreign addresses may still call the phones of local users.
@@ -150,7 +160,9 @@ fn walk(
             Step::Credentials(domain.into())
         }
     });
+    steps.extend(trail.into_iter().map(Step::Rule));
     let plan = match next? {
+        NextStep::Ring(leg) => return office::follow(*leg, &request, &load, (settings, &gruus), (now, at), steps),
         NextStep::LookUp(callee) => {
             let record = load(&callee.aor);
             let registered = record.iter().flat_map(|record| record.live(now.wall)).count();
@@ -179,6 +191,24 @@ fn walk(
     Ok(())
 }
 
+/// What the call is for. `contact`: the user whose phone has the Request-URI as its Contact.
+fn first_step(
+    destination: &Destination,
+    next: &Result<NextStep, Reject>,
+    contact: Option<&Aor>,
+    settings: &Settings,
+) -> Step {
+    if let Destination::User(name) = destination {
+        return if settings.meaning(name).is_some() { Step::Name(name.clone()) } else { Step::User(name.clone()) };
+    }
+    match (next, contact) {
+        (Ok(NextStep::LookUp(Callee { aor, phone: None })), _) => Step::User(aor.clone()),
+        (Ok(NextStep::LookUp(Callee { aor, phone: Some(_) })), _) => Step::Phone(aor.clone()),
+        (_, Some(aor)) => Step::Contact(aor.clone()),
+        (_, None) => Step::Elsewhere,
+    }
+}
+
 /// The user whose phone has the Request-URI as its Contact, and the plan for that phone.
 fn contact(
     request: &Request,
@@ -205,7 +235,18 @@ fn with_users(
     if plan.users.is_none() {
         return Ok(plan);
     }
-    let mut search = TargetSearch::for_request(request, plan, Some(aor), gruus);
+    let search = TargetSearch::for_request(request, plan, Some(aor), gruus);
+    complete(search, request, load, (settings, gruus), now).map_err(|none| none.reject)
+}
+
+/// Ends a search for the targets of users.
+fn complete(
+    mut search: TargetSearch,
+    request: &Request,
+    load: impl Fn(&Aor) -> Option<Record>,
+    (settings, gruus): (&Settings, &Gruus),
+    now: Now,
+) -> Result<Plan, NoTarget> {
     while let Some(Missing::User(aor)) = search.missing(settings) {
         let record = load(&aor);
         let plan_for = |callee| route::plan_for_callee(request, callee, record.as_ref(), settings, gruus, now).ok();
@@ -216,7 +257,7 @@ fn with_users(
 }
 
 /// The INVITE of the call.
-fn invite(Inquiry { from, to, source }: &Inquiry<'_>, settings: &Settings) -> Result<Received, Reject> {
+fn invite(Inquiry { from, to, source, .. }: &Inquiry<'_>, settings: &Settings) -> Result<Received, Reject> {
     let is_uri = |text: &str| {
         !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_graphic() && !b"<>\"".contains(&octet))
     };

@@ -1,0 +1,134 @@
+//! From a user or a group to the parties that ring, each with its turn.
+
+use location::Aor;
+
+use crate::reject::Reject;
+use crate::settings::{GroupStrategy, Meaning, Party, RingGroup};
+
+use super::{Call, Course, DiversionReason};
+
+/// One attempt: the parties that ring, and the course of the call up to there.
+#[derive(Debug)]
+pub(crate) struct Leg {
+    pub(crate) course: Course,
+    /// The parties with their turns, which begin at 0. Parties with equal turns ring together.
+    pub(crate) members: Vec<(u16, Member)>,
+}
+
+/// A party that rings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Member {
+    /// All phones of a user.
+    User(Aor),
+    /// A SIP URI.
+    Uri(Box<str>),
+}
+
+/// What happens to a call to a user.
+pub(super) enum UserStep {
+    /// These parties ring.
+    Ring(Vec<(u16, Member)>),
+    /// It is forwarded without ringing.
+    Forward(Party, DiversionReason),
+}
+
+impl Leg {
+    pub(super) fn to_uri(mut course: Course, uri: Box<str>) -> Self {
+        course.leave(&uri);
+        Self { course, members: vec![(0, Member::Uri(uri))] }
+    }
+}
+
+/// The phones of a user, unless its rules say otherwise.
+pub(super) fn of_user(user: Aor, course: &mut Course, call: Call<'_>) -> Result<UserStep, Reject> {
+    course.ring(None, GroupStrategy::Parallel);
+    if let Some(rules) = call.settings.rules(&user).filter(|_| call.is_invite) {
+        if let Some(always) = &rules.forward.always {
+            return Ok(UserStep::Forward(always.clone(), DiversionReason::Always));
+        }
+        if rules.do_not_disturb {
+            let busy = rules.forward.busy.clone().ok_or(Reject::Busy)?;
+            return Ok(UserStep::Forward(busy, DiversionReason::DoNotDisturb));
+        }
+        course.no_answer = rules.forward.no_answer.as_ref().map(|_| rules.forward.after);
+    }
+    Ok(UserStep::Ring(vec![(0, Member::User(user))]))
+}
+
+/// The members of a group with their turns. Nobody is in the list twice, and neither is the caller or a user who does
+/// not want to be disturbed.
+pub(super) fn members_of(group: &RingGroup, call: Call<'_>) -> Vec<(u16, Member)> {
+    let mut expansion = Expansion { call, members: Vec::new(), groups: Vec::new() };
+    expansion.add_group(group, 0);
+    expansion.members
+}
+
+struct Expansion<'a> {
+    call: Call<'a>,
+    members: Vec<(u16, Member)>,
+    /// The groups that have been added: a group is a member of itself through others at most once.
+    groups: Vec<Aor>,
+}
+
+impl Expansion<'_> {
+    /// Adds the members of a group, the first one in this turn; returns the turn after the last one.
+    fn add_group(&mut self, group: &RingGroup, turn: u16) -> u16 {
+        if self.groups.contains(&group.aor) {
+            return turn;
+        }
+        self.groups.push(group.aor.clone());
+        let first = group.first(self.call.is_real);
+        let (later, sooner) = group.members.split_at_checked(first).unwrap_or_default();
+        let (mut next, mut last) = (turn, turn);
+        for member in sooner.iter().chain(later) {
+            let after = self.add(member, next);
+            last = last.max(after);
+            if group.strategy != GroupStrategy::Parallel {
+                next = after;
+            }
+        }
+        last
+    }
+
+    /// Adds a party in this turn; returns the turn after it.
+    fn add(&mut self, party: &Party, turn: u16) -> u16 {
+        let settings = self.call.settings;
+        match party {
+            Party::Uri(uri) => self.ring(turn, Member::Uri(uri.clone())),
+            // A group has `otherwise` for this.
+            Party::Voicemail => turn,
+            Party::Name(name) => match settings.meaning(name) {
+                Some(Meaning::Group(group)) => self.add_group(group, turn),
+                Some(Meaning::User(user)) => self.add_user(user, turn),
+                Some(Meaning::Number(number)) if self.groups.len() < MAX_DEPTH => {
+                    let is_open = number.hours.as_ref().is_none_or(|(_, hours)| hours.is_open(self.call.at));
+                    let to = if is_open { Some(&number.to) } else { number.closed.as_ref() };
+                    // A number that leads back to itself ends here.
+                    self.groups.push(name.clone());
+                    to.map_or(turn, |to| self.add(to, turn))
+                }
+                Some(Meaning::Number(_)) => turn,
+                None => self.add_user(name, turn),
+            },
+        }
+    }
+
+    fn add_user(&mut self, user: &Aor, turn: u16) -> u16 {
+        let is_silent = self.call.settings.rules(user).is_some_and(|rules| rules.do_not_disturb);
+        if is_silent || self.call.caller == Some(user) {
+            return turn;
+        }
+        self.ring(turn, Member::User(user.clone()))
+    }
+
+    fn ring(&mut self, turn: u16, member: Member) -> u16 {
+        if !self.members.iter().any(|(_, other)| *other == member) {
+            self.members.push((turn, member));
+            return turn.saturating_add(1);
+        }
+        turn
+    }
+}
+
+/// So many groups and numbers may be in one group, at any depth.
+const MAX_DEPTH: usize = 100;

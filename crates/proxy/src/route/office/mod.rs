@@ -1,0 +1,167 @@
+//! The way of a call through the rules of the office: from a name to the parties that ring, and from the end of one
+//! attempt to the next one.
+//!
+//! Pure functions of a name, the settings and the time. The tables at the end show what they decide. A call stays one
+//! request with one response context (RFC 3261 16.7): forwarding only adds further targets. Must not load bindings or
+//! write messages.
+
+mod course;
+mod members;
+mod rule;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use location::Aor;
+use parser::Method;
+
+use crate::clock::Wall;
+use crate::reject::Reject;
+use crate::request::{Proven, Request};
+use crate::settings::{Meaning, Named, NumberRule, Party, Settings};
+
+pub(crate) use course::Course;
+pub use course::DiversionReason;
+pub(crate) use members::{Leg, Member};
+pub use rule::Rule;
+
+use members::{UserStep, members_of, of_user};
+
+/// A call may be forwarded this often; then it ends as if the last party had no forwarding.
+const MAX_DIVERSIONS: u8 = 5;
+
+/// A call, as far as the rules depend on it.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'a> {
+    pub(crate) settings: &'a Settings,
+    /// The time by the clock of the machine, for office hours.
+    pub(crate) at: Wall,
+    /// The user who calls; it does not ring in its own groups.
+    pub(crate) caller: Option<&'a Aor>,
+    /// Only INVITEs are forwarded.
+    pub(crate) is_invite: bool,
+    /// Whether the call takes place, and is not only explained.
+    pub(crate) is_real: bool,
+}
+
+/// What a name of this server means for a request.
+#[derive(Debug)]
+pub(crate) enum Begin<'a> {
+    /// The bindings of this user, as without office rules.
+    User(Cow<'a, Aor>),
+    /// These parties.
+    Leg(Box<Leg>),
+}
+
+/// The first step of a request to a name. Appends the rules that apply to `trail`.
+pub(crate) fn begin<'a>(name: &'a Aor, call: Call<'a>, trail: &mut Vec<Rule>) -> Result<Begin<'a>, Reject> {
+    let settings = call.settings;
+    match settings.meaning(name) {
+        None if settings.rules(name).is_none() => Ok(Begin::User(Cow::Borrowed(name))),
+        Some(Meaning::User(user)) if settings.rules(user).is_none() => {
+            trail.push(Rule::NumberOf(user.clone()));
+            Ok(Begin::User(Cow::Borrowed(user)))
+        }
+        _ => {
+            let leg = lead(Course::default(), Party::Name(name.clone()), None, call, trail)?;
+            Ok(Begin::Leg(Box::new(leg)))
+        }
+    }
+}
+
+/// The user who calls, if it is one of this server.
+pub(crate) fn caller_of(request: &Request, settings: &Settings) -> Option<Aor> {
+    if let Proven::As(user) = &request.proven {
+        return Some((**user).clone());
+    }
+    Named::of(request.text_of_from(), settings).filter(|named| named.is_ours).map(|named| named.address)
+}
+
+/// Whether the rules apply to a request: those to users, groups and numbers outside of dialogs.
+pub(crate) fn applies(request: &Request, settings: &Settings) -> bool {
+    !settings.has_no_office_rules() && !request.in_dialog && !matches!(request.method(), Method::Ack | Method::Cancel)
+}
+
+/// The party after all parties of the current attempt have failed for this reason.
+pub(crate) fn next_party<'s>(
+    request: &Request,
+    course: &Course,
+    reason: DiversionReason,
+    settings: &'s Settings,
+) -> Option<&'s Party> {
+    (request.method() == Method::Invite).then(|| course.next_party(reason, settings)).flatten()
+}
+
+/// The next attempt of a request after all parties of the current one have failed for this reason; `None` if there is
+/// none. Appends the rules that apply to `trail`.
+pub(crate) fn next_leg(
+    request: &Request,
+    course: &Course,
+    reason: DiversionReason,
+    (settings, at): (&Settings, Wall),
+    trail: &mut Vec<Rule>,
+) -> Option<Leg> {
+    let party = next_party(request, course, reason, settings)?.clone();
+    let caller = caller_of(request, settings);
+    let call = Call { settings, at, caller: caller.as_ref(), is_invite: true, is_real: true };
+    lead(course.clone(), party, Some(reason), call, trail).ok()
+}
+
+/// Follows the rules from a party to those that ring. `reason`: why the call is forwarded to it.
+fn lead(
+    mut course: Course,
+    mut party: Party,
+    mut reason: Option<DiversionReason>,
+    call: Call<'_>,
+    trail: &mut Vec<Rule>,
+) -> Result<Leg, Reject> {
+    let settings = call.settings;
+    loop {
+        if let Some(reason) = reason.take() {
+            trail.push(Rule::Forwarded(reason, party.clone()));
+            course.forwarded(reason)?;
+        }
+        let name = match party {
+            Party::Name(name) => name,
+            Party::Uri(uri) => return Ok(Leg::to_uri(course, uri)),
+            Party::Voicemail => {
+                let uri = course.voicemail_uri(settings).ok_or(Reject::NotRegistered)?;
+                return Ok(Leg::to_uri(course, uri));
+            }
+        };
+        course.enter(&name)?;
+        (party, reason) = match settings.meaning(&name) {
+            Some(Meaning::User(user)) => {
+                trail.push(Rule::NumberOf(user.clone()));
+                (Party::Name(user.clone()), None)
+            }
+            Some(Meaning::Number(number)) => match open_hours(number, call, trail) {
+                true => (number.to.clone(), None),
+                false => (number.closed.clone().ok_or(Reject::NotRegistered)?, Some(DiversionReason::Closed)),
+            },
+            Some(Meaning::Group(group)) => {
+                trail.push(Rule::Group(group.aor.clone(), group.label.clone(), group.strategy));
+                let members = members_of(group, call);
+                if !members.is_empty() {
+                    course.ring(Some(group.ring_time), group.strategy);
+                    return Ok(Leg { course, members });
+                }
+                let otherwise = group.otherwise.clone().filter(|_| call.is_invite).ok_or(Reject::NotRegistered)?;
+                (otherwise, Some(DiversionReason::Unavailable))
+            }
+            None => match of_user(name, &mut course, call)? {
+                UserStep::Ring(members) => return Ok(Leg { course, members }),
+                UserStep::Forward(to, reason) => (to, Some(reason)),
+            },
+        };
+    }
+}
+
+/// Whether a number leads to its party now, and not to the one for closed hours.
+fn open_hours(number: &NumberRule, call: Call<'_>, trail: &mut Vec<Rule>) -> bool {
+    let Some((name, hours)) = &number.hours else { return true };
+    let is_open = hours.is_open(call.at);
+    trail.push(Rule::Hours(name.clone(), is_open));
+    is_open
+}

@@ -1,0 +1,186 @@
+//! The rules of an office: what the names and numbers of this server mean, which phones ring together, and where a call
+//! goes that nobody accepts.
+//!
+//! Values only; `route::office` decides what happens to a call. All names exist: the server checks the configuration.
+
+mod hours;
+mod number;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use location::Aor;
+
+use super::Settings;
+
+pub use hours::{Hours, Window};
+pub use number::plain_number;
+
+/// Names that are not users. Without any, each name is a user.
+#[derive(Clone, Debug, Default)]
+pub struct Office {
+    names: HashMap<Aor, OfficeName>,
+    /// The URI of the voicemail server.
+    pub voicemail: Option<Box<str>>,
+}
+
+/// What a name in [`Office`] is.
+#[derive(Clone, Debug)]
+pub enum OfficeName {
+    /// A ring group.
+    Group(Arc<RingGroup>),
+    /// A number that leads elsewhere.
+    Number(Arc<NumberRule>),
+}
+
+/// What a name is that is not the name of an account.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Meaning<'s> {
+    /// A further number of this user.
+    User(&'s Aor),
+    /// A ring group.
+    Group(&'s RingGroup),
+    /// A number that leads elsewhere.
+    Number(&'s NumberRule),
+}
+
+/// Who is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Party {
+    /// A user, a group or a number of this server.
+    Name(Aor),
+    /// A SIP URI at another server.
+    Uri(Box<str>),
+    /// The voicemail server.
+    Voicemail,
+}
+
+/// Several parties that are called by one name.
+#[derive(Debug)]
+pub struct RingGroup {
+    /// The name to call.
+    pub aor: Aor,
+    /// The name for people; may be empty.
+    pub label: Box<str>,
+    /// Who rings.
+    pub members: Vec<Party>,
+    /// In which order.
+    pub strategy: GroupStrategy,
+    /// How long all of them ring, or each in turn.
+    pub ring_time: Duration,
+    /// Who is called if no member accepts the call.
+    pub otherwise: Option<Party>,
+    /// The calls so far, for [`GroupStrategy::Rotating`].
+    pub calls: AtomicUsize,
+}
+
+/// The order in which the members of a group ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupStrategy {
+    /// All at once.
+    Parallel,
+    /// One after another.
+    Sequential,
+    /// One after another, and the earlier ones keep ringing.
+    Wave,
+    /// One after another, and each call begins with the next member.
+    Rotating,
+}
+
+/// Where a number leads that is not the number of one user or group.
+#[derive(Debug)]
+pub struct NumberRule {
+    /// Who is called.
+    pub to: Party,
+    /// The hours in which that holds, with their name; always without them.
+    pub hours: Option<(Box<str>, Arc<Hours>)>,
+    /// Who is called outside of these hours.
+    pub closed: Option<Party>,
+}
+
+/// The rules of one user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserRules {
+    /// Calls get 486, or go where [`Forward::busy`] says.
+    pub do_not_disturb: bool,
+    /// Where calls go that the user does not accept.
+    pub forward: Forward,
+}
+
+/// Where the calls of a user go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// All calls; no phone rings.
+    pub always: Option<Party>,
+    /// If the user is busy: 486 or 600.
+    pub busy: Option<Party>,
+    /// If no phone accepted the call within [`Forward::after`].
+    pub no_answer: Option<Party>,
+    /// If no phone is registered or reachable.
+    pub unavailable: Option<Party>,
+    /// How long the phones ring before [`Forward::no_answer`] applies.
+    pub after: Duration,
+}
+
+impl Default for Forward {
+    fn default() -> Self {
+        Self { always: None, busy: None, no_answer: None, unavailable: None, after: Duration::from_secs(20) }
+    }
+}
+
+impl Office {
+    /// Adds a name; false if there is such a name already. Numbers are compared without visual separators (RFC 3966
+    /// 5.1.1).
+    pub fn add(&mut self, name: &Aor, meaning: OfficeName) -> bool {
+        self.names.try_insert(plain(name).unwrap_or_else(|| name.clone()), meaning).is_ok()
+    }
+}
+
+impl Settings {
+    /// Whether no rule of the office can apply to a call.
+    pub(crate) fn has_no_office_rules(&self) -> bool {
+        self.office.names.is_empty() && !self.accounts.have_rules()
+    }
+
+    /// What a name is; `None` if it is the name of an account, or is not known.
+    pub(crate) fn meaning(&self, name: &Aor) -> Option<Meaning<'_>> {
+        if self.accounts.find(name).is_some() {
+            return None;
+        }
+        self.meaning_of(name).or_else(|| self.meaning_of(&plain(name)?))
+    }
+
+    fn meaning_of(&self, name: &Aor) -> Option<Meaning<'_>> {
+        if let Some(user) = self.accounts.with_number(name) {
+            return Some(Meaning::User(user));
+        }
+        Some(match self.office.names.get(name)? {
+            OfficeName::Group(group) => Meaning::Group(group),
+            OfficeName::Number(number) => Meaning::Number(number),
+        })
+    }
+
+    /// The rules of a user.
+    pub(crate) fn rules(&self, user: &Aor) -> Option<&UserRules> {
+        self.accounts.find(user)?.rules.as_deref()
+    }
+}
+
+impl RingGroup {
+    /// The member that rings first in this call. `is_call`: whether it is a call, and not only a question.
+    pub(crate) fn first(&self, is_call: bool) -> usize {
+        let calls = match (self.strategy, is_call) {
+            (GroupStrategy::Rotating, true) => self.calls.fetch_add(1, Ordering::Relaxed),
+            (GroupStrategy::Rotating, false) => self.calls.load(Ordering::Relaxed),
+            _ => 0,
+        };
+        calls.checked_rem(self.members.len()).unwrap_or_default()
+    }
+}
+
+/// The name without visual separators, if it is a number that has some.
+pub(super) fn plain(name: &Aor) -> Option<Aor> {
+    plain_number(name.user()).map(|number| Aor::new(&number, name.domain()))
+}

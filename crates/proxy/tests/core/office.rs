@@ -1,0 +1,336 @@
+//! Calls by the rules of the office: groups, forwarding, do not disturb, voicemail.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proxy::{Account, Forward, GroupStrategy, Office, OfficeName, Party, RingGroup, Settings, UserRules};
+use sim::{Agent, Simulation, Sip};
+
+use crate::accounts::aor;
+
+const VOICEMAIL: &str = "sip:vm@192.0.2.90";
+
+fn party(text: &str) -> Option<Party> {
+    match text {
+        "" => None,
+        "voicemail" => Some(Party::Voicemail),
+        _ => Some(Party::Name(aor(text))),
+    }
+}
+
+fn add_group(office: &mut Office, name: &str, strategy: GroupStrategy, members: &[&str], otherwise: &str) {
+    let group = RingGroup {
+        aor: aor(name),
+        label: "".into(),
+        members: members.iter().filter_map(|member| party(member)).collect(),
+        strategy,
+        ring_time: Duration::from_secs(20),
+        otherwise: party(otherwise),
+        calls: 0.into(),
+    };
+    assert!(office.add(&aor(name), OfficeName::Group(Arc::new(group))));
+}
+
+fn forward(settings: &mut Settings, user: &str, forward: Forward) {
+    set_rules(settings, user, UserRules { forward, ..UserRules::default() });
+}
+
+fn set_rules(settings: &mut Settings, user: &str, rules: UserRules) {
+    settings.accounts.insert(aor(user), Account { rules: Some(Box::new(rules)), ..Account::default() });
+}
+
+/// alice calls; bob and carol have a phone each.
+fn setup(change: impl FnOnce(&mut Settings)) -> (Simulation, Agent, [Agent; 2]) {
+    let sim = Simulation::with(|settings| {
+        settings.office.voicemail = Some(VOICEMAIL.into());
+        for user in ["alice", "bob", "carol", "dave", "nobody"] {
+            settings.accounts.insert(aor(user), Account::default());
+        }
+        change(settings);
+    });
+    let alice = sim.udp("alice");
+    let phones = ["bob", "carol"].map(|name| {
+        let phone = sim.udp(name);
+        phone.registers();
+        phone
+    });
+    (sim, alice, phones)
+}
+
+/// A phone receives the INVITE and rings.
+fn rings(alice: &Agent, phone: &Agent) -> Sip {
+    let received = phone.expects("INVITE");
+    phone.answers(&received, 180);
+    alice.expects("180");
+    received
+}
+
+fn refuses(phone: &Agent, received: &Sip, status: u16) {
+    phone.answers(received, status);
+    phone.expects("ACK");
+}
+
+/// A phone gets the CANCEL and stops.
+fn stops(phone: &Agent, received: &Sip) {
+    let cancel = phone.expects("CANCEL");
+    phone.answers(&cancel, 200);
+    refuses(phone, received, 487);
+}
+
+/// A phone accepts the call.
+fn accepts(alice: &Agent, invite: &Sip, phone: &Agent, received: &Sip) {
+    phone.answers(received, 200);
+    let ok = alice.expects("200");
+    alice.acks(invite, &ok);
+    phone.expects("ACK");
+}
+
+#[test]
+fn all_members_of_a_parallel_group_ring_and_one_accepts() {
+    let (_sim, alice, [bob, carol]) =
+        setup(|settings| add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob", "carol"], ""));
+    let invite = alice.calls("600");
+    alice.expects("100");
+    let (at_bob, at_carol) = (rings(&alice, &bob), rings(&alice, &carol));
+    accepts(&alice, &invite, &carol, &at_carol);
+    stops(&bob, &at_bob);
+}
+
+#[test]
+fn members_of_a_sequential_group_ring_in_turn_then_the_other_party() {
+    let (sim, alice, [bob, carol]) = setup(|settings| {
+        add_group(&mut settings.office, "600", GroupStrategy::Sequential, &["bob", "carol"], "dave");
+    });
+    let dave = sim.udp("dave");
+    dave.registers();
+    let invite = alice.calls("600");
+    alice.expects("100");
+    let at_bob = rings(&alice, &bob);
+    sim.millis(19_800);
+    carol.receives_nothing();
+    sim.millis(200);
+    let at_carol = rings(&alice, &carol);
+    stops(&bob, &at_bob);
+    refuses(&carol, &at_carol, 486);
+    alice.expects("181");
+    let at_dave = rings(&alice, &dave);
+    accepts(&alice, &invite, &dave, &at_dave);
+}
+
+#[test]
+fn a_group_without_another_party_ends_with_the_best_response() {
+    let (_sim, alice, [bob, carol]) = setup(|settings| {
+        add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob", "carol", "nobody"], "")
+    });
+    let invite = alice.calls("600");
+    alice.expects("100");
+    let (at_bob, at_carol) = (rings(&alice, &bob), rings(&alice, &carol));
+    refuses(&bob, &at_bob, 480);
+    refuses(&carol, &at_carol, 486);
+    let busy = alice.expects("486");
+    alice.acks(&invite, &busy);
+}
+
+#[test]
+fn a_group_that_nobody_answers_goes_to_voicemail_when_the_ring_time_is_over() {
+    let (sim, alice, [bob, carol]) = setup(|settings| {
+        add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob", "carol"], "voicemail");
+    });
+    let voicemail = sim.udp("vm").at("192.0.2.90:5060".parse().unwrap());
+    let invite = alice.calls("600");
+    alice.expects("100");
+    let (at_bob, at_carol) = (rings(&alice, &bob), rings(&alice, &carol));
+    sim.seconds(20);
+    alice.expects("181");
+    stops(&bob, &at_bob);
+    stops(&carol, &at_carol);
+    let recorded = voicemail.expects("INVITE");
+    assert_eq!(recorded.uri(), format!("{VOICEMAIL};target=sip:600%40office.example;cause=408"));
+    accepts(&alice, &invite, &voicemail, &recorded);
+}
+
+#[test]
+fn a_phone_that_accepts_while_the_call_is_forwarded_gets_it() {
+    let (sim, alice, [bob, carol]) =
+        setup(|settings| forward(settings, "bob", Forward { no_answer: party("carol"), ..Forward::default() }));
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let at_bob = rings(&alice, &bob);
+    sim.seconds(20);
+    alice.expects("181");
+    let at_carol = rings(&alice, &carol);
+    bob.expects("CANCEL");
+    accepts(&alice, &invite, &bob, &at_bob);
+    stops(&carol, &at_carol);
+}
+
+#[test]
+fn each_reason_has_its_party() {
+    // What bob's phone answers, the party that is called, and the cause for the voicemail server.
+    for (status, key, expects_181) in [(486, "busy", true), (600, "busy", true), (480, "unavailable", true)] {
+        let (sim, alice, [bob, carol]) = setup(|settings| {
+            let mut rules = Forward::default();
+            match key {
+                "busy" => rules.busy = party("carol"),
+                _ => rules.unavailable = party("carol"),
+            }
+            forward(settings, "bob", rules);
+        });
+        let invite = alice.calls("bob");
+        alice.expects("100");
+        let at_bob = bob.expects("INVITE");
+        refuses(&bob, &at_bob, status);
+        if expects_181 {
+            alice.expects("181");
+        }
+        let at_carol = rings(&alice, &carol);
+        accepts(&alice, &invite, &carol, &at_carol);
+        drop(sim);
+    }
+}
+
+#[test]
+fn a_call_is_not_forwarded_for_another_reason() {
+    // 603 is the decision of the user.
+    for (status, rules) in [
+        (603, Forward { busy: party("carol"), unavailable: party("carol"), ..Forward::default() }),
+        (480, Forward { busy: party("carol"), ..Forward::default() }),
+        (486, Forward { unavailable: party("carol"), no_answer: party("carol"), ..Forward::default() }),
+        (488, Forward { unavailable: party("carol"), ..Forward::default() }),
+    ] {
+        let (_sim, alice, [bob, carol]) = setup(|settings| forward(settings, "bob", rules));
+        let invite = alice.calls("bob");
+        alice.expects("100");
+        let at_bob = bob.expects("INVITE");
+        refuses(&bob, &at_bob, status);
+        let refusal = alice.expects(&status.to_string());
+        alice.acks(&invite, &refusal);
+        carol.receives_nothing();
+    }
+}
+
+#[test]
+fn a_user_without_a_phone_is_forwarded_at_once() {
+    let (_sim, alice, [bob, _]) = setup(|settings| {
+        forward(settings, "nobody", Forward { unavailable: party("bob"), ..Forward::default() });
+    });
+    let invite = alice.calls("nobody");
+    alice.expects("100");
+    let at_bob = rings(&alice, &bob);
+    accepts(&alice, &invite, &bob, &at_bob);
+}
+
+#[test]
+fn do_not_disturb_is_busy() {
+    let (_sim, alice, [bob, _]) = setup(|settings| {
+        set_rules(settings, "bob", UserRules { do_not_disturb: true, ..UserRules::default() });
+    });
+    let invite = alice.calls("bob");
+    let busy = alice.expects("486");
+    alice.acks(&invite, &busy);
+    bob.receives_nothing();
+}
+
+#[test]
+fn the_caller_may_hang_up_between_two_parties() {
+    let (sim, alice, [bob, carol]) =
+        setup(|settings| forward(settings, "bob", Forward { no_answer: party("carol"), ..Forward::default() }));
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let at_bob = rings(&alice, &bob);
+    sim.seconds(20);
+    alice.expects("181");
+    let at_carol = rings(&alice, &carol);
+    bob.expects("CANCEL");
+    alice.cancels(&invite);
+    alice.expects("200");
+    stops(&carol, &at_carol);
+    refuses(&bob, &at_bob, 487);
+    let ended = alice.expects("487");
+    alice.acks(&invite, &ended);
+}
+
+#[test]
+fn a_circle_of_busy_users_ends_busy() {
+    let (_sim, alice, [bob, carol]) = setup(|settings| {
+        forward(settings, "bob", Forward { busy: party("carol"), ..Forward::default() });
+        forward(settings, "carol", Forward { busy: party("bob"), ..Forward::default() });
+    });
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    for phone in [&bob, &carol] {
+        let received = phone.expects("INVITE");
+        refuses(phone, &received, 486);
+    }
+    alice.expects("181");
+    let busy = alice.expects("486");
+    alice.acks(&invite, &busy);
+}
+
+#[test]
+fn a_message_to_a_group_reaches_all_members() {
+    let (_sim, alice, [bob, carol]) =
+        setup(|settings| add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob", "carol"], "dave"));
+    alice.sends(&alice.request("MESSAGE", "sip:600@office.example"));
+    for phone in [&bob, &carol] {
+        let received = phone.expects("MESSAGE");
+        phone.answers(&received, 200);
+    }
+    alice.expects("200");
+}
+
+#[test]
+fn the_way_of_a_forwarded_call_is_told() {
+    // RFC 7044 10, RFC 5806 5: Diversion for trusted hops only.
+    let (sim, alice, [bob, carol]) = setup(|settings| {
+        settings.trusted.push("192.0.2.90/32".parse().unwrap());
+        forward(settings, "bob", Forward { busy: party("carol"), ..Forward::default() });
+        forward(settings, "carol", Forward { busy: party("voicemail"), ..Forward::default() });
+    });
+    let voicemail = sim.udp("vm").at("192.0.2.90:5060".parse().unwrap());
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let at_bob = bob.expects("INVITE");
+    assert!(!at_bob.has("History-Info") && !at_bob.has("Diversion"));
+    refuses(&bob, &at_bob, 486);
+    alice.expects("181");
+    let at_carol = carol.expects("INVITE");
+    assert_eq!(
+        at_carol.values("History-Info").collect::<Vec<_>>(),
+        ["<sip:bob@office.example?Reason=SIP%3Bcause%3D486>;index=1", "<sip:carol@office.example>;index=1.1;mp=1"]
+    );
+    assert!(!at_carol.has("Diversion"));
+    refuses(&carol, &at_carol, 486);
+    alice.expects("181");
+    let recorded = voicemail.expects("INVITE");
+    let target = format!("{VOICEMAIL};target=sip:carol%40office.example;cause=486");
+    assert_eq!(
+        recorded.values("History-Info").collect::<Vec<_>>(),
+        [
+            "<sip:bob@office.example?Reason=SIP%3Bcause%3D486>;index=1",
+            "<sip:carol@office.example?Reason=SIP%3Bcause%3D486>;index=1.1;mp=1",
+            &format!("<{target}>;index=1.1.1;mp=1.1"),
+        ]
+    );
+    assert_eq!(
+        recorded.values("Diversion").collect::<Vec<_>>(),
+        [
+            "<sip:carol@office.example>;reason=user-busy;counter=1",
+            "<sip:bob@office.example>;reason=user-busy;counter=1"
+        ]
+    );
+    accepts(&alice, &invite, &voicemail, &recorded);
+}
+
+#[test]
+fn the_way_of_a_call_is_not_told_if_the_caller_wants_privacy() {
+    let (_sim, alice, [bob, carol]) =
+        setup(|settings| forward(settings, "bob", Forward { always: party("carol"), ..Forward::default() }));
+    let invite = alice.request("INVITE", "sip:bob@office.example").with("Privacy", "history");
+    alice.sends(&invite);
+    alice.expects("100");
+    let at_carol = carol.expects("INVITE");
+    assert!(!at_carol.has("History-Info"));
+    accepts(&alice, &invite, &carol, &at_carol);
+    bob.receives_nothing();
+}

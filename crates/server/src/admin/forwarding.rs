@@ -1,0 +1,58 @@
+//! The forwarding and do-not-disturb of a user, as docs/openapi.yaml defines them.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Limited};
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::reply::{self, Reply};
+use super::users::aor_of;
+use super::{AdminCommand, AdminState};
+use crate::data::set_rules::{Forwarding, RuleError};
+
+/// Limit of a request body; a change is a few hundred octets.
+const MAX_BODY: usize = 4 << 10;
+
+/// How long a request waits for its body, and for the main loop.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// GET /api/v1/users/{user}/forwarding
+pub(crate) fn show(state: &AdminState, name: &[u8]) -> Reply {
+    let active_config = state.active_config.borrow().clone();
+    let user = aor_of(name, &active_config.loaded);
+    let set = active_config.set_rules.of(&user);
+    match Forwarding::new(&user, &active_config.settings.accounts, set) {
+        Some(forwarding) => reply::json(StatusCode::OK, &forwarding),
+        None => refused(&RuleError::NoAccount),
+    }
+}
+
+/// PUT /api/v1/users/{user}/forwarding
+pub(crate) async fn change(state: &AdminState, name: &[u8], body: Incoming) -> Reply {
+    let body = timeout(CHANGE_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await;
+    let Ok(Ok(body)) = body else { return reply::problem(StatusCode::BAD_REQUEST, "expected a body of at most 4 KiB") };
+    let change = match serde_json::from_slice(&body.to_bytes()) {
+        Ok(change) => change,
+        Err(error) => return reply::problem(StatusCode::BAD_REQUEST, &format!("expected a JSON object: {error}")),
+    };
+    let user = aor_of(name, &state.active_config.borrow().loaded);
+    let (sender, outcome) = oneshot::channel();
+    let sent = state.commands.try_send(AdminCommand::ChangeRules(user, change, sender)).is_ok();
+    match timeout(CHANGE_TIMEOUT, outcome).await {
+        Ok(Ok(Ok(forwarding))) if sent => reply::json(StatusCode::OK, &forwarding),
+        Ok(Ok(Err(error))) if sent => refused(&error),
+        _ => reply::problem(StatusCode::SERVICE_UNAVAILABLE, "the server is busy with another change"),
+    }
+}
+
+fn refused(error: &RuleError) -> Reply {
+    let status = match error {
+        RuleError::NoAccount => StatusCode::NOT_FOUND,
+        RuleError::Invalid { .. } => StatusCode::BAD_REQUEST,
+        RuleError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    reply::problem(status, &error.to_string())
+}

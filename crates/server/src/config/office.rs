@@ -1,0 +1,488 @@
+//! `groups`, `hours`, `numbers` and `voicemail`, and the rules of an account: who is called by which name, and when.
+//!
+//! Decides the syntax of parties, windows and days, and checks that each name exists: a misspelt one would only show up as
+//! a failed call.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::civil::{Date, Weekday};
+use jiff::tz::TimeZone;
+use location::Aor;
+use proxy::{Accounts, Forward, GroupStrategy, NumberRule, Office, OfficeName, Party, RingGroup, UserRules};
+
+use super::Config;
+use super::accounts::{AccountEntry, FixedContact, UserName};
+use super::error::{Conflict, PathStep};
+use super::keys::{entry, section};
+use super::scalar::{Flag, Period, Scalar, scalars};
+
+/// How long the members of a group ring if the group does not say.
+const RING_TIME: Duration = Duration::from_secs(20);
+
+entry! {
+    /// One ring group.
+    pub(crate) struct GroupEntry {
+        /// the name or number to call
+        user: CalledName,
+        /// the name of the group for people, on the status page
+        name: Option<Label>,
+        /// further numbers of the group
+        numbers: Vec<CalledName>,
+        /// who rings: users, groups, numbers and SIP URIs. Everybody rings once; the caller and users with
+        /// `do_not_disturb` do not ring, and the `forward` of a member does not apply
+        members: Vec<PartyName>,
+        /// `parallel`: all members ring at once; `sequential`: one after another; `wave`: one after another, and the
+        /// earlier ones keep ringing; `rotating`: like `sequential`, but each call begins with the next member
+        strategy: Option<GroupStrategyName>,
+        /// how long all members ring together, or each of them in turn
+        ring_time: Option<Period>,
+        /// who is called if no member accepts the call: a user, a group, a number, a SIP URI or `voicemail`; without it the
+        /// caller gets the response of the members
+        otherwise: Option<PartyName>,
+    }
+}
+
+entry! {
+    /// Office hours.
+    pub(crate) struct HoursEntry {
+        /// the time zone, like `Europe/Berlin`
+        zone: Zone,
+        /// when the office is open, like `mon-fri 08:00-18:00` or `sat 22:00-02:00`; `24:00` is the end of a day
+        open: Vec<OpenTime>,
+        /// when it is closed all the same: days like `2026-12-24`, or `2026-12-24/2027-01-02` with both days included
+        closed: Vec<Days>,
+    }
+}
+
+entry! {
+    /// A number that leads to somebody.
+    pub(crate) struct NumberEntry {
+        /// who is called: a user, a group, another number, a SIP URI or `voicemail`
+        to: PartyName,
+        /// the name of hours: outside of them `closed` is called
+        hours: Option<UserName>,
+        /// who is called outside of `hours`; without it such callers get 480
+        closed: Option<PartyName>,
+    }
+}
+
+section! {
+    /// `forward` of an account: where its calls go.
+    pub(crate) struct ForwardEntry {
+        /// who gets all calls of this user: a user, a group, a number, a SIP URI or `voicemail`; no phone of the user rings
+        always: PartyOrOff = PartyOrOff(None),
+        /// who gets a call when the user is busy
+        busy: PartyOrOff = PartyOrOff(None),
+        /// who gets a call that the user did not answer for the time `forward.after`
+        no_answer: PartyOrOff = PartyOrOff(None),
+        /// who gets a call when no phone of the user is registered or reachable
+        unavailable: PartyOrOff = PartyOrOff(None),
+        /// how long the phones ring before `forward.no_answer` applies
+        after: Period = Period(Forward::default().after),
+    }
+}
+
+/// A name for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Label(pub(crate) Box<str>);
+
+/// A party as the configuration names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PartyName {
+    /// A user, group or number.
+    Name(CalledName),
+    /// A SIP URI.
+    Uri(Box<str>),
+    /// The voicemail server.
+    Voicemail,
+}
+
+/// A name or number to call. The visual separators of a number, such as spaces, are left out (RFC 3966 5.1.1).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct CalledName(pub(crate) UserName);
+
+/// A party, or `off`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PartyOrOff(pub(crate) Option<PartyName>);
+
+/// The strategy of a group by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GroupStrategyName(pub(crate) GroupStrategy);
+
+/// A time zone.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Zone(pub(crate) TimeZone);
+
+/// A window of the week.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OpenTime(pub(crate) proxy::Window);
+
+/// A day, or several days in a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Days(pub(crate) RangeInclusive<Date>);
+
+scalars!(CalledName, Label, PartyName, PartyOrOff, GroupStrategyName, Zone, OpenTime, Days);
+
+impl Scalar for Label {
+    const EXPECTED: &'static str = "a name of 1 to 128 characters";
+
+    fn read(text: &str) -> Option<Self> {
+        let is_valid = (1..=128).contains(&text.chars().count()) && !text.contains(char::is_control);
+        is_valid.then(|| Self(text.into()))
+    }
+}
+
+impl Scalar for CalledName {
+    const EXPECTED: &'static str = "a name or number to call, like 600, sales or \"+49 89 123451\"";
+
+    fn read(text: &str) -> Option<Self> {
+        let number = proxy::plain_number(text.as_bytes()).and_then(|number| String::from_utf8(number).ok());
+        UserName::read(number.as_deref().unwrap_or(text)).map(Self)
+    }
+}
+
+impl CalledName {
+    pub(super) fn aor(&self, domain: &str) -> Aor {
+        self.0.aor(domain)
+    }
+
+    pub(super) const fn text(&self) -> &str {
+        &self.0.0
+    }
+}
+
+impl Scalar for PartyName {
+    const EXPECTED: &'static str = "a user, a group, a number, a SIP URI like sip:support@192.0.2.50, or voicemail";
+
+    fn read(text: &str) -> Option<Self> {
+        if text == "voicemail" {
+            return Some(Self::Voicemail);
+        }
+        if text.starts_with("sip:") || text.starts_with("sips:") {
+            return FixedContact::read(text)
+                .filter(|contact| contact.q.is_none())
+                .map(|contact| Self::Uri(contact.uri));
+        }
+        CalledName::read(text).map(Self::Name)
+    }
+}
+
+impl Scalar for PartyOrOff {
+    const EXPECTED: &'static str = "a user, a group, a number, a SIP URI, voicemail, or off";
+
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "off" | "false" => Some(Self(None)),
+            _ => PartyName::read(text).map(|party| Self(Some(party))),
+        }
+    }
+}
+
+impl Scalar for GroupStrategyName {
+    const EXPECTED: &'static str = "parallel, sequential, wave or rotating";
+
+    fn read(text: &str) -> Option<Self> {
+        Some(Self(match text {
+            "parallel" => GroupStrategy::Parallel,
+            "sequential" => GroupStrategy::Sequential,
+            "wave" => GroupStrategy::Wave,
+            "rotating" => GroupStrategy::Rotating,
+            _ => return None,
+        }))
+    }
+}
+
+impl Scalar for Zone {
+    const EXPECTED: &'static str = "a time zone like Europe/Berlin, America/New_York or UTC";
+
+    fn read(text: &str) -> Option<Self> {
+        TimeZone::get(text).ok().map(Self)
+    }
+}
+
+impl Scalar for OpenTime {
+    const EXPECTED: &'static str = "days and a time like mon-fri 08:00-18:00, sat 09:00-12:00 or sun 22:00-02:00";
+
+    fn read(text: &str) -> Option<Self> {
+        let (days, times) = text.split_once(' ')?;
+        let (first, last) = days.split_once('-').unwrap_or((days, days));
+        let (from, to) = times.trim().split_once('-')?;
+        let (first, last) = (weekday(first)?, weekday(last)?);
+        let (from, to) = (minutes(from)?, minutes(to)?);
+        // A window of no length, and 24:00 as a start, are typing errors.
+        (from != to && from < 24 * 60 && to > 0).then_some(Self(proxy::Window { first, last, from, to }))
+    }
+}
+
+fn weekday(name: &str) -> Option<Weekday> {
+    Some(match &*name.to_ascii_lowercase() {
+        "mon" => Weekday::Monday,
+        "tue" => Weekday::Tuesday,
+        "wed" => Weekday::Wednesday,
+        "thu" => Weekday::Thursday,
+        "fri" => Weekday::Friday,
+        "sat" => Weekday::Saturday,
+        "sun" => Weekday::Sunday,
+        _ => return None,
+    })
+}
+
+/// The minutes of `08:00`; at most 24:00.
+fn minutes(text: &str) -> Option<u16> {
+    let (hours, minutes) = text.split_once(':')?;
+    let number = |digits: &str| (digits.len() == 2).then(|| digits.parse::<u16>().ok())?;
+    let minutes = number(minutes).filter(|minutes| *minutes < 60)?;
+    Some(number(hours)? * 60 + minutes).filter(|all| *all <= 24 * 60)
+}
+
+impl Scalar for Days {
+    const EXPECTED: &'static str = "a day like 2026-12-24, or days like 2026-12-24/2027-01-02";
+
+    fn read(text: &str) -> Option<Self> {
+        let (first, last) = text.split_once('/').unwrap_or((text, text));
+        let (first, last) = (first.parse::<Date>().ok()?, last.parse::<Date>().ok()?);
+        (first <= last).then_some(Self(first..=last))
+    }
+}
+
+impl PartyName {
+    fn party(&self, domain: &str) -> Party {
+        match self {
+            Self::Name(name) => Party::Name(name.aor(domain)),
+            Self::Uri(uri) => Party::Uri(uri.clone()),
+            Self::Voicemail => Party::Voicemail,
+        }
+    }
+}
+
+impl AccountEntry {
+    /// The rules of its calls; `None` if its phones just ring.
+    pub(super) fn rules(&self, domain: &str) -> Option<Box<UserRules>> {
+        let party = |party: &PartyOrOff| party.0.as_ref().map(|party| party.party(domain));
+        let ForwardEntry { always, busy, no_answer, unavailable, after } = &self.forward;
+        let forward = Forward {
+            always: party(always),
+            busy: party(busy),
+            no_answer: party(no_answer),
+            unavailable: party(unavailable),
+            after: after.0,
+        };
+        let do_not_disturb = self.do_not_disturb == Some(Flag(true));
+        let forwards = [&forward.always, &forward.busy, &forward.no_answer, &forward.unavailable];
+        let has_rules = do_not_disturb || forwards.iter().any(|party| party.is_some());
+        has_rules.then(|| Box::new(UserRules { do_not_disturb, forward }))
+    }
+}
+
+impl Config {
+    /// The groups and numbers. They are valid after [`check`].
+    pub(crate) fn office(&self) -> Office {
+        let domain = self.first_domain();
+        let mut office = Office::default();
+        office.voicemail = self.voicemail.as_ref().map(|contact| contact.uri.clone());
+        for entry in &self.groups {
+            let group = Arc::new(entry.group(domain));
+            for name in [&entry.user].into_iter().chain(&entry.numbers) {
+                office.add(&name.aor(domain), OfficeName::Group(Arc::clone(&group)));
+            }
+        }
+        let hours: BTreeMap<_, _> = self.hours.iter().map(|(name, entry)| (name, Arc::new(entry.hours()))).collect();
+        for (number, entry) in &self.numbers {
+            let named = |name: &UserName| Some((name.0.clone(), Arc::clone(hours.get(name)?)));
+            let rule = NumberRule {
+                to: entry.to.party(domain),
+                hours: entry.hours.as_ref().and_then(named),
+                closed: entry.closed.as_ref().map(|party| party.party(domain)),
+            };
+            office.add(&number.aor(domain), OfficeName::Number(Arc::new(rule)));
+        }
+        office
+    }
+}
+
+impl GroupEntry {
+    fn group(&self, domain: &str) -> RingGroup {
+        RingGroup {
+            aor: self.user.aor(domain),
+            label: self.name.as_ref().map(|label| label.0.clone()).unwrap_or_default(),
+            members: self.members.iter().map(|member| member.party(domain)).collect(),
+            strategy: self.strategy.map_or(GroupStrategy::Parallel, |strategy| strategy.0),
+            ring_time: self.ring_time.map_or(RING_TIME, |time| time.0),
+            otherwise: self.otherwise.as_ref().map(|party| party.party(domain)),
+            calls: 0.into(),
+        }
+    }
+}
+
+impl HoursEntry {
+    fn hours(&self) -> proxy::Hours {
+        proxy::Hours {
+            zone: self.zone.0.clone(),
+            open: self.open.iter().map(|time| time.0).collect(),
+            closed: self.closed.iter().map(|days| days.0.clone()).collect(),
+        }
+    }
+}
+
+/// Checks the names that `groups`, `hours` and `numbers` define and use.
+pub(super) fn check(config: &Config, accounts: &Accounts) -> Result<(), Conflict> {
+    check_hours(config)?;
+    let names = check_definitions(config, accounts)?;
+    let check = |party: &PartyName, path: Vec<PathStep>| check_party(party, path, config, &names);
+    for (at, group) in config.groups.iter().enumerate() {
+        let path = [PathStep::Key("groups"), PathStep::Item(at)];
+        if group.members.is_empty() {
+            return conflict(path.to_vec(), "members: expected at least one user, group, number or SIP URI".to_owned());
+        }
+        for (item, member) in group.members.iter().enumerate() {
+            let path = path.iter().cloned().chain([PathStep::Key("members"), PathStep::Item(item)]).collect();
+            if *member == PartyName::Voicemail {
+                return conflict(path, "expected a member that can ring; voicemail may be in `otherwise`".to_owned());
+            }
+            check(member, path)?;
+        }
+        if let Some(otherwise) = &group.otherwise {
+            check(otherwise, path.iter().cloned().chain([PathStep::Key("otherwise")]).collect())?;
+        }
+    }
+    for (number, entry) in &config.numbers {
+        let path = |key| vec![PathStep::Key("numbers"), PathStep::Name(number.text().into()), PathStep::Key(key)];
+        check(&entry.to, path("to"))?;
+        if let Some(closed) = &entry.closed {
+            check(closed, path("closed"))?;
+        }
+        match &entry.hours {
+            Some(hours) if !config.hours.contains_key(hours) => {
+                return conflict(path("hours"), format!("{:?} is not defined in `hours`", hours.0));
+            }
+            None if entry.closed.is_some() => {
+                return conflict(path("closed"), "needs `hours`, which say when the office is closed".to_owned());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Checks the parties in the rules of accounts, which are at `path` of their file.
+pub(super) fn check_rules(
+    config: &Config,
+    accounts: &Accounts,
+    entries: &[AccountEntry],
+    path: &[PathStep],
+) -> Result<(), Conflict> {
+    let names = Names { accounts, is_complete: true };
+    for (at, entry) in entries.iter().enumerate() {
+        let ForwardEntry { always, busy, no_answer, unavailable, .. } = &entry.forward;
+        for (key, party) in [("always", always), ("busy", busy), ("no_answer", no_answer), ("unavailable", unavailable)]
+        {
+            if let Some(party) = &party.0 {
+                let steps = [PathStep::Item(at), PathStep::Key("forward"), PathStep::Key(key)];
+                check_party(party, path.iter().cloned().chain(steps).collect(), config, &names)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads a party, or `off`, of a user of this domain; `None` if it is off or invalid.
+pub(crate) fn read_party(text: &str, domain: &str) -> Option<Party> {
+    PartyOrOff::read(text)?.0.map(|party| party.party(domain))
+}
+
+/// Checks the text of a party, or `off`; the error says what was expected.
+pub(crate) fn check_party_text(text: &str, config: &Config, accounts: &Accounts) -> Result<(), String> {
+    let Some(PartyOrOff(party)) = PartyOrOff::read(text) else {
+        return Err(format!("invalid value {text:?}, expected {}", PartyOrOff::EXPECTED));
+    };
+    let names = Names { accounts, is_complete: true };
+    let checked = party.map_or(Ok(()), |party| check_party(&party, Vec::new(), config, &names));
+    checked.map_err(|conflict| conflict.message)
+}
+
+/// Reads a duration.
+pub(crate) fn read_period(text: &str) -> Option<Duration> {
+    Period::read(text).map(|period| period.0)
+}
+
+/// The error of a text that is no duration.
+pub(crate) fn expected_period(text: &str) -> String {
+    format!("invalid value {text:?}, expected {}", Period::EXPECTED)
+}
+
+/// The names of users.
+struct Names<'a> {
+    accounts: &'a Accounts,
+    /// Whether there are no other users than these.
+    is_complete: bool,
+}
+
+fn check_party(party: &PartyName, path: Vec<PathStep>, config: &Config, names: &Names<'_>) -> Result<(), Conflict> {
+    match party {
+        PartyName::Voicemail if config.voicemail.is_none() => {
+            conflict(path, "voicemail needs the key `voicemail`, the SIP URI of a voicemail server".to_owned())
+        }
+        PartyName::Voicemail | PartyName::Uri(_) => Ok(()),
+        PartyName::Name(name) => {
+            let aor = name.aor(config.first_domain());
+            let is_group = config.groups.iter().any(|group| group.user == *name || group.numbers.contains(name));
+            let is_user = names.accounts.find(&aor).is_some() || names.accounts.has_number(&aor);
+            if is_group || is_user || config.numbers.contains_key(name) || !names.is_complete {
+                return Ok(());
+            }
+            conflict(path, format!("{:?} is no user, group or number of `numbers`", name.text()))
+        }
+    }
+}
+
+/// Checks that each name has one meaning.
+fn check_definitions<'a>(config: &Config, accounts: &'a Accounts) -> Result<Names<'a>, Conflict> {
+    let domain = config.first_domain();
+    let mut office = Office::default();
+    let mut define = |name: &CalledName, path: Vec<PathStep>| {
+        let aor: Aor = name.aor(domain);
+        if accounts.find(&aor).is_some() || accounts.has_number(&aor) {
+            return conflict(path, format!("{:?} is a user or the number of a user already", name.text()));
+        }
+        let rule = NumberRule { to: Party::Voicemail, hours: None, closed: None };
+        match office.add(&aor, OfficeName::Number(Arc::new(rule))) {
+            true => Ok(()),
+            false => conflict(path, format!("{:?} is a group or number already", name.text())),
+        }
+    };
+    for (at, group) in config.groups.iter().enumerate() {
+        let path = |key| vec![PathStep::Key("groups"), PathStep::Item(at), PathStep::Key(key)];
+        define(&group.user, path("user"))?;
+        for (item, number) in group.numbers.iter().enumerate() {
+            define(number, path("numbers").into_iter().chain([PathStep::Item(item)]).collect())?;
+        }
+    }
+    for number in config.numbers.keys() {
+        define(number, vec![PathStep::Key("numbers"), PathStep::Name(number.text().into())])?;
+    }
+    // Without accounts in the configuration there are those of the first start, or anybody may register.
+    Ok(Names { accounts, is_complete: !accounts.is_empty() })
+}
+
+fn check_hours(config: &Config) -> Result<(), Conflict> {
+    for (name, entry) in &config.hours {
+        let path = |key, item| {
+            let name = PathStep::Name(name.0.clone());
+            vec![PathStep::Key("hours"), name, PathStep::Key(key), PathStep::Item(item)]
+        };
+        for (item, time) in entry.open.iter().enumerate() {
+            let earlier = entry.open.iter().take(item);
+            if earlier.into_iter().any(|other| other.0.overlaps(time.0)) {
+                return conflict(path("open", item), "overlaps with an earlier time of the same hours".to_owned());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn conflict<T>(path: Vec<PathStep>, message: String) -> Result<T, Conflict> {
+    Err(Conflict { path, message })
+}

@@ -1,0 +1,310 @@
+//! Forwarding and do-not-disturb as users or administrators set them while the server runs.
+//!
+//! What was set takes precedence over the configuration until it is cleared, also after a restart. With `store: memory` it
+//! is lost at the end. Decides nothing about calls: the result is the rules of the accounts.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use location::Aor;
+use proxy::{Accounts, Party, UserRules};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::files;
+use crate::config::{self, Config, ConfigError};
+use crate::error::CliError;
+
+/// The file in the data folder.
+const FILE: &str = "rules.yaml";
+
+/// What was set for one user; a field that is missing was not set.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct SetRule {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    always: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    busy: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_answer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unavailable: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    do_not_disturb: Option<bool>,
+}
+
+/// A change of a [`SetRule`]: a field that is missing stays, and `null` clears it.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RuleChange {
+    #[serde(deserialize_with = "present")]
+    pub(crate) always: Option<Option<String>>,
+    #[serde(deserialize_with = "present")]
+    pub(crate) busy: Option<Option<String>>,
+    #[serde(deserialize_with = "present")]
+    pub(crate) no_answer: Option<Option<String>>,
+    #[serde(deserialize_with = "present")]
+    pub(crate) unavailable: Option<Option<String>>,
+    #[serde(deserialize_with = "present")]
+    pub(crate) after: Option<Option<String>>,
+    #[serde(deserialize_with = "present")]
+    pub(crate) do_not_disturb: Option<Option<bool>>,
+}
+
+/// Tells `null` from a missing field.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// Why a change is refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RuleError {
+    /// There is no such account.
+    #[error("there is no account with this name")]
+    NoAccount,
+    /// A value is invalid.
+    #[error("{key}: {message}")]
+    Invalid {
+        /// The key.
+        key: &'static str,
+        /// What was expected.
+        message: String,
+    },
+    /// It could not be stored.
+    #[error(transparent)]
+    Store(#[from] CliError),
+}
+
+/// What was set, by address of record.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SetRules {
+    /// `None` if nothing may be written.
+    file: Option<PathBuf>,
+    users: BTreeMap<String, SetRule>,
+}
+
+impl SetRules {
+    /// Reads what was set before. `folder`: the data folder; `None` if nothing may be written.
+    pub(crate) fn open(folder: Option<&Path>) -> Result<Self, CliError> {
+        let Some(file) = folder.map(|folder| folder.join(FILE)) else { return Ok(Self::default()) };
+        let users = match std::fs::read_to_string(&file) {
+            Ok(text) => serde_yaml::from_str(&text).map_err(|error| ConfigError::yaml(&file, &text, &error))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(source) => return Err(CliError::File { path: file, source }),
+        };
+        Ok(Self { file: Some(file), users })
+    }
+
+    /// Changes the rules of a user, and stores them.
+    pub(crate) fn change(
+        &mut self,
+        user: &Aor,
+        change: RuleChange,
+        config: &Config,
+        accounts: &Accounts,
+    ) -> Result<(), RuleError> {
+        accounts.find(user).ok_or(RuleError::NoAccount)?;
+        for (key, text) in change.parties() {
+            config::check_party_text(text, config, accounts).map_err(|message| RuleError::Invalid { key, message })?;
+        }
+        if let Some(Some(text)) = &change.after {
+            let invalid = || RuleError::Invalid { key: "after", message: config::expected_period(text) };
+            config::read_period(text).ok_or_else(invalid)?;
+        }
+        let mut users = self.users.clone();
+        let name = String::from_utf8_lossy(user.as_bytes()).into_owned();
+        let mut rule = users.remove(&name).unwrap_or_default();
+        rule.apply(change);
+        if rule != SetRule::default() {
+            users.insert(name, rule);
+        }
+        if let Some(file) = &self.file {
+            let text = serde_yaml::to_string(&users).unwrap_or_default();
+            let stored = files::replace_private(file, &format!("{FILE_HEADER}{text}"));
+            stored.map_err(|source| CliError::File { path: file.clone(), source })?;
+        }
+        self.users = users;
+        Ok(())
+    }
+
+    /// What was set for a user.
+    pub(crate) fn of(&self, user: &Aor) -> SetRule {
+        self.users.get(&*String::from_utf8_lossy(user.as_bytes())).cloned().unwrap_or_default()
+    }
+
+    /// The accounts with the rules that were set.
+    pub(crate) fn apply(&self, accounts: &mut Accounts) {
+        for (name, rule) in &self.users {
+            let Some((user, domain)) = name.rsplit_once('@') else { continue };
+            let user = Aor::new(user.as_bytes(), domain.as_bytes());
+            let Some(account) = accounts.find(&user) else { continue };
+            let mut rules = account.rules.as_deref().cloned().unwrap_or_default();
+            rule.merge_into(&mut rules, domain);
+            accounts.set_rules(&user, (rules != UserRules::default()).then(|| Box::new(rules)));
+        }
+    }
+}
+
+const FILE_HEADER: &str = "\
+# Written by frontdesk: what was set with `frontdesk forward`, `frontdesk dnd` or the API. It takes precedence over the
+# configuration. Clear it with `frontdesk forward USER busy default`, or remove this file while the server is stopped.
+";
+
+impl SetRule {
+    fn apply(&mut self, change: RuleChange) {
+        let RuleChange { always, busy, no_answer, unavailable, after, do_not_disturb } = change;
+        for (own, new) in [
+            (&mut self.always, always),
+            (&mut self.busy, busy),
+            (&mut self.no_answer, no_answer),
+            (&mut self.unavailable, unavailable),
+            (&mut self.after, after),
+        ] {
+            if let Some(new) = new {
+                *own = new;
+            }
+        }
+        if let Some(new) = do_not_disturb {
+            self.do_not_disturb = new;
+        }
+    }
+
+    fn merge_into(&self, rules: &mut UserRules, domain: &str) {
+        let forward = &mut rules.forward;
+        for (own, set) in [
+            (&mut forward.always, &self.always),
+            (&mut forward.busy, &self.busy),
+            (&mut forward.no_answer, &self.no_answer),
+            (&mut forward.unavailable, &self.unavailable),
+        ] {
+            if let Some(text) = set {
+                *own = config::read_party(text, domain);
+            }
+        }
+        if let Some(after) = self.after.as_deref().and_then(config::read_period) {
+            forward.after = after;
+        }
+        rules.do_not_disturb = self.do_not_disturb.unwrap_or(rules.do_not_disturb);
+    }
+}
+
+impl RuleChange {
+    fn parties(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let all = [
+            ("always", &self.always),
+            ("busy", &self.busy),
+            ("no_answer", &self.no_answer),
+            ("unavailable", &self.unavailable),
+        ];
+        all.into_iter().filter_map(|(key, text)| Some((key, text.as_ref()?.as_deref()?)))
+    }
+}
+
+/// The rules of a user as the API shows them.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Forwarding {
+    pub(crate) always: Option<String>,
+    pub(crate) busy: Option<String>,
+    pub(crate) no_answer: Option<String>,
+    pub(crate) unavailable: Option<String>,
+    pub(crate) after: String,
+    pub(crate) do_not_disturb: bool,
+    /// What was set at run time.
+    pub(crate) set: SetRule,
+}
+
+impl Forwarding {
+    /// The rules in force, and which of them were set.
+    pub(crate) fn new(user: &Aor, accounts: &Accounts, set: SetRule) -> Option<Self> {
+        let rules = accounts.find(user)?.rules.as_deref().cloned().unwrap_or_default();
+        let text = |party: &Option<Party>| {
+            Some(match party.as_ref()? {
+                Party::Name(name) if name.domain() == user.domain() => {
+                    String::from_utf8_lossy(name.user()).into_owned()
+                }
+                Party::Name(name) => String::from_utf8_lossy(name.as_bytes()).into_owned(),
+                Party::Uri(uri) => uri.to_string(),
+                Party::Voicemail => "voicemail".to_owned(),
+            })
+        };
+        let forward = &rules.forward;
+        Some(Self {
+            always: text(&forward.always),
+            busy: text(&forward.busy),
+            no_answer: text(&forward.no_answer),
+            unavailable: text(&forward.unavailable),
+            after: humantime::format_duration(forward.after).to_string(),
+            do_not_disturb: rules.do_not_disturb,
+            set,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proxy::Account;
+
+    use super::*;
+
+    fn aor(user: &str) -> Aor {
+        Aor::new(user.as_bytes(), b"office.example")
+    }
+
+    fn accounts() -> Accounts {
+        let mut accounts = Accounts::default();
+        let busy = Some(Party::Name(aor("102")));
+        let rules = UserRules { forward: proxy::Forward { busy, ..Default::default() }, do_not_disturb: false };
+        accounts.insert(aor("101"), Account { rules: Some(Box::new(rules)), ..Account::default() });
+        accounts.insert(aor("102"), Account::default());
+        accounts
+    }
+
+    fn change(json: &str) -> RuleChange {
+        serde_json::from_str(json).expect("a change")
+    }
+
+    fn shown(set: &SetRules) -> String {
+        let mut accounts = accounts();
+        set.apply(&mut accounts);
+        let Forwarding { always, busy, after, do_not_disturb, .. } =
+            Forwarding::new(&aor("101"), &accounts, set.of(&aor("101"))).expect("an account");
+        format!("{always:?} {busy:?} {after} {do_not_disturb}")
+    }
+
+    #[test]
+    fn what_was_set_wins_until_it_is_cleared_and_survives_a_restart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (config, accounts) = (Config::default(), accounts());
+        let mut set = SetRules::open(Some(folder.path())).expect("rules");
+        assert_eq!(shown(&set), "None Some(\"102\") 20s false");
+        for (json, expected) in [
+            (r#"{"busy":"off"}"#, "None None 20s false"),
+            (r#"{"always":"102","do_not_disturb":true}"#, "Some(\"102\") None 20s true"),
+            (r#"{"busy":null,"after":"5s"}"#, "Some(\"102\") Some(\"102\") 5s true"),
+            (r#"{"always":null,"after":null,"do_not_disturb":null}"#, "None Some(\"102\") 20s false"),
+        ] {
+            set.change(&aor("101"), change(json), &config, &accounts).expect(json);
+            assert_eq!(shown(&set), expected, "{json}");
+            assert_eq!(shown(&SetRules::open(Some(folder.path())).expect("rules")), expected, "after a restart");
+        }
+        assert!(set.users.is_empty());
+    }
+
+    #[test]
+    fn invalid_changes_are_refused() {
+        let (config, accounts) = (Config::default(), accounts());
+        let mut set = SetRules::default();
+        let mut refused = |user: &str, json: &str| {
+            let error = set.change(&aor(user), change(json), &config, &accounts).expect_err(json);
+            error.to_string()
+        };
+        assert!(refused("199", "{}").contains("no account"));
+        assert!(refused("101", r#"{"busy":"199"}"#).contains("busy: \"199\" is no user"));
+        assert!(refused("101", r#"{"busy":"voicemail"}"#).contains("`voicemail`"));
+        assert!(refused("101", r#"{"after":"5"}"#).contains("after: "));
+        assert!(refused("101", r#"{"busy":"a b"}"#).contains("expected a user"));
+        assert!(serde_json::from_str::<RuleChange>(r#"{"bussy":"102"}"#).is_err());
+    }
+}
