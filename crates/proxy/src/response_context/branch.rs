@@ -31,6 +31,8 @@ pub(super) struct ClientBranch {
     progress: Progress,
     /// Its share of Max-Breadth (RFC 5393 5.3.3).
     breadth: u32,
+    /// Whether another branch was started in its place, which happens once.
+    pub(super) is_replaced: bool,
     /// Its early dialogs, if the caller gets a 199 for each that ends.
     pub(super) early: EarlyDialogs,
 }
@@ -67,7 +69,8 @@ impl ClientBranch {
         let client = Client::new(is_invite, hop.transport.is_reliable(), timers, now);
         let (timer_c, patience) = (is_invite.then(|| now + timers.c), patience.map(|time| now + time));
         let progress = Progress::Pending(Pending { timer_c, patience });
-        let branch = Self { number, target, hop, client, progress, breadth, early: EarlyDialogs::new() };
+        let branch =
+            Self { number, target, hop, client, progress, breadth, is_replaced: false, early: EarlyDialogs::new() };
         template.send(&branch, context);
         branch
     }

@@ -272,3 +272,19 @@ fn a_late_report_about_a_server_tries_no_further_one() {
     sim.seconds(8);
     assert_eq!(third.all_received(), []);
 }
+
+#[test]
+fn a_late_failure_of_a_server_tries_no_further_one() {
+    // checklist 54, 120: the second one is still being tried.
+    let sim = Simulation::new();
+    let (alice, first, second) = two_addresses(&sim, "");
+    let third = sim.udp("bob/third");
+    sim.dns("desk.lan.example", &[first.address, second.address, third.address]);
+    alice.calls("bob");
+    sim.seconds(12);
+    assert!(!second.all_received().is_empty(), "the first one has not responded in its share of the time");
+    let invite = first.all_received().remove(0);
+    first.answers(&invite, 408);
+    sim.seconds(2);
+    assert_eq!(third.all_received(), []);
+}
