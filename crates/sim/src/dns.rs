@@ -1,7 +1,6 @@
 //! The simulated DNS: its records, how long it takes to answer, and whether it answers.
 
-use std::collections::HashMap;
-
+use hashbrown::HashMap;
 use proxy::{Answer, Query, Records, Resolution};
 
 use crate::fault::DnsState;
