@@ -99,6 +99,7 @@ fn forwarding_is_set_shown_and_cleared_while_the_server_runs() {
 domains: [office.example]
 authentication: off
 location: { store: disk }
+codes: { dnd_on: \"*78\", dnd_off: \"*79\", forward_always: \"*21\" }
 accounts:
   - { user: alice, password: a }
   - { user: bob, password: b, forward: { busy: carol } }

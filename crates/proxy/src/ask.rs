@@ -12,6 +12,7 @@ use crate::registrar::PendingRegister;
 use crate::request::Request;
 use crate::resolution::Resolution;
 use crate::route::{Callee, ContactSearch, DialogCheck, Search};
+use crate::settings::CodeCommand;
 
 /// A question to the driver.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub enum Question {
         /// The record to store.
         record: Record,
     },
+    /// Change the rules of this user. Answered by [`Answer::RulesChanged`] or [`Answer::Failed`].
+    ChangeRules(Aor, CodeCommand),
     /// Carry out these resolutions. Answered by [`Answer::Resolved`].
     Resolve(SmallVec<[Resolution; 1]>),
 }
@@ -39,6 +42,8 @@ pub enum Answer {
     Committed,
     /// Another version has been stored meanwhile.
     Conflict,
+    /// The rules are changed, or they are not: the party does not exist.
+    RulesChanged(bool),
     /// The endpoints of each name.
     Resolved(SmallVec<[Endpoints; 1]>),
     /// The store cannot take the change now: too many changes wait for the disk, or it is full.
@@ -97,6 +102,8 @@ pub(crate) enum Resume {
     Dialog(RequestSlot, Box<DialogCheck>),
     /// A request to the Contact of a phone waits for the bindings of a user that may have registered it.
     Contact(RequestSlot, Box<ContactSearch>),
+    /// A call to a feature code waits for the change that it asks for.
+    Code(RequestSlot, CodeCommand),
     /// The CANCEL of an unknown INVITE waits for the bindings of its caller.
     Cancel(RequestSlot),
     /// Calls to this user wait for the bindings of a phone that registered meanwhile.

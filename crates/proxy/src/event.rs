@@ -122,6 +122,11 @@ pub enum Event {
         /// The result.
         outcome: ForkOutcome,
     },
+    /// A call goes to another party, by the rules of the office.
+    Diverted {
+        /// Why.
+        reason: DiversionReason,
+    },
     /// The transaction of a NOTIFY of this server ended (RFC 3680).
     Notified {
         /// The result.
@@ -231,6 +236,24 @@ pub enum ForkOutcome {
     TimedOut,
 }
 
+/// Why a call goes to another party.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum DiversionReason {
+    /// The user has all calls forwarded.
+    Always,
+    /// The office is closed.
+    Closed,
+    /// 486 or 600.
+    Busy,
+    /// The user does not want to be disturbed.
+    DoNotDisturb,
+    /// Nobody accepted the call in time.
+    NoAnswer,
+    /// No phone is registered or reachable.
+    Unavailable,
+}
+
 /// The result of a request that its dialog token alone does not permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
@@ -306,7 +329,7 @@ pub enum Limit {
     /// Challenged REGISTERs that are remembered.
     UnansweredChallenges,
     /// Contacts of an AoR.
-    Contacts,
+    MaxContacts,
     /// Length of one Contact with its Path and instance.
     ContactSize,
     /// Number of subscriptions.

@@ -54,7 +54,8 @@ pub use clock::{Instant, Now, Wall};
 pub use connections::Connections;
 pub use dialog::{Moved, SideOfDialog};
 pub use event::{
-    AuthenticationFailure, DialogRequest, Drop, Event, ForkOutcome, Limit, Notification, Offence, Registration,
+    AuthenticationFailure, DialogRequest, DiversionReason, Drop, Event, ForkOutcome, Limit, Notification, Offence,
+    Registration,
 };
 pub use hop::{Endpoint, Endpoints, Hop, Name, Over};
 pub use location::Flow;
@@ -62,11 +63,11 @@ pub use notifier::SubscriberIndex;
 pub use outbox::{CoreMessage, Handover, Outbox, Passed, Transmit};
 pub use request::Received;
 pub use resolution::{Naptr, Query, Records, Resolution, Srv};
-pub use route::{DiversionReason, Rule};
+pub use route::Rule;
 pub use settings::{
-    Account, Accounts, Algorithm, Authentication, Caller, Digest, Foreign, Forking, Forward, GroupStrategy, Hours,
-    Interfaces, Keys, Limits, Listener, NumberRule, Office, OfficeName, Party, Registrar, RingGroup, Secrets, Sender,
-    Senders, Settings, SingleTarget, Strangers, Strategy, SubscriptionTimes, Timers, UnannouncedPath, UserRules,
-    Window, fixed_bindings, plain_number,
+    Account, Accounts, Algorithm, AlsoRing, Authentication, Caller, CodeCommand, Codes, Digest, Foreign, Forking,
+    Forward, GroupStrategy, Hours, Interfaces, Keys, Limits, Listener, NamedHours, NumberRule, Office, OfficeName,
+    Party, Registrar, RingGroup, Secrets, Sender, Senders, Settings, SingleTarget, Strangers, Strategy,
+    SubscriptionTimes, Timers, UnannouncedPath, UserRules, Window, fixed_bindings, plain_number,
 };
 pub use source::{NoSource, Source};

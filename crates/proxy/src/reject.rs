@@ -68,6 +68,8 @@ pub(crate) enum Reject {
     NotRegistered,
     /// The user does not want to be disturbed.
     Busy,
+    /// A feature code was called: this is set now.
+    Code(CodeOutcome),
     /// No address to send to is known.
     Unroutable,
     /// A `sips` request can only be sent over an insecure transport.
@@ -181,7 +183,7 @@ impl Reject {
             Self::FirstHop => 439,
             Self::Breadth => 440,
             // RFC 5630 5.3
-            Self::NotRegistered | Self::Unroutable | Self::SipsNotAllowed | Self::SipsRequired => 480,
+            Self::NotRegistered | Self::Code(_) | Self::Unroutable | Self::SipsNotAllowed | Self::SipsRequired => 480,
             Self::NoTransaction | Self::Subscription => 481,
             Self::Busy => 486,
             // RFC 3261 8.2.2.2
@@ -208,6 +210,7 @@ impl Reject {
     /// The reason phrase for the log. It contains no text from the message.
     pub(crate) fn reason(self) -> &'static str {
         match self {
+            Self::Code(outcome) => outcome.as_str(),
             Self::MethodMismatch => "Bad CSeq: not the method of the start line",
             Self::RequestUri => "Bad Request-URI",
             Self::Route => "Bad Route: not a SIP URI",
@@ -280,6 +283,29 @@ impl Reject {
                 reply.header(HeaderName::RetryAfter, |out| write_decimal(out, RETRY_AFTER))
             }
             _ => {}
+        }
+    }
+}
+
+/// What a call to a feature code has done. Phones show the reason phrase, since there is no media to speak it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CodeOutcome {
+    Forwarded,
+    NotForwarded,
+    DoNotDisturb,
+    MayDisturb,
+    /// The party does not exist, or the change could not be stored.
+    Unchanged,
+}
+
+impl CodeOutcome {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Forwarded => "All calls are forwarded now",
+            Self::NotForwarded => "Calls are not forwarded now",
+            Self::DoNotDisturb => "Do not disturb is on",
+            Self::MayDisturb => "Do not disturb is off",
+            Self::Unchanged => "Not changed: no such number",
         }
     }
 }

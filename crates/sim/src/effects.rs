@@ -91,7 +91,7 @@ impl State {
     fn ask(&mut self, worker: usize, question: Question, parked: Continuation) {
         let own = match &question {
             Question::Commit { .. } => self.commits,
-            Question::Load(_) => 0,
+            Question::Load(_) | Question::ChangeRules(..) => 0,
             Question::Resolve(_) if self.dns.state == DnsState::Silent => GIVES_UP,
             Question::Resolve(_) => {
                 let sender = self.cause.as_ref().map(|(agent, _)| *agent);
@@ -110,6 +110,7 @@ impl State {
                     _ => Answer::Failed,
                 }
             }
+            Question::ChangeRules(..) => Answer::RulesChanged(true),
             Question::Resolve(resolutions) => self.dns.answer(resolutions),
         };
         match self.answer_delay + own {

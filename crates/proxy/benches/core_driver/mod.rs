@@ -129,7 +129,7 @@ fn answer(store: &MemoryStore, question: Question) -> Answer {
             Commit::Conflict => Answer::Conflict,
             Commit::Pending | Commit::Full | Commit::Failed(_) => Answer::Failed,
         },
-        Question::Resolve(_) => Answer::Failed,
+        Question::Resolve(_) | Question::ChangeRules(..) => Answer::Failed,
     }
 }
 

@@ -227,6 +227,7 @@ impl Core {
             }
             (Resume::Callee(slot, callee), answer) => self.callee_loaded(now, slot, &callee, answer, outbox),
             (Resume::Search(search), answer) => self.search_answered(now, search, answer, outbox),
+            (Resume::Code(slot, command), answer) => self.code_answered(now, slot, &command, answer, outbox),
             (Resume::Cancel(slot), answer) => self.cancel_looked_up(now, slot, answer, outbox),
             (Resume::Dialog(slot, check), answer) => self.dialog_looked_up(now, slot, check, answer, outbox),
             (Resume::Contact(slot, search), answer) => {

@@ -40,7 +40,7 @@ impl Core {
         }
         let Summary { outcome, before, bindings, expires, displaced } = pending.summary;
         if displaced {
-            outbox.emit(Event::LimitReached(Limit::Contacts));
+            outbox.emit(Event::LimitReached(Limit::MaxContacts));
         }
         let (aor, flow) = (pending.aor.clone(), pending.request.flow);
         let (status, reason, record, offence) = (200, "OK", pending.record.clone(), None);
@@ -62,7 +62,7 @@ impl Core {
 
     pub(super) fn refuse_register(&mut self, now: Now, pending: &PendingRegister, reject: Reject, outbox: &mut Outbox) {
         match reject {
-            Reject::TooManyContacts => outbox.emit(Event::LimitReached(Limit::Contacts)),
+            Reject::TooManyContacts => outbox.emit(Event::LimitReached(Limit::MaxContacts)),
             Reject::ContactTooLong => outbox.emit(Event::LimitReached(Limit::ContactSize)),
             _ => {}
         }

@@ -8,14 +8,13 @@ use smallvec::SmallVec;
 use super::Core;
 use crate::ask::{Answer, Continuation, Question, RequestSlot, Resume};
 use crate::clock::Now;
-use crate::event::{Event, Limit};
+use crate::event::{DiversionReason, Event, Limit};
 use crate::forward::BranchId;
 use crate::outbox::Outbox;
-use crate::reject::Reject;
+use crate::reject::{CodeOutcome, Reject};
 use crate::request::{Request, TransactionKey};
-use crate::route::{
-    self, Callee, Course, DiversionReason, Leg, Missing, NextStep, NoTarget, Plan, Purpose, Search, TargetSearch,
-};
+use crate::route::{self, Callee, Course, Leg, Missing, NextStep, NoTarget, Plan, Purpose, Search, TargetSearch};
+use crate::settings::CodeCommand;
 
 impl Core {
     /// Takes the next step of a request that may go to its destination.
@@ -23,6 +22,10 @@ impl Core {
         match step {
             NextStep::LookUp(callee) => self.look_up(request, callee, outbox),
             NextStep::Ring(leg) => self.ring(now, request, *leg, outbox),
+            NextStep::ChangeRules(user, command) => {
+                let question = Question::ChangeRules(user, command.clone());
+                outbox.ask(question, Continuation(Resume::Code(self.slots.park(request), command)));
+            }
             NextStep::FindContact(search) => self.find_contact(now, request, search, outbox),
             NextStep::Forward(plan) => self.handle_plan(now, request, plan, outbox),
         }
@@ -96,6 +99,26 @@ impl Core {
     fn ring(&mut self, now: Now, request: Request, leg: Leg, outbox: &mut Outbox) {
         let targets = TargetSearch::for_leg(&request, leg, &self.settings, now);
         self.search(now, Box::new(Search { targets, purpose: Purpose::Forward(request) }), outbox);
+    }
+
+    /// The change that a feature code asked for is made, or refused. There is nothing to talk to, so the call ends.
+    pub(super) fn code_answered(
+        &mut self,
+        now: Now,
+        slot: RequestSlot,
+        command: &CodeCommand,
+        answer: Answer,
+        outbox: &mut Outbox,
+    ) {
+        let Some(request) = self.slots.take(slot) else { return };
+        let outcome = match (answer, command) {
+            (Answer::RulesChanged(true), CodeCommand::ForwardAlways(_)) => CodeOutcome::Forwarded,
+            (Answer::RulesChanged(true), CodeCommand::ForwardOff) => CodeOutcome::NotForwarded,
+            (Answer::RulesChanged(true), CodeCommand::DoNotDisturb(true)) => CodeOutcome::DoNotDisturb,
+            (Answer::RulesChanged(true), CodeCommand::DoNotDisturb(false)) => CodeOutcome::MayDisturb,
+            _ => CodeOutcome::Unchanged,
+        };
+        self.refuse(now, &request, Reject::Code(outcome), outbox);
     }
 
     /// Begins the searches that response contexts have asked for.

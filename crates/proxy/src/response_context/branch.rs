@@ -262,6 +262,11 @@ impl ClientBranch {
         refused && self.client.cancel_cause().is_none()
     }
 
+    /// Whether its phone rang until a timer of this server cancelled it.
+    pub(super) fn rang_out(&self) -> bool {
+        self.client.cancel_cause() == Some(CancelCause::TimedOut)
+    }
+
     /// Whether no response to its INVITE has come.
     pub(super) const fn is_silent(&self) -> bool {
         self.is_pending() && self.client.is_calling()

@@ -5,9 +5,9 @@
 
 use crate::clock::{Instant, Now};
 use crate::context::Context;
-use crate::route::{Course, DiversionReason, NoTarget, Plan, Purpose, Search, TargetSearch, next_leg, next_party};
+use crate::event::{DiversionReason, Event};
+use crate::route::{Course, NoTarget, Plan, Purpose, Search, TargetSearch, Turn, next_leg, next_party, turn_of};
 
-use super::branch::ClientBranch;
 use super::outcome::{CancelCause, Outcome};
 use super::{Open, Phase, ResponseContext};
 
@@ -21,14 +21,24 @@ pub(super) struct Attempt {
     pub(super) until: Option<Instant>,
 }
 
+impl Attempt {
+    /// The turn of the parties that ring now.
+    pub(super) fn turn(&self, open: Option<&Open>) -> Turn {
+        open.map_or_else(Turn::default, |open| self.course.turn(turn_of(open.group_q)))
+    }
+}
+
 impl ResponseContext {
     /// The call is for the parties of this course from now on.
-    pub(super) fn follow_course(&mut self, course: Course, now: Instant) {
+    pub(super) fn follow_course(&mut self, course: Course, context: &mut Context<'_>) {
+        if let Some(reason) = course.reason {
+            context.outbox.emit(Event::Diverted { reason });
+        }
         let first_branch = self.branches.len();
         let history = self.template.request.as_ref().and_then(|it| course.history(it, &self.template.settings));
         let number = u8::try_from(first_branch).unwrap_or(u8::MAX);
         self.template.histories.extend(history.map(|history| (number, history)));
-        let until = course.no_answer.map(|time| now + time);
+        let until = course.no_answer.map(|time| context.now.mono + time);
         self.course = Some(Box::new(Attempt { course, first_branch, until }));
     }
 
@@ -93,12 +103,13 @@ impl ResponseContext {
     /// told.
     fn reason(&self) -> Option<DiversionReason> {
         let attempt = self.course.as_ref()?;
-        let branches = self.branches.iter().skip(attempt.first_branch);
         let mut reason = None;
-        for status in branches.filter_map(ClientBranch::outcome).filter_map(Outcome::status) {
-            match status {
-                486 | 600 => return Some(DiversionReason::Busy),
-                404 | 408 | 410 | 430 | 480 | 503 => reason = Some(DiversionReason::Unavailable),
+        for branch in self.branches.iter().skip(attempt.first_branch) {
+            match branch.outcome().and_then(Outcome::status) {
+                Some(486 | 600) => return Some(DiversionReason::Busy),
+                // A phone that has rung can be reached.
+                _ if branch.rang_out() => reason = Some(DiversionReason::NoAnswer),
+                Some(404 | 408 | 410 | 430 | 480 | 503) => reason = reason.or(Some(DiversionReason::Unavailable)),
                 _ => {}
             }
         }
@@ -119,7 +130,7 @@ impl ResponseContext {
             Err(NoTarget { course, .. }) => (None, course),
         };
         if let Some(course) = course {
-            self.follow_course(*course, context.now.mono);
+            self.follow_course(*course, context);
         }
         if let Some(plan) = plan {
             self.start_attempt(plan, context);
@@ -131,7 +142,7 @@ impl ResponseContext {
 
     fn start_attempt(&mut self, plan: Plan, context: &mut Context<'_>) {
         let has_ring_time =
-            plan.phones() > 1 || self.course.as_ref().is_some_and(|attempt| attempt.course.ring_time.is_some());
+            plan.phones() > 1 || self.course.as_ref().is_some_and(|attempt| attempt.course.has_ring_time());
         let further = self.unknown(plan.spares);
         for group in plan.groups.into_iter().rev() {
             self.add_next_group(group, context);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::clock::Instant;
 use crate::context::Context;
-use crate::event::{Event, Limit};
-use crate::route::{DiversionReason, Group};
+use crate::event::{DiversionReason, Event, Limit};
+use crate::route::Group;
 use crate::settings::Strategy;
 use crate::target::{NextHop, Target};
 
@@ -56,7 +56,7 @@ impl ResponseContext {
         self.ring_until = None;
         let is_last = self.open().is_none_or(|open| open.waiting.is_empty());
         let keeps_ringing = match &self.course {
-            Some(attempt) => attempt.course.rings_on,
+            Some(attempt) => attempt.turn(self.open()).rings_on,
             None => self.disposition.strategy == Strategy::Wave,
         };
         let rings_on = keeps_ringing && !is_last && self.free_breadth() > 0;
@@ -158,7 +158,7 @@ impl ResponseContext {
     fn ring_time(&self, now: Instant) -> Option<Duration> {
         let open = self.open()?;
         if self.upstream.is_invite() {
-            let own = self.course.as_ref().and_then(|attempt| attempt.course.ring_time);
+            let own = self.course.as_ref().and_then(|attempt| attempt.turn(Some(open)).ring_time);
             return open.has_ring_time.then(|| own.unwrap_or(self.template.settings.forking.ring_time));
         }
         // RFC 4321 1.3: the sender gives up after 64·T1, so the groups share the rest of that.

@@ -27,11 +27,11 @@ use smallvec::SmallVec;
 use crate::clock::Instant;
 use crate::connections::Connections;
 use crate::context::Context;
-use crate::event::{self, Event};
+use crate::event::{self, DiversionReason, Event};
 use crate::forward::BranchId;
 use crate::hop::Hop;
 use crate::request::{Request, RequestSource};
-use crate::route::{Disposition, DiversionReason, Group, Plan, may_respond};
+use crate::route::{Disposition, Group, Plan, may_respond};
 use crate::settings::{Settings, SingleTarget};
 use crate::target::Target;
 use crate::transaction::{ClientEvent, is_due, sooner};
@@ -118,7 +118,7 @@ impl ResponseContext {
         context: &mut Context<'_>,
     ) -> Self {
         let upstream = Upstream::new(&request, &settings, context.now.mono);
-        let rings_in_turn = plan.course.as_ref().is_some_and(|course| course.ring_time.is_some());
+        let rings_in_turn = plan.course.as_ref().is_some_and(|course| course.has_ring_time());
         let is_stateful = settings.forking.single_target == SingleTarget::Stateful;
         let has_ring_time = plan.phones() > 1 || rings_in_turn || is_stateful;
         let mut waiting = plan.groups;
@@ -147,7 +147,7 @@ impl ResponseContext {
             began: context.now.mono,
         };
         if let Some(course) = plan.course {
-            this.follow_course(*course, context.now.mono);
+            this.follow_course(*course, context);
         }
         if this.upstream.is_invite() {
             // RFC 3261 17.2.1: within 200 ms. It is sent at once, which needs no timer.

@@ -1,6 +1,7 @@
 //! The next step of a request that may go to its destination (RFC 3261 16.5, 16.6 step 6, 16.10): one decision for
 //! initial requests, requests in a dialog, ACK, CANCEL and `explain`. Must not decide whether the request may go there.
 
+use location::Aor;
 use parser::{Method, Uri};
 
 use super::office::{self, Begin, Call, Leg, Rule};
@@ -9,7 +10,7 @@ use crate::clock::Wall;
 use crate::dialog::Next;
 use crate::reject::Reject;
 use crate::request::Request;
-use crate::settings::Settings;
+use crate::settings::{Authentication, CodeCommand, Settings};
 
 /// The next step of a request.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(crate) enum NextStep {
     LookUp(Callee),
     /// To ring these parties, by the rules of the office.
     Ring(Box<Leg>),
+    /// To change the rules of this user, who called a feature code.
+    ChangeRules(Aor, CodeCommand),
     /// To find the user whose phone has the Request-URI as its Contact.
     FindContact(Box<ContactSearch>),
     /// To forward the request to the one target of this plan.
@@ -65,9 +68,11 @@ pub(crate) fn office_step(
     }
     let caller = office::caller_of(request, settings);
     let (is_invite, is_real) = (request.method() == Method::Invite, trail.is_none());
-    let call = Call { settings, at, caller: caller.as_ref(), is_invite, is_real };
+    let may_change = request.proven.is_authenticated() || settings.authentication == Authentication::Off || !is_real;
+    let call = Call { settings, at, caller: caller.as_ref(), may_change, is_invite, is_real };
     Ok(match office::begin(aor, call, trail.unwrap_or(&mut Vec::new()))? {
         Begin::User(user) => NextStep::LookUp(Callee::user(user.into_owned())),
         Begin::Leg(leg) => NextStep::Ring(leg),
+        Begin::Code(user, command) => NextStep::ChangeRules(user, command),
     })
 }

@@ -105,6 +105,16 @@ struct Lookup {
     is_party: bool,
 }
 
+/// The q value of the parties with this turn: earlier ones have a higher one.
+const fn q_of(turn: u16) -> u16 {
+    u16::MAX - turn
+}
+
+/// The turn of the parties with this q value.
+pub(crate) const fn turn_of(q: u16) -> u16 {
+    u16::MAX - q
+}
+
 impl TargetSearch {
     /// For the plan of a request. `callee` is the user that the plan is for, if there is one.
     pub(crate) fn for_request(request: &Request, mut plan: Plan, callee: Option<&Aor>, gruus: &Gruus) -> Self {
@@ -124,8 +134,7 @@ impl TargetSearch {
         let plan = Plan { disposition, course: Some(Box::new(leg.course)), ..Plan::default() };
         let mut search = Self::new(plan, request, request.flow.remote.ip(), true);
         for (turn, member) in leg.members {
-            // Earlier turns have a higher q value.
-            let q = u16::MAX - turn;
+            let q = q_of(turn);
             match member {
                 Member::User(aor) => {
                     search.waiting.push_back(Lookup { callee: Callee::user(aor), q, depth: 1, is_party: true });

@@ -37,7 +37,8 @@ pub use limits::Limits;
 pub use listener::{Interfaces, Listener};
 pub(crate) use office::Meaning;
 pub use office::{
-    Forward, GroupStrategy, Hours, NumberRule, Office, OfficeName, Party, RingGroup, UserRules, Window, plain_number,
+    AlsoRing, CodeCommand, Codes, Forward, GroupStrategy, Hours, NamedHours, NumberRule, Office, OfficeName, Party,
+    RingGroup, UserRules, Window, plain_number,
 };
 pub use registrar::{Registrar, UnannouncedPath};
 pub use senders::{Sender, Senders};

@@ -148,7 +148,7 @@ fn the_number_of_contacts_is_limited() {
     desk.registers();
     mobile.sends(&mobile.register());
     mobile.expects("403");
-    assert_eq!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::Contacts))), 1);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::MaxContacts))), 1);
     desk.registers();
 }
 

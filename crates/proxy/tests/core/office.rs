@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use proxy::{Account, Forward, GroupStrategy, Office, OfficeName, Party, RingGroup, Settings, UserRules};
+use proxy::{
+    Account, AlsoRing, Authentication, Forward, GroupStrategy, Office, OfficeName, Party, RingGroup, Settings,
+    UserRules,
+};
 use sim::{Agent, Simulation, Sip};
 
 use crate::accounts::aor;
@@ -333,4 +336,97 @@ fn the_way_of_a_call_is_not_told_if_the_caller_wants_privacy() {
     assert!(!at_carol.has("History-Info"));
     accepts(&alice, &invite, &carol, &at_carol);
     bob.receives_nothing();
+}
+
+#[test]
+fn another_phone_rings_beside_those_of_the_user() {
+    let (sim, alice, [bob, carol]) = setup(|settings| {
+        let after = |user: &str, seconds: u64| AlsoRing {
+            to: party(user).unwrap(),
+            after: Duration::from_secs(seconds),
+            hours: None,
+        };
+        let forward = Forward { no_answer: party("voicemail"), ..Forward::default() };
+        let rules = UserRules { forward, also_ring: vec![after("carol", 10)], ..UserRules::default() };
+        set_rules(settings, "bob", rules);
+    });
+    let voicemail = sim.udp("vm").at("192.0.2.90:5060".parse().unwrap());
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let at_bob = rings(&alice, &bob);
+    sim.millis(9_800);
+    carol.receives_nothing();
+    sim.millis(200);
+    let at_carol = rings(&alice, &carol);
+    assert!(!at_carol.has("History-Info"), "the call is not forwarded");
+    bob.receives_nothing();
+    // 20 s after the beginning.
+    sim.seconds(10);
+    alice.expects("181");
+    stops(&bob, &at_bob);
+    stops(&carol, &at_carol);
+    let recorded = voicemail.expects("INVITE");
+    accepts(&alice, &invite, &voicemail, &recorded);
+}
+
+#[test]
+fn a_feature_code_changes_the_rules_and_the_phone_shows_what_is_set() {
+    let (sim, alice, _) = setup(|settings| {
+        settings.office.codes.dnd_on = Some("*78".into());
+        settings.office.codes.forward_always = Some("*21".into());
+    });
+    for (dialled, reason) in
+        [("*78", "Do not disturb is on"), ("*21bob", "All calls are forwarded now"), ("*99", "Not Found")]
+    {
+        let invite = alice.calls(dialled);
+        let ended = alice.next_message();
+        assert_eq!(ended.reason(), reason, "{dialled}");
+        alice.acks(&invite, &ended);
+    }
+    // It is a code for calls only.
+    alice.sends(&alice.request("MESSAGE", "sip:*78@office.example"));
+    alice.expects("404");
+    drop(sim);
+}
+
+#[test]
+fn a_caller_that_has_not_authenticated_changes_no_rules() {
+    let (sim, gateway, _) = setup(|_| {});
+    sim.reconfigure(|settings| {
+        settings.office.codes.dnd_on = Some("*78".into());
+        settings.authentication = Authentication::Required;
+        settings.trusted.push("192.0.2.0/24".parse().unwrap());
+    });
+    let invite = gateway.calls("*78");
+    let refused = gateway.expects("404");
+    gateway.acks(&invite, &refused);
+}
+
+#[test]
+fn a_phone_that_rings_is_available() {
+    let (sim, alice, [bob, carol]) = setup(|settings| {
+        settings.forking.single_target = proxy::SingleTarget::Stateful;
+        forward(settings, "bob", Forward { unavailable: party("carol"), ..Forward::default() });
+    });
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let at_bob = rings(&alice, &bob);
+    sim.seconds(30);
+    stops(&bob, &at_bob);
+    let ended = alice.expects("408");
+    alice.acks(&invite, &ended);
+    carol.receives_nothing();
+}
+
+#[test]
+fn a_phone_that_does_not_respond_is_unavailable() {
+    let (sim, alice, [bob, carol]) =
+        setup(|settings| forward(settings, "bob", Forward { unavailable: party("carol"), ..Forward::default() }));
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    bob.is_unplugged();
+    sim.millis(32_100);
+    alice.expects("181");
+    let at_carol = rings(&alice, &carol);
+    accepts(&alice, &invite, &carol, &at_carol);
 }

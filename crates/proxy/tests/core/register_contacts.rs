@@ -31,7 +31,7 @@ fn a_new_phone_replaces_the_oldest_if_configured() {
     let [_, second, third] = &phones;
     let left: Vec<_> = query(second).into_iter().map(|(uri, _)| uri).collect();
     assert_eq!(left, [second.contact(), third.contact()]);
-    assert_eq!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::Contacts))), 1);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::MaxContacts))), 1);
 }
 
 #[test]

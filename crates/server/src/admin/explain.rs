@@ -9,7 +9,10 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use location::{Store as _, Wall};
-use proxy::{Authentication, DiversionReason, Goal, GroupStrategy, Inquiry, Instant, Now, Party, Rule, Settings, Step};
+use proxy::{
+    Authentication, CodeCommand, DiversionReason, Goal, GroupStrategy, Inquiry, Instant, Now, Party, Rule, Settings,
+    Step,
+};
 use serde::{Deserialize, Serialize};
 
 use super::AdminState;
@@ -81,6 +84,16 @@ fn describe_step(step: &Step, settings: &Settings) -> String {
         Step::Phone(aor) => format!("It is for one phone of a user of this server: {}.", sanitize(aor.as_bytes())),
         Step::Name(name) => format!("It is for {}, which is not the name of a user.", sanitize(name.as_bytes())),
         Step::Rule(rule) => describe_rule(rule),
+        Step::Code(command) => format!(
+            "It is a feature code: {}.",
+            match command {
+                CodeCommand::ForwardAlways(to) =>
+                    format!("all calls of the caller are forwarded to {}", sanitize(to.as_bytes())),
+                CodeCommand::ForwardOff => "calls of the caller are not forwarded any more".to_owned(),
+                CodeCommand::DoNotDisturb(true) => "the caller is not disturbed".to_owned(),
+                CodeCommand::DoNotDisturb(false) => "the caller may be disturbed again".to_owned(),
+            }
+        ),
         Step::Then(reason, party) => {
             format!("If {}, {} is called.", describe_reason(*reason), describe_party(party))
         }

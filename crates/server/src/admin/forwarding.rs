@@ -8,10 +8,10 @@ use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::AdminState;
 use super::reply::{self, Reply};
 use super::users::aor_of;
-use super::{AdminCommand, AdminState};
-use crate::data::set_rules::{Forwarding, RuleError};
+use crate::data::set_rules::{Forwarding, RuleError, RuleRequest};
 
 /// Limit of a request body; a change is a few hundred octets.
 const MAX_BODY: usize = 4 << 10;
@@ -39,8 +39,8 @@ pub(crate) async fn change(state: &AdminState, name: &[u8], body: Incoming) -> R
         Err(error) => return reply::problem(StatusCode::BAD_REQUEST, &format!("expected a JSON object: {error}")),
     };
     let user = aor_of(name, &state.active_config.borrow().loaded);
-    let (sender, outcome) = oneshot::channel();
-    let sent = state.commands.try_send(AdminCommand::ChangeRules(user, change, sender)).is_ok();
+    let (reply, outcome) = oneshot::channel();
+    let sent = state.rule_requests.try_send(RuleRequest { user, change, reply }).is_ok();
     match timeout(CHANGE_TIMEOUT, outcome).await {
         Ok(Ok(Ok(forwarding))) if sent => reply::json(StatusCode::OK, &forwarding),
         Ok(Ok(Err(error))) if sent => refused(&error),

@@ -5,14 +5,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use location::{AnyStore, Aor};
+use location::AnyStore;
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::Mutex;
 use proxy::{Keys, Listener};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::removal::Removals;
-use crate::data::set_rules::{Forwarding, RuleChange, RuleError};
+use crate::data::set_rules::RuleRequest;
 use crate::defence::Defence;
 use crate::journal::CallHistory;
 use crate::reload::{ActiveConfig, ReloadOutcome};
@@ -43,6 +43,8 @@ pub(crate) struct AdminState {
     pub(crate) listeners: Vec<Listener>,
     /// When the server started.
     pub(crate) started: Instant,
+    /// Changes of the rules of users, for the main loop.
+    pub(crate) rule_requests: mpsc::Sender<RuleRequest>,
     /// Commands for the main loop.
     pub(crate) commands: mpsc::Sender<AdminCommand>,
     /// Limits user lists to one at a time, since the store may be large.
@@ -53,6 +55,4 @@ pub(crate) struct AdminState {
 pub(crate) enum AdminCommand {
     /// Reload the configuration.
     Reload(oneshot::Sender<ReloadOutcome>),
-    /// Change the forwarding and do-not-disturb of a user.
-    ChangeRules(Aor, RuleChange, oneshot::Sender<Result<Forwarding, RuleError>>),
 }

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use humantime::{format_duration, format_rfc3339_seconds};
 use proxy::{Foreign, Strangers, Strategy};
 
-use crate::config::{Authentication, Config, Endpoint, HostName, Loaded, StoreKind};
+use crate::config::{self, Authentication, Config, Endpoint, HostName, Loaded, StoreKind};
 use crate::data::first_start;
 use crate::tls::{CertificateSummary, Validity};
 
@@ -50,6 +50,9 @@ pub(crate) fn summary(loaded: &Loaded) -> String {
         ("Who may see the status page?", admin_access(config)),
     ] {
         let _ = writeln!(text, "\n{question}\n  {answer}");
+    }
+    for warning in config::warnings(config, &loaded.accounts) {
+        let _ = writeln!(text, "\nWarning: {warning}");
     }
     text
 }
@@ -149,12 +152,26 @@ fn routing(config: &Config) -> String {
     for other in config.domains.iter().skip(1) {
         let _ = write!(text, "\n  To sip:X@{}: the same; it is another user, the X of that domain.", other.0);
     }
+    for group in &config.groups {
+        let number = group.user.text();
+        let label = group.name.as_ref().map(|label| format!(" ({})", label.0)).unwrap_or_default();
+        let _ = write!(text, "\n  To {number}{label}: a group with {}.", members(group.members.len()));
+    }
+    for (number, entry) in &config.numbers {
+        let hours = entry.hours.as_ref().map(|hours| format!(" in the hours {:?}", hours.0)).unwrap_or_default();
+        let closed = entry.closed.as_ref().map(|party| format!(", else to {party}")).unwrap_or_default();
+        let _ = write!(text, "\n  To {}: to {}{hours}{closed}.", number.text(), entry.to);
+    }
     text.push_str("\n  `frontdesk explain X` asks the running server where a call would go now.");
     text
 }
 
+fn members(count: usize) -> String {
+    if count == 1 { "one member".to_owned() } else { format!("{count} members") }
+}
+
 fn bans(config: &Config) -> String {
-    let crate::config::Defence { failures, within, ban } = &config.defence;
+    let config::Defence { failures, within, ban } = &config.defence;
     let many = format!("{} failures within {}", failures.0, format_duration(within.0));
     match ban.0 {
         Some(time) => format!("An address with {many}, for {}; `frontdesk bans` lists them.", format_duration(time)),
@@ -181,6 +198,37 @@ mod tests {
     fn summary_of(text: &str) -> String {
         let config: Config = serde_yaml::from_str(text).expect("a configuration");
         summary(&Loaded { file: None, config, accounts: proxy::Accounts::default(), tls: None })
+    }
+
+    #[test]
+    fn the_summary_describes_the_office_and_warns_of_circles() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("frontdesk.yaml");
+        let text = "\
+accounts:
+  - { user: 101, password: x, forward: { always: 102 } }
+  - { user: 102, password: x, forward: { always: \"7\" } }
+  - { user: 103, password: x, do_not_disturb: true }
+groups:
+  - { user: 600, name: Sales, members: [103] }
+hours:
+  office: { zone: UTC, open: [mon-fri 08:00-18:00] }
+numbers:
+  \"7\": { to: 101 }
+  \"8\": { to: 600, hours: office, closed: voicemail }
+voicemail: sip:vm@192.0.2.9
+";
+        std::fs::write(&file, text).expect("a file");
+        let summary = summary(&config::load(Some(&file)).expect("a configuration"));
+        for line in [
+            "To 600 (Sales): a group with one member.",
+            "To 7: to 101.",
+            "To 8: to 600 in the hours \"office\", else to voicemail.",
+            "Warning: All calls go round in a circle and reach nobody: 101 to 102 to 7 to 101.",
+            "Warning: Nobody rings in the group 600: all members have do_not_disturb.",
+        ] {
+            assert!(summary.contains(line), "no {line} in {summary}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use sha2::{Sha256, Sha512_256};
 use super::Config;
 use super::digest::AlgorithmName;
 use super::keys::entry;
-use super::office::{CalledName, ForwardEntry, Label};
+use super::office::{AlsoRingEntry, CalledName, ForwardEntry, Label};
 use super::scalar::{Flag, HostName, Scalar, Text, scalars};
 
 entry! {
@@ -44,6 +44,8 @@ entry! {
         numbers: Vec<CalledName>,
         /// where calls to this user go
         forward: ForwardEntry,
+        /// who rings beside the phones of the user, such as a mobile
+        also_ring: Vec<AlsoRingEntry>,
         /// `true`: callers get 486, or go where `forward.busy` says
         do_not_disturb: Option<Flag>,
     }

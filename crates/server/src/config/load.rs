@@ -148,7 +148,7 @@ fn add_accounts(
             return conflict("may_call_as", format!("{user:?} cannot call as every user of a domain of this server"));
         }
         let may_call_as = callers.into_iter().flatten().collect();
-        let (contacts, rules) = (entry.bindings(), entry.rules(domain));
+        let (contacts, rules) = (entry.bindings(), entry.rules(domain, config));
         let account = Account { secrets, contacts, may_register, may_watch, may_call_as, rules };
         if accounts.insert(entry.user.aor(domain), account).is_some() {
             return conflict("user", format!("{user:?} is listed twice for {domain:?}"));

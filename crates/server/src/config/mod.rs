@@ -14,6 +14,7 @@ mod limits;
 mod listen;
 mod load;
 mod office;
+mod office_warnings;
 mod policy;
 mod registrar;
 mod scalar;
@@ -31,6 +32,7 @@ pub(crate) use limits::Limits;
 pub(crate) use listen::Listen;
 pub(crate) use load::{Loaded, accounts_of, add_accounts_from_file, add_accounts_from_text, entries, load};
 pub(crate) use office::{check_party_text, expected_period, read_party, read_period};
+pub(crate) use office_warnings::warnings;
 pub(crate) use policy::Authentication;
 pub(crate) use registrar::Registrar as RegistrarSection;
 pub(crate) use scalar::{Endpoint, HostName, Token};
@@ -82,6 +84,8 @@ section! {
         numbers: BTreeMap<office::CalledName, office::NumberEntry> = BTreeMap::new(),
         /// the SIP URI of the voicemail server. It gets the mailbox as `target` and the reason as `cause` (RFC 4458)
         voicemail: Option<accounts::FixedContact> = None,
+        /// Feature codes.
+        codes: office::Codes = office::Codes::default(),
         /// networks whose requests to your users need no password: a provider's trunk, a gateway
         trusted: Vec<Network> = Vec::new(),
         /// Bans of addresses with too many failures.

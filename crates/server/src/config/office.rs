@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
 use location::Aor;
-use proxy::{Accounts, Forward, GroupStrategy, NumberRule, Office, OfficeName, Party, RingGroup, UserRules};
+use proxy::{Accounts, AlsoRing, Forward, GroupStrategy, NumberRule, Office, OfficeName, Party, RingGroup, UserRules};
 
 use super::Config;
 use super::accounts::{AccountEntry, FixedContact, UserName};
@@ -85,6 +85,37 @@ section! {
     }
 }
 
+section! {
+    /// `codes`: numbers that users dial to change their own rules.
+    pub(crate) struct Codes {
+        /// followed by a number, as in `*21102`: all calls of the caller go there. The call ends with 480, and the phone
+        /// shows what is set now
+        forward_always: CodeOrOff = CodeOrOff(None),
+        /// calls of the caller are not forwarded
+        forward_off: CodeOrOff = CodeOrOff(None),
+        /// the caller is not disturbed
+        dnd_on: CodeOrOff = CodeOrOff(None),
+        /// the caller may be disturbed again
+        dnd_off: CodeOrOff = CodeOrOff(None),
+    }
+}
+
+entry! {
+    /// One party of `also_ring`.
+    pub(crate) struct AlsoRingEntry {
+        /// who rings beside the phones of the user: a user, a group, a number or a SIP URI
+        to: PartyName,
+        /// how long after the phones
+        after: Option<Period>,
+        /// the name of hours: it does not ring outside of them
+        hours: Option<UserName>,
+    }
+}
+
+/// A feature code, or `off`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CodeOrOff(pub(crate) Option<Box<str>>);
+
 /// A name for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Label(pub(crate) Box<str>);
@@ -124,7 +155,7 @@ pub(crate) struct OpenTime(pub(crate) proxy::Window);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Days(pub(crate) RangeInclusive<Date>);
 
-scalars!(CalledName, Label, PartyName, PartyOrOff, GroupStrategyName, Zone, OpenTime, Days);
+scalars!(CalledName, CodeOrOff, Label, PartyName, PartyOrOff, GroupStrategyName, Zone, OpenTime, Days);
 
 impl Scalar for Label {
     const EXPECTED: &'static str = "a name of 1 to 128 characters";
@@ -149,7 +180,8 @@ impl CalledName {
         self.0.aor(domain)
     }
 
-    pub(super) const fn text(&self) -> &str {
+    /// As it is dialled.
+    pub(crate) const fn text(&self) -> &str {
         &self.0.0
     }
 }
@@ -178,6 +210,18 @@ impl Scalar for PartyOrOff {
             "off" | "false" => Some(Self(None)),
             _ => PartyName::read(text).map(|party| Self(Some(party))),
         }
+    }
+}
+
+impl Scalar for CodeOrOff {
+    const EXPECTED: &'static str = "a code of digits, * and #, like *21, or off";
+
+    fn read(text: &str) -> Option<Self> {
+        if matches!(text, "off" | "false") {
+            return Some(Self(None));
+        }
+        let is_valid = |octet: u8| octet.is_ascii_digit() || matches!(octet, b'*' | b'#');
+        ((1..=16).contains(&text.len()) && text.bytes().all(is_valid)).then(|| Self(Some(text.into())))
     }
 }
 
@@ -248,6 +292,16 @@ impl Scalar for Days {
     }
 }
 
+impl std::fmt::Display for PartyName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Name(name) => name.text(),
+            Self::Uri(uri) => uri,
+            Self::Voicemail => "voicemail",
+        })
+    }
+}
+
 impl PartyName {
     fn party(&self, domain: &str) -> Party {
         match self {
@@ -260,7 +314,7 @@ impl PartyName {
 
 impl AccountEntry {
     /// The rules of its calls; `None` if its phones just ring.
-    pub(super) fn rules(&self, domain: &str) -> Option<Box<UserRules>> {
+    pub(super) fn rules(&self, domain: &str, config: &Config) -> Option<Box<UserRules>> {
         let party = |party: &PartyOrOff| party.0.as_ref().map(|party| party.party(domain));
         let ForwardEntry { always, busy, no_answer, unavailable, after } = &self.forward;
         let forward = Forward {
@@ -272,8 +326,11 @@ impl AccountEntry {
         };
         let do_not_disturb = self.do_not_disturb == Some(Flag(true));
         let forwards = [&forward.always, &forward.busy, &forward.no_answer, &forward.unavailable];
-        let has_rules = do_not_disturb || forwards.iter().any(|party| party.is_some());
-        has_rules.then(|| Box::new(UserRules { do_not_disturb, forward }))
+        let has_forward = forwards.iter().any(|party| party.is_some());
+        let mut also_ring: Vec<_> = self.also_ring.iter().map(|entry| entry.also_ring(domain, config)).collect();
+        also_ring.sort_by_key(|party| party.after);
+        let has_rules = do_not_disturb || has_forward || !also_ring.is_empty();
+        has_rules.then(|| Box::new(UserRules { do_not_disturb, forward, also_ring }))
     }
 }
 
@@ -282,6 +339,10 @@ impl Config {
     pub(crate) fn office(&self) -> Office {
         let domain = self.first_domain();
         let mut office = Office::default();
+        let Codes { forward_always, forward_off, dnd_on, dnd_off } = self.codes.clone();
+        let [forward_always, forward_off, dnd_on, dnd_off] =
+            [forward_always, forward_off, dnd_on, dnd_off].map(|code| code.0);
+        office.codes = proxy::Codes { forward_always, forward_off, dnd_on, dnd_off };
         office.voicemail = self.voicemail.as_ref().map(|contact| contact.uri.clone());
         for entry in &self.groups {
             let group = Arc::new(entry.group(domain));
@@ -313,6 +374,17 @@ impl GroupEntry {
             ring_time: self.ring_time.map_or(RING_TIME, |time| time.0),
             otherwise: self.otherwise.as_ref().map(|party| party.party(domain)),
             calls: 0.into(),
+        }
+    }
+}
+
+impl AlsoRingEntry {
+    fn also_ring(&self, domain: &str, config: &Config) -> AlsoRing {
+        let named = |name: &UserName| Some((name.0.clone(), Arc::new(config.hours.get(name)?.hours())));
+        AlsoRing {
+            to: self.to.party(domain),
+            after: self.after.map_or(Duration::ZERO, |after| after.0),
+            hours: self.hours.as_ref().and_then(named),
         }
     }
 }
@@ -354,14 +426,9 @@ pub(super) fn check(config: &Config, accounts: &Accounts) -> Result<(), Conflict
         if let Some(closed) = &entry.closed {
             check(closed, path("closed"))?;
         }
-        match &entry.hours {
-            Some(hours) if !config.hours.contains_key(hours) => {
-                return conflict(path("hours"), format!("{:?} is not defined in `hours`", hours.0));
-            }
-            None if entry.closed.is_some() => {
-                return conflict(path("closed"), "needs `hours`, which say when the office is closed".to_owned());
-            }
-            _ => {}
+        check_hours_name(entry.hours.as_ref(), path("hours"), config)?;
+        if entry.hours.is_none() && entry.closed.is_some() {
+            return conflict(path("closed"), "needs `hours`, which say when the office is closed".to_owned());
         }
     }
     Ok(())
@@ -383,6 +450,24 @@ pub(super) fn check_rules(
                 let steps = [PathStep::Item(at), PathStep::Key("forward"), PathStep::Key(key)];
                 check_party(party, path.iter().cloned().chain(steps).collect(), config, &names)?;
             }
+        }
+        for (item, also) in entry.also_ring.iter().enumerate() {
+            let path = |key| {
+                let steps = [at, item].map(PathStep::Item);
+                let [at, item] = steps;
+                path.iter()
+                    .cloned()
+                    .chain([at, PathStep::Key("also_ring"), item, PathStep::Key(key)])
+                    .collect::<Vec<_>>()
+            };
+            if also.to == PartyName::Voicemail {
+                return conflict(
+                    path("to"),
+                    "expected a party that can ring; voicemail may be in `forward`".to_owned(),
+                );
+            }
+            check_party(&also.to, path("to"), config, &names)?;
+            check_hours_name(also.hours.as_ref(), path("hours"), config)?;
         }
     }
     Ok(())
@@ -465,6 +550,15 @@ fn check_definitions<'a>(config: &Config, accounts: &'a Accounts) -> Result<Name
     }
     // Without accounts in the configuration there are those of the first start, or anybody may register.
     Ok(Names { accounts, is_complete: !accounts.is_empty() })
+}
+
+fn check_hours_name(name: Option<&UserName>, path: Vec<PathStep>, config: &Config) -> Result<(), Conflict> {
+    match name {
+        Some(name) if !config.hours.contains_key(name) => {
+            conflict(path, format!("{:?} is not defined in `hours`", name.0))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_hours(config: &Config) -> Result<(), Conflict> {

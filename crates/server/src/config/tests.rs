@@ -48,6 +48,7 @@ fn keys() -> Vec<(String, &'static str)> {
         ("groups", office::GroupEntry::KEYS),
         ("hours", office::HoursEntry::KEYS),
         ("numbers", office::NumberEntry::KEYS),
+        ("codes", office::Codes::KEYS),
         ("defence", Defence::KEYS),
         ("registrar", RegistrarSection::KEYS),
         ("subscriptions", sections::Subscriptions::KEYS),
@@ -69,9 +70,12 @@ fn keys() -> Vec<(String, &'static str)> {
         }
         for (key, doc) in section.into_iter().flat_map(|(_, keys)| *keys) {
             keys.push((format!("{name}.{key}"), doc.trim_start()));
-            for (inner, doc) in office::ForwardEntry::KEYS.iter().filter(|_| *key == "forward") {
-                keys.push((format!("{name}.{key}.{inner}"), doc.trim_start()));
-            }
+            let inner = match *key {
+                "forward" => office::ForwardEntry::KEYS,
+                "also_ring" => office::AlsoRingEntry::KEYS,
+                _ => &[],
+            };
+            keys.extend(inner.iter().map(|(inner, doc)| (format!("{name}.{key}.{inner}"), doc.trim_start())));
         }
     }
     keys
@@ -358,10 +362,15 @@ fn errors_in_office_rules_name_the_key() {
         ("numbers:\n  \"+49892\": { to: 101, closed: 102 }\n", "5:", &["numbers.+49892.closed", "`hours`"]),
         ("numbers:\n  \"+49891\": { to: 101 }\n", "5:", &["numbers.+49891", "a user already"]),
         ("voicemail: vm\n", "4:", &["voicemail", "SIP URI"]),
+        ("codes: { dnd_on: dnd }\n", "4:", &["codes.dnd_on", "like *21"]),
     ];
     for (text, place, expected) in table {
         refused(&[(&format!("{users}{text}"), place, expected)]);
     }
+}
+
+#[test]
+fn errors_in_the_rules_of_users_name_the_key() {
     refused(&[
         (
             "accounts:\n  - { user: 101, password: x, forward: { busy: 199 } }\n",
@@ -370,6 +379,12 @@ fn errors_in_office_rules_name_the_key() {
         ),
         ("accounts:\n  - { user: 101, password: x, forward: { busi: 101 } }\n", "2:", &["did you mean `busy`?"]),
         ("accounts:\n  - { user: 101, password: x, forward: { after: 0s } }\n", "2:", &["forward.after", "unit"]),
+        ("accounts:\n  - { user: 101, password: x, also_ring: [{ to: 199 }] }\n", "2:", &["also_ring[0].to", "199"]),
+        (
+            "accounts:\n  - { user: 101, password: x, also_ring: [{ to: 101, hours: h }] }\n",
+            "2:",
+            &["also_ring[0].hours", "not defined"],
+        ),
         (
             "accounts:\n  - { user: 101, password: x, do_not_disturb: maybe }\n",
             "2:",

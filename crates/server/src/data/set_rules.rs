@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use location::Aor;
-use proxy::{Accounts, Party, UserRules};
+use proxy::{Accounts, CodeCommand, Party, UserRules};
 use serde::{Deserialize, Deserializer, Serialize};
+use tokio::sync::oneshot;
 
 use super::files;
 use crate::config::{self, Config, ConfigError};
@@ -75,6 +76,16 @@ pub(crate) enum RuleError {
     /// It could not be stored.
     #[error(transparent)]
     Store(#[from] CliError),
+}
+
+/// A change that the main loop makes.
+pub(crate) struct RuleRequest {
+    /// Whose rules change.
+    pub(crate) user: Aor,
+    /// How.
+    pub(crate) change: RuleChange,
+    /// Gets the rules in force then.
+    pub(crate) reply: oneshot::Sender<Result<Forwarding, RuleError>>,
 }
 
 /// What was set, by address of record.
@@ -191,6 +202,17 @@ impl SetRule {
 }
 
 impl RuleChange {
+    /// The change that a feature code asks for.
+    pub(crate) fn of_code(command: &CodeCommand) -> Self {
+        match command {
+            CodeCommand::ForwardAlways(to) => {
+                Self { always: Some(Some(String::from_utf8_lossy(to.user()).into_owned())), ..Self::default() }
+            }
+            CodeCommand::ForwardOff => Self { always: Some(Some("off".to_owned())), ..Self::default() },
+            CodeCommand::DoNotDisturb(is_on) => Self { do_not_disturb: Some(Some(*is_on)), ..Self::default() },
+        }
+    }
+
     fn parties(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let all = [
             ("always", &self.always),
@@ -255,7 +277,7 @@ mod tests {
     fn accounts() -> Accounts {
         let mut accounts = Accounts::default();
         let busy = Some(Party::Name(aor("102")));
-        let rules = UserRules { forward: proxy::Forward { busy, ..Default::default() }, do_not_disturb: false };
+        let rules = UserRules { forward: proxy::Forward { busy, ..Default::default() }, ..UserRules::default() };
         accounts.insert(aor("101"), Account { rules: Some(Box::new(rules)), ..Account::default() });
         accounts.insert(aor("102"), Account::default());
         accounts

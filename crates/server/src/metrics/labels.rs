@@ -5,7 +5,9 @@
 
 use metrics::SharedString;
 use parser::Transport;
-use proxy::{AuthenticationFailure, DialogRequest, Drop, ForkOutcome, Limit, Notification, Registration};
+use proxy::{
+    AuthenticationFailure, DialogRequest, DiversionReason, Drop, ForkOutcome, Limit, Notification, Registration,
+};
 use strum::{IntoStaticStr, VariantArray};
 
 use crate::text::ending::Ending;
@@ -39,6 +41,7 @@ closed_sets!(
     Registration,
     ForkOutcome,
     DialogRequest,
+    DiversionReason,
     Notification,
     AuthenticationFailure,
     Ending,

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use metrics::{Counter, Label, counter, describe_counter, describe_gauge, gauge};
 use parser::Transport;
-use proxy::{AuthenticationFailure, DialogRequest, Drop, ForkOutcome, Limit, Notification, Registration};
+use proxy::{
+    AuthenticationFailure, DialogRequest, DiversionReason, Drop, ForkOutcome, Limit, Notification, Registration,
+};
 
 use super::labels::{
     Answered, AnyLimit, Code, CommitOutcome, Direction, DriverLimit, DropReason, FailedAddress, HandshakeOutcome,
@@ -92,6 +94,8 @@ counters! {
     CallEnded { ending: Ending } = "frontdesk_calls_ended_total",
     /// Forked requests by outcome.
     Fork { outcome: ForkOutcome } = "frontdesk_forks_total",
+    /// Calls that went to another party by the rules of the office, by reason.
+    Diverted { reason: DiversionReason } = "frontdesk_diversions_total",
     /// NOTIFY requests to subscribers of registrations, by outcome.
     Notified { outcome: Notification } = "frontdesk_notifications_total",
     /// Requests within a dialog that did not go from one side of it to the other.

@@ -16,7 +16,7 @@ use super::restart::keep_restart_only;
 use super::settings::settings;
 use crate::config::{self, Loaded, StoreKind};
 use crate::data::first_start;
-use crate::data::set_rules::{Forwarding, RuleChange, RuleError, SetRules};
+use crate::data::set_rules::{Forwarding, RuleChange, RuleError, RuleRequest, SetRules};
 use crate::error::CliError;
 use crate::metrics::{self, Gauge, ReloadResult, Series};
 use crate::process::interfaces;
@@ -81,8 +81,15 @@ impl Reload {
         Self { active_config, listeners, interfaces, level, set_rules }
     }
 
-    /// Changes the rules of a user, and applies them to every worker.
-    pub(crate) async fn change_rules(
+    /// Changes the rules of a user, applies them to every worker, and replies.
+    pub(crate) async fn change_rules(&mut self, request: RuleRequest, inboxes: &[mpsc::Sender<Inbound>]) {
+        let RuleRequest { user, change, reply } = request;
+        let outcome = self.try_change_rules(&user, change, inboxes).await;
+        // The request may have timed out.
+        let _ = reply.send(outcome);
+    }
+
+    async fn try_change_rules(
         &mut self,
         user: &Aor,
         change: RuleChange,

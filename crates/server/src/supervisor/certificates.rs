@@ -19,6 +19,13 @@ pub(super) struct Certificates {
 }
 
 impl Certificates {
+    /// With those of this configuration in force.
+    pub(super) fn new(loaded: &Loaded, active: &ActiveTls) -> Self {
+        let mut certificates = Self::default();
+        certificates.apply(loaded, active);
+        certificates
+    }
+
     /// For the certificates of a configuration that is in force, or will be. The listeners keep theirs if there are none
     /// any more, because a reload does not change `listen`.
     pub(super) fn apply(&mut self, loaded: &Loaded, active: &ActiveTls) {

@@ -74,9 +74,8 @@ async fn serve(
     let mut reload = Reload::new(loaded, set_rules, prepared.listeners(), prepared.interfaces.clone(), level);
     remove_at_start(&prepared, &reload).await;
     let restored = prepared.restored();
-    let mut server = prepared.start(reload.active_config().settings.clone())?;
-    let mut certificates = Certificates::default();
-    certificates.apply(&reload.active_config().loaded, &server.tls);
+    let (mut server, mut rule_requests) = prepared.start(reload.active_config().settings.clone())?;
+    let mut certificates = Certificates::new(&reload.active_config().loaded, &server.tls);
     let calls = Arc::new(Mutex::new(CallHistory::new(reload.active_config().loaded.config.limits.journal_calls.0)));
     let sources = (server.event_queues.clone(), server.defence.clone());
     let mut event_log = EventLog::new(sources, calls.clone(), reload.subscribe());
@@ -91,17 +90,18 @@ async fn serve(
     }
     notify::ready();
     let started = Instant::now();
-    let (mut maintenance, mut interface_polls, mut log_drains) =
-        (ticker(MAINTENANCE_INTERVAL), ticker(INTERFACE_POLL_INTERVAL), ticker(LOG_DRAIN_INTERVAL));
-    let mut certificate_polls = ticker(CERTIFICATE_POLL_INTERVAL);
+    let (mut maintenance, mut log_drains) = (ticker(MAINTENANCE_INTERVAL), ticker(LOG_DRAIN_INTERVAL));
+    let (mut interface_polls, mut certificate_polls) =
+        (ticker(INTERFACE_POLL_INTERVAL), ticker(CERTIFICATE_POLL_INTERVAL));
     let outcome = loop {
         tokio::select! {
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
             _ = hangup.recv() => drop(reload_now(&mut reload, &server, &mut certificates, &removals).await),
-            Some(command) = commands.recv() => {
-                run_command(command, &mut reload, &server, &mut certificates, &removals).await;
+            Some(AdminCommand::Reload(reply)) = commands.recv() => {
+                drop(reply.send(reload_now(&mut reload, &server, &mut certificates, &removals).await));
             }
+            Some(request) = rule_requests.recv() => reload.change_rules(request, &server.inboxes).await,
             error = server.failed() => break Err(error),
             _ = interface_polls.tick() => reload.poll_interfaces(&server.inboxes).await,
             _ = certificate_polls.tick() => certificates.poll(&reload.active_config().loaded, &server.tls),
@@ -124,24 +124,6 @@ async fn serve(
     server.stop().await;
     event_log.finish();
     outcome
-}
-
-/// Runs a command of the admin API. Its HTTP request may have timed out when the reply is sent.
-async fn run_command(
-    command: AdminCommand,
-    reload: &mut Reload,
-    server: &Server,
-    certificates: &mut Certificates,
-    removals: &Arc<Removals>,
-) {
-    match command {
-        AdminCommand::Reload(reply) => {
-            let _ = reply.send(reload_now(reload, server, certificates, removals).await);
-        }
-        AdminCommand::ChangeRules(user, change, reply) => {
-            let _ = reply.send(reload.change_rules(&user, change, &server.inboxes).await);
-        }
-    }
 }
 
 /// Reloads, between the `RELOADING` and `READY` notifications for the service manager.
@@ -211,6 +193,7 @@ fn spawn_admin(
         directory: server.directory.clone(),
         listeners: server.listeners.clone(),
         started: Instant::now(),
+        rule_requests: server.rule_requests.clone(),
         commands,
         listings: Semaphore::new(1),
     };

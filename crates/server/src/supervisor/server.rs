@@ -19,7 +19,7 @@ use crate::admin::Removals;
 use crate::clock::{self, Clock};
 use crate::config::{Config, Endpoint, Limits, Loaded, StoreKind};
 use crate::data::first_start::{self, InitialAccounts};
-use crate::data::set_rules::SetRules;
+use crate::data::set_rules::{RuleRequest, SetRules};
 use crate::data::{files, secret};
 use crate::defence::Defence;
 use crate::error::CliError;
@@ -32,6 +32,9 @@ use crate::worker::{Completions, Health, Loads};
 
 use super::store::{self, OutsideChanges};
 use super::worker_thread::{Shared, WorkerExitGuard, WorkerParts};
+
+/// So many changes of the rules of users may wait for the main loop; one more is refused.
+const RULE_REQUESTS: usize = 64;
 
 /// Together below 5 s, within which SIGTERM must end the program even if the disk hangs.
 const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -85,6 +88,8 @@ pub(crate) struct Server {
     pub(crate) health: Arc<Health>,
     /// Queued events of the workers.
     pub(crate) event_queues: Arc<[EventQueue]>,
+    /// Changes of the rules of users, for the main loop.
+    pub(crate) rule_requests: mpsc::Sender<RuleRequest>,
     /// The listener of the admin API.
     pub(crate) metrics: Option<std::net::TcpListener>,
     workers: Vec<JoinHandle<()>>,
@@ -192,11 +197,12 @@ impl Prepared {
     }
 
     /// Starts the workers.
-    pub(crate) fn start(mut self, settings: Arc<Settings>) -> Result<Server, CliError> {
+    pub(crate) fn start(mut self, settings: Arc<Settings>) -> Result<(Server, mpsc::Receiver<RuleRequest>), CliError> {
         let (count, limits, listeners) =
             (self.loaded.config.worker_count(), self.loaded.config.limits.clone(), self.listeners());
         let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(limits.worker_queue.0)).unzip();
         let (exit_sender, ended) = mpsc::channel(usize::from(count));
+        let (rule_requests, requested) = mpsc::channel(RULE_REQUESTS);
         let inboxes: Arc<[_]> = inboxes.into();
         self.outside_changes.connect(Arc::clone(&inboxes));
         let event_queues = (0..count).map(|_| EventQueue::new(limits.journal_queue.0)).collect();
@@ -212,6 +218,7 @@ impl Prepared {
             handshakes: HandshakeLimits::of(&limits),
             tls: Arc::new(ActiveTls::new(self.loaded.tls.clone())),
             inboxes,
+            rule_requests: rule_requests.clone(),
             loads: Arc::new(Loads::new(count)),
             health: Arc::clone(&self.health),
             event_queues,
@@ -225,16 +232,8 @@ impl Prepared {
             })),
             limits,
         };
-        let mut workers = Vec::with_capacity(usize::from(count));
-        for (number, inbox) in (0..count).zip(receivers) {
-            let take_sockets = |bound: &mut BoundListener| Some((bound.listener, bound.sockets.pop()?));
-            let sockets = self.bound.iter_mut().filter_map(take_sockets).collect();
-            let seed = u64::from_ne_bytes(secret::random()?);
-            let parts =
-                WorkerParts { number, seed, sockets, inbox, exit_guard: WorkerExitGuard(number, exit_sender.clone()) };
-            workers.push(shared.clone().start(parts)?);
-        }
-        Ok(Server {
+        let workers = start_workers(&shared, &mut self.bound, receivers, &exit_sender)?;
+        let server = Server {
             keys: self.keys,
             listeners,
             store: self.store,
@@ -251,8 +250,28 @@ impl Prepared {
             workers,
             stop: shared.stop,
             ended,
-        })
+            rule_requests,
+        };
+        Ok((server, requested))
     }
+}
+
+/// Starts one worker for each inbox.
+fn start_workers(
+    shared: &Shared,
+    bound: &mut [BoundListener],
+    inboxes: Vec<mpsc::Receiver<Inbound>>,
+    exit_sender: &mpsc::Sender<u8>,
+) -> Result<Vec<JoinHandle<()>>, CliError> {
+    let mut workers = Vec::with_capacity(inboxes.len());
+    for (number, inbox) in (0..).zip(inboxes) {
+        let take_sockets = |bound: &mut BoundListener| Some((bound.listener, bound.sockets.pop()?));
+        let sockets = bound.iter_mut().filter_map(take_sockets).collect();
+        let seed = u64::from_ne_bytes(secret::random()?);
+        let exit_guard = WorkerExitGuard(number, exit_sender.clone());
+        workers.push(shared.clone().start(WorkerParts { number, seed, sockets, inbox, exit_guard })?);
+    }
+    Ok(workers)
 }
 
 impl Server {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::Limits;
+use crate::data::set_rules::RuleRequest;
 use crate::defence::{BanList, Defence};
 use crate::error::CliError;
 use crate::journal::EventQueue;
@@ -39,6 +40,7 @@ pub(super) struct Shared {
     pub(super) handshakes: HandshakeLimits,
     pub(super) tls: Arc<ActiveTls>,
     pub(super) inboxes: Arc<[mpsc::Sender<Inbound>]>,
+    pub(super) rule_requests: mpsc::Sender<RuleRequest>,
     pub(super) loads: Arc<Loads>,
     pub(super) health: Arc<Health>,
     pub(super) event_queues: Arc<[EventQueue]>,
@@ -127,7 +129,7 @@ impl Shared {
                 (self.resolver, lookups),
                 self.limits.users.0,
                 &self.settings,
-                own_inbox,
+                (own_inbox, self.rule_requests),
             ),
             core: Core::new(self.settings, &self.keys, number, seed, self.subscriber_index)
                 .with_connections(connections),

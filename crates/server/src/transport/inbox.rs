@@ -84,6 +84,13 @@ pub(crate) enum Inbound {
         /// The endpoints of each name.
         endpoints: ResolvedNames,
     },
+    /// The main loop has changed the rules of a user, or refused it.
+    RulesChanged {
+        /// The question.
+        id: u64,
+        /// Whether they are changed.
+        changed: bool,
+    },
     /// A health check, to be answered with its number.
     HealthCheck(u64),
     /// The configuration has changed. The sender is used once the worker applies it.

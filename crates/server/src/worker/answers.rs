@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use location::{AnyStore, Commit, Store as _, StoreError, Ticket};
-use proxy::{Answer, Authentication, Continuation, Question, Resolution, Settings};
+use location::{AnyStore, Aor, Commit, Store as _, StoreError, Ticket};
+use proxy::{Answer, Authentication, CodeCommand, Continuation, Question, Resolution, Settings};
 use smallvec::SmallVec;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::completions::CommitOutcome;
+use crate::data::set_rules::{RuleChange, RuleRequest};
 use crate::metrics::{DriverLimit, LookupOutcome, Series, Tally};
 use crate::resolver::Resolver;
 use crate::transport::{Inbound, ResolvedNames};
@@ -31,6 +32,7 @@ pub(crate) struct Answers {
     lookup_timeout: Duration,
     resolver: Arc<Resolver>,
     inbox: mpsc::Sender<Inbound>,
+    rule_requests: mpsc::Sender<RuleRequest>,
 }
 
 /// Limits of DNS lookups.
@@ -50,7 +52,7 @@ impl Answers {
         (resolver, limits): (Arc<Resolver>, LookupLimits),
         users: usize,
         settings: &Settings,
-        inbox: mpsc::Sender<Inbound>,
+        (inbox, rule_requests): (mpsc::Sender<Inbound>, mpsc::Sender<RuleRequest>),
     ) -> Self {
         let lookups = Arc::new(Semaphore::new(limits.max));
         let mut answers = Self {
@@ -64,6 +66,7 @@ impl Answers {
             lookup_timeout: limits.timeout,
             resolver,
             inbox,
+            rule_requests,
         };
         answers.reconfigure(settings);
         answers
@@ -114,6 +117,7 @@ impl Answers {
                     }
                 }
             }
+            Question::ChangeRules(user, command) => self.change_rules(user, &command, continuation),
             Question::Resolve(resolutions) => self.resolve(resolutions, continuation, tally),
         }
     }
@@ -141,6 +145,33 @@ impl Answers {
         let outcome = if found { LookupOutcome::Found } else { LookupOutcome::Failed };
         tally.count(Series::Lookup { outcome });
         Some((continuation, Answer::Resolved(endpoints)))
+    }
+
+    /// The outcome of a change of rules.
+    pub(crate) fn rules_changed(&mut self, id: u64, changed: bool) -> Option<(Continuation, Answer)> {
+        Some((self.waiting.remove(&id)?, Answer::RulesChanged(changed)))
+    }
+
+    /// The main loop makes the change, and the workers get the new settings before the answer comes.
+    fn change_rules(
+        &mut self,
+        user: Aor,
+        command: &CodeCommand,
+        continuation: Continuation,
+    ) -> Option<(Continuation, Answer)> {
+        let (reply, outcome) = oneshot::channel();
+        let request = RuleRequest { user, change: RuleChange::of_code(command), reply };
+        if self.rule_requests.try_send(request).is_err() {
+            return Some((continuation, Answer::Failed));
+        }
+        let id = self.next_id();
+        self.waiting.insert(id, continuation);
+        let inbox = self.inbox.clone();
+        tokio::spawn(async move {
+            let changed = matches!(outcome.await, Ok(Ok(_)));
+            let _ = inbox.send(Inbound::RulesChanged { id, changed }).await;
+        });
+        None
     }
 
     fn next_id(&mut self) -> u64 {

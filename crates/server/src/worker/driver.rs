@@ -233,9 +233,12 @@ impl Worker {
                 self.run_until_idle(now);
             }
             Inbound::Resolved { id, endpoints } => {
-                if let Some((continuation, answer)) = self.answers.resolved(id, endpoints, &mut self.tally) {
-                    self.answer(now, continuation, answer);
-                }
+                let answered = self.answers.resolved(id, endpoints, &mut self.tally);
+                answered.into_iter().for_each(|(continuation, answer)| self.answer(now, continuation, answer));
+            }
+            Inbound::RulesChanged { id, changed } => {
+                let answered = self.answers.rules_changed(id, changed);
+                answered.into_iter().for_each(|(continuation, answer)| self.answer(now, continuation, answer));
             }
             Inbound::HealthCheck(round) => self.health.worker_answered(self.number, round),
             Inbound::Reconfigure(settings, applied) => {

@@ -16,14 +16,15 @@ use parser::{Message, Transport};
 use super::send::is_stateless;
 use crate::clock::{Now, Wall};
 use crate::dialog::Next;
+use crate::event::DiversionReason;
 use crate::mac::Mac;
 use crate::reject::Reject;
 use crate::request::{Received, Request};
 use crate::route::{
-    self, AuthRequirement, Callee, ContactSearch, Destination, DiversionReason, Gruus, Missing, NextStep, NoTarget,
-    Plan, Rule, TargetSearch, Toward, next_step, office_step,
+    self, AuthRequirement, Callee, ContactSearch, Destination, Gruus, Missing, NextStep, NoTarget, Plan, Rule,
+    TargetSearch, Toward, next_step, office_step,
 };
-use crate::settings::{Keys, Party, Settings};
+use crate::settings::{CodeCommand, Keys, Party, Settings};
 use crate::target::{NextHop, Target};
 
 /// The call to explain.
@@ -54,6 +55,8 @@ pub enum Step {
     Contact(Aor),
     /// A rule of the office applies.
     Rule(Rule),
+    /// A feature code: the rules of the caller change.
+    Code(CodeCommand),
     /// Who is called after the phones have failed for this reason.
     Then(DiversionReason, Party),
     /// No account has this name, and it has no bindings.
@@ -162,6 +165,10 @@ fn walk(
     });
     steps.extend(trail.into_iter().map(Step::Rule));
     let plan = match next? {
+        NextStep::ChangeRules(_, command) => {
+            steps.push(Step::Code(command));
+            return Ok(());
+        }
         NextStep::Ring(leg) => return office::follow(*leg, &request, &load, (settings, &gruus), (now, at), steps),
         NextStep::LookUp(callee) => {
             let record = load(&callee.aor);
@@ -175,11 +182,7 @@ fn walk(
         }
         NextStep::FindContact(_) if let Some((_, plan)) = of_contact => plan,
         // No phone has that Contact: it is a foreign address.
-        NextStep::FindContact(_) => {
-            let uri = request.typed_uri()?;
-            let next = Next::of(&request, &uri)?;
-            Plan::with_target(route::target_for_next(&next, Toward::Anybody, &request, settings)?)
-        }
+        NextStep::FindContact(_) => plan_for_foreign(&request, settings)?,
         NextStep::Forward(plan) => plan,
     };
     let is_fork = !is_stateless(&request, &plan, settings);
@@ -189,6 +192,12 @@ fn walk(
     }
     steps.push(if is_fork { Step::Forked } else { Step::Stateless });
     Ok(())
+}
+
+fn plan_for_foreign(request: &Request, settings: &Settings) -> Result<Plan, Reject> {
+    let uri = request.typed_uri()?;
+    let next = Next::of(request, &uri)?;
+    Ok(Plan::with_target(route::target_for_next(&next, Toward::Anybody, request, settings)?))
 }
 
 /// What the call is for. `contact`: the user whose phone has the Request-URI as its Contact.

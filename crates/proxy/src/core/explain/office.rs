@@ -3,9 +3,10 @@
 use location::{Aor, Record};
 
 use crate::clock::{Now, Wall};
+use crate::event::DiversionReason;
 use crate::reject::Reject;
 use crate::request::Request;
-use crate::route::{self, Course, DiversionReason, Gruus, Leg, NoTarget, TargetSearch};
+use crate::route::{self, Course, Gruus, Leg, NoTarget, TargetSearch};
 use crate::settings::Settings;
 
 use super::{Step, complete, goal};
@@ -24,9 +25,10 @@ pub(super) fn follow(
         let (reject, course) = match complete(search, request, load, (settings, gruus), now) {
             Ok(plan) => {
                 let course = plan.course.as_deref();
-                let ring_time = course.and_then(|course| course.ring_time.or(course.no_answer));
                 for group in &plan.groups {
                     let targets = group.targets.iter().map(|target| goal(target, request)).collect();
+                    let turn = course.map(|course| (course.turn(route::turn_of(group.q)), course.no_answer));
+                    let ring_time = turn.and_then(|(turn, no_answer)| turn.ring_time.or(no_answer));
                     let ring_time = Some(ring_time.unwrap_or(settings.forking.ring_time));
                     steps.push(Step::Group { targets, ring_time });
                 }

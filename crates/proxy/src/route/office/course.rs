@@ -6,29 +6,13 @@ use location::Aor;
 use parser::{escape_param, escape_user};
 use smallvec::SmallVec;
 
+use crate::event::DiversionReason;
 use crate::forward::{Diverted, History, Reached};
 use crate::reject::Reject;
 use crate::request::Request;
-use crate::settings::{GroupStrategy, Meaning, Party, Settings};
+use crate::settings::{Meaning, Party, Settings};
 
 use super::MAX_DIVERSIONS;
-
-/// Why a call goes to another party.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DiversionReason {
-    /// The user has all calls forwarded.
-    Always,
-    /// The office is closed.
-    Closed,
-    /// 486 or 600.
-    Busy,
-    /// The user does not want to be disturbed.
-    DoNotDisturb,
-    /// Nobody accepted the call in time.
-    NoAnswer,
-    /// No phone is registered or reachable.
-    Unavailable,
-}
 
 impl DiversionReason {
     /// The cause in a URI of the voicemail server (RFC 4458 3.2).
@@ -77,6 +61,15 @@ impl Called {
     }
 }
 
+/// How the parties ring that have the same turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Turn {
+    /// How long until the next turn or the end; `None` for the ring time of the configuration.
+    pub(crate) ring_time: Option<Duration>,
+    /// Whether they keep ringing when the next turn begins.
+    pub(crate) rings_on: bool,
+}
+
 /// The course of a call so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Course {
@@ -87,10 +80,8 @@ pub(crate) struct Course {
     diversions: u8,
     /// Why the call was forwarded last.
     pub(crate) reason: Option<DiversionReason>,
-    /// How long each of the parties rings; `None` for the ring time of the configuration.
-    pub(crate) ring_time: Option<Duration>,
-    /// Whether parties that ring keep ringing when the next one starts.
-    pub(crate) rings_on: bool,
+    /// The turns of the parties; further ones are like the last.
+    turns: SmallVec<[Turn; 1]>,
     /// How long all parties together may ring before the call is forwarded.
     pub(crate) no_answer: Option<Duration>,
 }
@@ -115,15 +106,25 @@ impl Course {
         Ok(())
     }
 
-    /// The parties that ring now are those of the last name.
-    pub(super) fn ring(&mut self, ring_time: Option<Duration>, strategy: GroupStrategy) {
-        (self.ring_time, self.no_answer, self.uri) = (ring_time, None, None);
-        self.rings_on = strategy == GroupStrategy::Wave;
+    /// The parties that ring now are those of the last name, with these turns.
+    pub(super) fn ring(&mut self, turns: impl IntoIterator<Item = Turn>) {
+        (self.no_answer, self.uri) = (None, None);
+        self.turns = turns.into_iter().collect();
+    }
+
+    /// The turn with this number.
+    pub(crate) fn turn(&self, number: u16) -> Turn {
+        self.turns.get(usize::from(number)).or_else(|| self.turns.last()).copied().unwrap_or_default()
+    }
+
+    /// Whether a single party has a ring time, too.
+    pub(crate) fn has_ring_time(&self) -> bool {
+        self.turns.iter().any(|turn| turn.ring_time.is_some())
     }
 
     /// The party that rings now is a URI.
     pub(super) fn leave(&mut self, uri: &str) {
-        self.ring(None, GroupStrategy::Parallel);
+        self.ring([]);
         self.uri = Some(uri.into());
     }
 

@@ -1,11 +1,14 @@
 //! From a user or a group to the parties that ring, each with its turn.
 
+use std::time::Duration;
+
 use location::Aor;
+use smallvec::SmallVec;
 
 use crate::reject::Reject;
-use crate::settings::{GroupStrategy, Meaning, Party, RingGroup};
+use crate::settings::{AlsoRing, GroupStrategy, Meaning, Party, RingGroup};
 
-use super::{Call, Course, DiversionReason};
+use super::{Call, Course, DiversionReason, Turn};
 
 /// One attempt: the parties that ring, and the course of the call up to there.
 #[derive(Debug)]
@@ -41,7 +44,8 @@ impl Leg {
 
 /// The phones of a user, unless its rules say otherwise.
 pub(super) fn of_user(user: Aor, course: &mut Course, call: Call<'_>) -> Result<UserStep, Reject> {
-    course.ring(None, GroupStrategy::Parallel);
+    course.ring([]);
+    let mut expansion = Expansion { call, members: vec![(0, Member::User(user.clone()))], groups: Vec::new() };
     if let Some(rules) = call.settings.rules(&user).filter(|_| call.is_invite) {
         if let Some(always) = &rules.forward.always {
             return Ok(UserStep::Forward(always.clone(), DiversionReason::Always));
@@ -50,9 +54,10 @@ pub(super) fn of_user(user: Aor, course: &mut Course, call: Call<'_>) -> Result<
             let busy = rules.forward.busy.clone().ok_or(Reject::Busy)?;
             return Ok(UserStep::Forward(busy, DiversionReason::DoNotDisturb));
         }
+        course.ring(expansion.also_ring(&rules.also_ring));
         course.no_answer = rules.forward.no_answer.as_ref().map(|_| rules.forward.after);
     }
-    Ok(UserStep::Ring(vec![(0, Member::User(user))]))
+    Ok(UserStep::Ring(expansion.members))
 }
 
 /// The members of a group with their turns. Nobody is in the list twice, and neither is the caller or a user who does
@@ -111,6 +116,25 @@ impl Expansion<'_> {
                 None => self.add_user(name, turn),
             },
         }
+    }
+
+    /// Adds the parties that ring beside a user; returns the turns. The phones of the user ring on in each of them.
+    fn also_ring(&mut self, parties: &[AlsoRing]) -> SmallVec<[Turn; 2]> {
+        let (mut turns, mut since) = (SmallVec::new(), Duration::ZERO);
+        for party in parties {
+            if party.hours.as_ref().is_some_and(|(_, hours)| !hours.is_open(self.call.at)) {
+                continue;
+            }
+            if party.after > since {
+                turns.push(Turn { ring_time: Some(party.after - since), rings_on: true });
+                since = party.after;
+            }
+            self.add(&party.to, u16::try_from(turns.len()).unwrap_or(u16::MAX));
+        }
+        if !turns.is_empty() {
+            turns.push(Turn::default());
+        }
+        turns
     }
 
     fn add_user(&mut self, user: &Aor, turn: u16) -> u16 {

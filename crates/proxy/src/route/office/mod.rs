@@ -19,10 +19,10 @@ use parser::Method;
 use crate::clock::Wall;
 use crate::reject::Reject;
 use crate::request::{Proven, Request};
-use crate::settings::{Meaning, Named, NumberRule, Party, Settings};
+use crate::settings::{CodeCommand, GroupStrategy, Meaning, Named, NumberRule, Party, Settings};
 
-pub(crate) use course::Course;
-pub use course::DiversionReason;
+use crate::event::DiversionReason;
+pub(crate) use course::{Course, Turn};
 pub(crate) use members::{Leg, Member};
 pub use rule::Rule;
 
@@ -39,6 +39,8 @@ pub(crate) struct Call<'a> {
     pub(crate) at: Wall,
     /// The user who calls; it does not ring in its own groups.
     pub(crate) caller: Option<&'a Aor>,
+    /// Whether the caller may change its own rules: it has authenticated, if that is required.
+    pub(crate) may_change: bool,
     /// Only INVITEs are forwarded.
     pub(crate) is_invite: bool,
     /// Whether the call takes place, and is not only explained.
@@ -52,13 +54,22 @@ pub(crate) enum Begin<'a> {
     User(Cow<'a, Aor>),
     /// These parties.
     Leg(Box<Leg>),
+    /// A change of the rules of this user, who calls.
+    Code(Aor, CodeCommand),
 }
 
 /// The first step of a request to a name. Appends the rules that apply to `trail`.
 pub(crate) fn begin<'a>(name: &'a Aor, call: Call<'a>, trail: &mut Vec<Rule>) -> Result<Begin<'a>, Reject> {
     let settings = call.settings;
     match settings.meaning(name) {
-        None if settings.rules(name).is_none() => Ok(Begin::User(Cow::Borrowed(name))),
+        None if settings.rules(name).is_none() => {
+            let caller = call.caller.filter(|_| call.may_change && call.is_invite);
+            let command = caller.zip(settings.office.codes.read(name));
+            Ok(match command.filter(|_| settings.accounts.find(name).is_none()) {
+                Some((caller, command)) => Begin::Code(caller.clone(), command),
+                None => Begin::User(Cow::Borrowed(name)),
+            })
+        }
         Some(Meaning::User(user)) if settings.rules(user).is_none() => {
             trail.push(Rule::NumberOf(user.clone()));
             Ok(Begin::User(Cow::Borrowed(user)))
@@ -104,7 +115,7 @@ pub(crate) fn next_leg(
 ) -> Option<Leg> {
     let party = next_party(request, course, reason, settings)?.clone();
     let caller = caller_of(request, settings);
-    let call = Call { settings, at, caller: caller.as_ref(), is_invite: true, is_real: true };
+    let call = Call { settings, at, caller: caller.as_ref(), may_change: false, is_invite: true, is_real: true };
     lead(course.clone(), party, Some(reason), call, trail).ok()
 }
 
@@ -144,7 +155,8 @@ fn lead(
                 trail.push(Rule::Group(group.aor.clone(), group.label.clone(), group.strategy));
                 let members = members_of(group, call);
                 if !members.is_empty() {
-                    course.ring(Some(group.ring_time), group.strategy);
+                    let rings_on = group.strategy == GroupStrategy::Wave;
+                    course.ring([Turn { ring_time: Some(group.ring_time), rings_on }]);
                     return Ok(Leg { course, members });
                 }
                 let otherwise = group.otherwise.clone().filter(|_| call.is_invite).ok_or(Reject::NotRegistered)?;

@@ -4,7 +4,7 @@ use location::Aor;
 
 use crate::settings::{GroupStrategy, Party};
 
-use super::DiversionReason;
+use crate::event::DiversionReason;
 
 /// A rule that applied.
 #[derive(Clone, Debug, PartialEq, Eq)]

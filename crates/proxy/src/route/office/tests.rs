@@ -70,7 +70,13 @@ fn settings() -> Settings {
     add_number(office, "2", "1", None);
     assert!(settings.accounts.add_number(&aor("+49 89 123451"), &aor("101")));
     let forward = |user: &str, forward: Forward, do_not_disturb: bool| {
-        (aor(user), Account { rules: Some(Box::new(UserRules { do_not_disturb, forward })), ..Account::default() })
+        (
+            aor(user),
+            Account {
+                rules: Some(Box::new(UserRules { do_not_disturb, forward, ..UserRules::default() })),
+                ..Account::default()
+            },
+        )
     };
     let always = |to: &str| Forward { always: Some(party(to)), ..Forward::default() };
     for (user, account) in [
@@ -88,9 +94,11 @@ fn settings() -> Settings {
 /// Who rings, as `turn:party`, or the status of the refusal.
 fn call(settings: &Settings, name: &str, millis: u64, caller: Option<&str>) -> String {
     let caller = caller.map(aor);
-    let call = Call { settings, at: Wall(millis), caller: caller.as_ref(), is_invite: true, is_real: true };
+    let call =
+        Call { settings, at: Wall(millis), caller: caller.as_ref(), may_change: true, is_invite: true, is_real: true };
     match begin(&aor(name), call, &mut Vec::new()) {
         Ok(Begin::User(user)) => format!("user {}", String::from_utf8_lossy(user.user())),
+        Ok(Begin::Code(user, command)) => format!("{user:?} {command:?}"),
         Ok(Begin::Leg(leg)) => {
             let member = |(turn, member): &(u16, Member)| match member {
                 Member::User(user) => format!("{turn}:{}", String::from_utf8_lossy(user.user())),
@@ -147,7 +155,8 @@ fn each_call_to_a_rotating_group_begins_with_the_next_member() {
 #[test]
 fn other_requests_are_not_forwarded() {
     let settings = settings();
-    let call = Call { settings: &settings, at: Wall(OPEN), caller: None, is_invite: false, is_real: true };
+    let call =
+        Call { settings: &settings, at: Wall(OPEN), caller: None, may_change: true, is_invite: false, is_real: true };
     let begin = |name: &str| match begin(&aor(name), call, &mut Vec::new()) {
         Ok(Begin::Leg(leg)) => leg.members,
         other => panic!("{other:?}"),

@@ -12,7 +12,7 @@ use crate::clock::Wall;
 const DAY: u16 = 24 * 60;
 
 /// When an office is open.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Hours {
     /// Where the office is.
     pub zone: TimeZone,

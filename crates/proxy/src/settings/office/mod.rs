@@ -3,6 +3,7 @@
 //!
 //! Values only; `route::office` decides what happens to a call. All names exist: the server checks the configuration.
 
+mod codes;
 mod hours;
 mod number;
 
@@ -15,6 +16,7 @@ use location::Aor;
 
 use super::Settings;
 
+pub use codes::{CodeCommand, Codes};
 pub use hours::{Hours, Window};
 pub use number::plain_number;
 
@@ -24,6 +26,8 @@ pub struct Office {
     names: HashMap<Aor, OfficeName>,
     /// The URI of the voicemail server.
     pub voicemail: Option<Box<str>>,
+    /// The feature codes.
+    pub codes: Codes,
 }
 
 /// What a name in [`Office`] is.
@@ -95,19 +99,35 @@ pub struct NumberRule {
     /// Who is called.
     pub to: Party,
     /// The hours in which that holds, with their name; always without them.
-    pub hours: Option<(Box<str>, Arc<Hours>)>,
+    pub hours: Option<NamedHours>,
     /// Who is called outside of these hours.
     pub closed: Option<Party>,
 }
 
 /// The rules of one user.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct UserRules {
     /// Calls get 486, or go where [`Forward::busy`] says.
     pub do_not_disturb: bool,
     /// Where calls go that the user does not accept.
     pub forward: Forward,
+    /// Who rings beside its phones, in the order in which they begin.
+    pub also_ring: Vec<AlsoRing>,
 }
+
+/// A party that rings beside the phones of a user.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlsoRing {
+    /// Who rings.
+    pub to: Party,
+    /// How long after the phones.
+    pub after: Duration,
+    /// The hours in which it rings, with their name; always without them.
+    pub hours: Option<NamedHours>,
+}
+
+/// Hours with their name.
+pub type NamedHours = (Box<str>, Arc<Hours>);
 
 /// Where the calls of a user go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,7 +161,7 @@ impl Office {
 impl Settings {
     /// Whether no rule of the office can apply to a call.
     pub(crate) fn has_no_office_rules(&self) -> bool {
-        self.office.names.is_empty() && !self.accounts.have_rules()
+        self.office.names.is_empty() && self.office.codes == Codes::default() && !self.accounts.have_rules()
     }
 
     /// What a name is; `None` if it is the name of an account, or is not known.

@@ -1,0 +1,60 @@
+//! Office rules that are valid and lead nowhere: `frontdesk check` warns of them.
+
+use location::Aor;
+use proxy::{Accounts, Party};
+
+use super::Config;
+use super::office::PartyName;
+
+/// One sentence for each rule that leads nowhere.
+pub(crate) fn warnings(config: &Config, accounts: &Accounts) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let name = |aor: &Aor| String::from_utf8_lossy(aor.user()).into_owned();
+    let numbers = config.numbers.keys().map(|number| number.aor(config.first_domain()));
+    let mut starts: Vec<Aor> = accounts.aors().cloned().chain(numbers).collect();
+    starts.sort_unstable_by(|one, other| one.as_bytes().cmp(other.as_bytes()));
+    for start in starts {
+        let mut chain = vec![start.clone()];
+        while let Some(next) = chain.last().and_then(|last| always_leads_to(last, config, accounts)) {
+            let is_circle = next == start;
+            let is_seen = chain.contains(&next);
+            chain.push(next);
+            if is_circle {
+                let way = chain.iter().map(name).collect::<Vec<_>>().join(" to ");
+                warnings.push(format!("All calls go round in a circle and reach nobody: {way}."));
+            }
+            if is_seen {
+                break;
+            }
+        }
+    }
+    for group in &config.groups {
+        let is_silent = |member: &PartyName| match member {
+            PartyName::Name(name) => accounts
+                .find(&name.aor(config.first_domain()))
+                .and_then(|account| account.rules.as_deref())
+                .is_some_and(|rules| rules.do_not_disturb),
+            PartyName::Uri(_) | PartyName::Voicemail => false,
+        };
+        if group.members.iter().all(is_silent) {
+            warnings.push(format!("Nobody rings in the group {}: all members have do_not_disturb.", group.user.text()));
+        }
+    }
+    warnings
+}
+
+/// The name that all calls to this one go to, at any time.
+fn always_leads_to(name: &Aor, config: &Config, accounts: &Accounts) -> Option<Aor> {
+    if let Some(account) = accounts.find(name) {
+        return match account.rules.as_ref()?.forward.always.as_ref()? {
+            Party::Name(to) => Some(to.clone()),
+            Party::Uri(_) | Party::Voicemail => None,
+        };
+    }
+    let domain = config.first_domain();
+    let (_, number) = config.numbers.iter().find(|(number, _)| number.aor(domain) == *name)?;
+    match &number.to {
+        PartyName::Name(to) if number.hours.is_none() => Some(to.aor(domain)),
+        _ => None,
+    }
+}
