@@ -9,7 +9,8 @@
 //!   package `pjsua2` has none for any of these, and its source does not build.
 //! - SIPp over TLS: Debian builds it without TLS.
 //! - Calls of sipsak: its invite mode refuses to run beside its registering one, and it has no other.
-//! - What a person hears: only baresip sends and counts RTP. The others have null devices, and JsSIP in Node has no media.
+//! - What a person hears: only baresip sends and counts RTP. The others have null devices. JsSIP has no media in Node; in a
+//!   browser it has (tests/page).
 //! - A refresh that is asked for: Linphone's command line has none. Each client refreshes by itself, and is waited for.
 
 #![allow(

@@ -11,6 +11,8 @@
     reason = "several test programs share these rooms, and neither lives in all of them"
 )]
 
+pub(crate) mod baresip;
+pub(crate) mod browser;
 pub(crate) mod dialog;
 pub(crate) mod digest;
 pub(crate) mod dns;

@@ -23,6 +23,8 @@ pub(crate) struct Phone {
     pub(crate) user: String,
     /// Its domain.
     pub(crate) domain: String,
+    /// Of its own URIs: `sip` or `sips`.
+    scheme: &'static str,
     link: Link,
     local: SocketAddr,
     server: SocketAddr,
@@ -95,6 +97,7 @@ impl Phone {
         Self {
             user: user.to_owned(),
             domain: "office.example".to_owned(),
+            scheme: "sip",
             local: link.local(),
             link,
             server,
@@ -110,6 +113,12 @@ impl Phone {
         self
     }
 
+    /// The same phone with this scheme in its URIs: `sip`, or `sips` on a transport with TLS.
+    pub(crate) fn with_scheme(mut self, scheme: &'static str) -> Self {
+        self.scheme = scheme;
+        self
+    }
+
     /// Its address.
     pub(crate) fn local(&self) -> SocketAddr {
         self.local
@@ -117,19 +126,20 @@ impl Phone {
 
     /// Its address of record.
     pub(crate) fn aor(&self) -> String {
-        format!("sip:{}@{}", self.user, self.domain)
+        format!("{}:{}@{}", self.scheme, self.user, self.domain)
     }
 
     /// Its Contact URI.
     pub(crate) fn contact(&self) -> String {
         let transport = match self.link.transport() {
             "TCP" => ";transport=tcp",
-            "TLS" => ";transport=tls",
+            // RFC 5630 3.1.4: a `sips:` URI is over TLS without it.
+            "TLS" if self.scheme == "sip" => ";transport=tls",
             // RFC 7118 5.2
             "WS" | "WSS" => ";transport=ws",
             _ => "",
         };
-        format!("sip:{}@{}{transport}", self.user, self.host())
+        format!("{}:{}@{}{transport}", self.scheme, self.user, self.host())
     }
 
     /// What it takes for its address. RFC 7118 5: a browser does not know its own.
@@ -176,8 +186,9 @@ impl Phone {
     /// An INVITE with a session description.
     pub(crate) fn invite(&mut self, uri: &str) -> Message {
         let (ip, user) = (self.local.ip(), &self.user);
+        let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
         let body = format!(
-            "v=0\r\no={user} 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio 49170 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n"
+            "v=0\r\no={user} 1 1 IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\nm=audio 49170 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n"
         );
         self.request("INVITE", uri).body("application/sdp", body)
     }
@@ -199,7 +210,9 @@ impl Phone {
 
     /// A REGISTER of its own AoR with this Contact value; none for a query.
     pub(crate) fn register(&mut self, contact: Option<&str>) -> Message {
-        let message = self.request("REGISTER", &format!("sip:{}", self.domain)).set("To", format!("<{}>", self.aor()));
+        let message = self
+            .request("REGISTER", &format!("{}:{}", self.scheme, self.domain))
+            .set("To", format!("<{}>", self.aor()));
         // One Call-ID for all registrations of a phone (RFC 3261 10.2).
         let message = message.set("Call-ID", format!("register-{}", self.tag));
         match contact {

@@ -148,6 +148,16 @@ impl Server {
         SocketAddr::new(self.ip, 5443)
     }
 
+    /// Where it listens with this transport on this address, if it was to take a free port.
+    #[track_caller]
+    pub(crate) fn listens(&self, transport: &str, ip: IpAddr) -> SocketAddr {
+        let start = format!("listening on {transport}://{}", SocketAddr::new(ip, 0));
+        let start = start.trim_end_matches('0');
+        let log = self.log();
+        let port = log.split(start).nth(1).and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+        SocketAddr::new(ip, port.unwrap_or_else(|| panic!("no {start:?} in the log:\n{log}")))
+    }
+
     /// Its host part in a URI.
     pub(crate) fn ip(&self) -> IpAddr {
         self.ip

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -89,25 +89,26 @@ impl Authority {
         )
     }
 
-    fn roots(&self) -> RootCertStore {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(self.file()).expect("a certificate")).expect("an authority");
-        roots
-    }
-
     /// A phone that trusts this authority, with a certificate of its own or without.
     pub(crate) fn client(&self, own: Option<&Pair>) -> Arc<ClientConfig> {
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let builder = builder.with_safe_default_protocol_versions().expect("versions");
-        let builder = builder.with_root_certificates(self.roots());
-        Arc::new(match own {
-            Some(pair) => {
-                let (chain, key) = pair.read();
-                builder.with_client_auth_cert(chain, key).expect("a certificate")
-            }
-            None => builder.with_no_client_auth(),
-        })
+        client_of(&self.file(), own)
     }
+}
+
+/// A phone that trusts the authority in this file, with a certificate of its own or without.
+pub(crate) fn client_of(authority: &Path, own: Option<&Pair>) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority).expect("a certificate")).expect("an authority");
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().expect("versions");
+    let builder = builder.with_root_certificates(roots);
+    Arc::new(match own {
+        Some(pair) => {
+            let (chain, key) = pair.read();
+            builder.with_client_auth_cert(chain, key).expect("a certificate")
+        }
+        None => builder.with_no_client_auth(),
+    })
 }
 
 impl Pair {
@@ -124,6 +125,15 @@ impl Pair {
         let (chain, key) = self.read();
         Arc::new(builder.with_no_client_auth().with_single_cert(chain, key).expect("a certificate"))
     }
+}
+
+/// The first message of a client's handshake, as octets.
+pub(crate) fn client_hello(authority: &Authority) -> Vec<u8> {
+    let name = ServerName::try_from(NAME).expect("a name");
+    let mut connection = ClientConnection::new(authority.client(None), name).expect("a connection");
+    let mut octets = Vec::new();
+    connection.write_tls(&mut octets).expect("memory");
+    octets
 }
 
 fn alternative_name(name: &str) -> SanType {

@@ -1,5 +1,5 @@
-//! The status page in a real browser: it shows events while they happen, at the widths of a desktop and of a phone, and
-//! text from a phone stays text.
+//! The pages of the server in a real browser (Debian package `chromium`). The status page shows events while they happen, at
+//! the widths of a desktop and of a phone, and text from a phone stays text. The phone calls other browsers and other phones.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,15 +10,18 @@
     reason = "a test that cannot go on must say so and stop"
 )]
 
-mod browser;
+mod desk_phone;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod jssip;
 mod modules;
 mod phone;
+mod secure;
+mod site;
 
 use std::path::Path;
 
-use browser::Browser;
+use harness::browser::Browser;
 use harness::server::OPEN;
 use harness::{Phone, Server};
 

@@ -2,44 +2,44 @@
 
 use std::path::Path;
 
-use super::browser::Browser;
 use super::harness::Server;
+use super::harness::browser::Browser;
 use super::harness::server::CLOSED;
 
-const STATE: &str = "document.getElementById('state').innerText";
-const CALL: &str = "document.getElementById('call-state').innerText";
+pub(crate) const STATE: &str = "document.getElementById('state').innerText";
+pub(crate) const CALL: &str = "document.getElementById('call-state').innerText";
 
-fn open(server: &Server) -> Browser {
+pub(crate) fn open(server: &Server) -> Browser {
     let mut page = Browser::open(&format!("http://{}/phone", server.http()));
     page.shows("!document.getElementById('sign-in').hidden");
     page
 }
 
-fn sign_in(page: &mut Browser, user: &str, password: &str) {
+pub(crate) fn sign_in(page: &mut Browser, user: &str, password: &str) {
     page.ask(&format!(
         "document.getElementById('user').value = '{user}', document.getElementById('password').value = '{password}', \
          document.getElementById('sign-in-form').requestSubmit()"
     ));
 }
 
-fn call(page: &mut Browser, user: &str) {
+pub(crate) fn call(page: &mut Browser, user: &str) {
     page.ask(&format!(
         "document.getElementById('target').value = '{user}', document.getElementById('dial').requestSubmit()"
     ));
 }
 
-fn click(page: &mut Browser, id: &str) {
+pub(crate) fn click(page: &mut Browser, id: &str) {
     page.ask(&format!("document.getElementById('{id}').click()"));
 }
 
 #[track_caller]
-fn reads(page: &mut Browser, id: &str, text: &str) {
+pub(crate) fn reads(page: &mut Browser, id: &str, text: &str) {
     page.shows(&format!("document.getElementById('{id}').innerText.includes('{text}')"));
 }
 
 /// Waits until more packets with sound have arrived.
 #[track_caller]
-fn hears(page: &mut Browser) {
+pub(crate) fn hears(page: &mut Browser) {
     let packets = "import('/phone/main.js').then(({ phone }) => phone.call.media.packetsReceived())";
     let before = page.ask(packets).as_u64().expect("a number");
     let more = super::harness::wait_for(super::harness::PATIENCE, || {

@@ -1,11 +1,12 @@
 //! Invalid input: it gets a clear refusal, or is dropped and counted, and does not affect others (RFC 3261 16.3 step 1,
 //! 18.3; the kind of messages of RFC 4475).
 
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use crate::harness::server::OPEN;
-use crate::harness::{Message, PATIENCE, Phone, SILENCE, Server};
+use crate::harness::{Authority, Message, PATIENCE, Phone, SILENCE, Server, tls};
 
 /// Checks that others are served at once over both transports.
 #[track_caller]
@@ -266,6 +267,43 @@ fn a_stream_needs_a_content_length() {
     assert_eq!(refused.status(), Some(400), "{refused}");
     assert!(refused.reason().contains("Content-Length"), "{}", refused.reason());
     assert!(bob.closed(PATIENCE), "the next message cannot be found");
+    serves(&server);
+}
+
+#[test]
+fn other_protocols_on_each_port_get_no_connection_and_harm_nobody() {
+    let authority = Authority::new();
+    let certificate = authority.config(&authority.issue("office", &["office.example"]), "");
+    let server = Server::start(&format!("{OPEN}{certificate}limits: {{ message_time: 2s, handshake_time: 2s }}\n"));
+    let hello = tls::client_hello(&authority);
+    let sip: &[u8] = b"OPTIONS sip:office.example SIP/2.0\r\nVia: SIP/2.0/TCP x.invalid\r\nContent-Length: 0\r\n\r\n";
+    let http: &[u8] = b"GET /phone HTTP/1.1\r\nHost: x\r\n\r\n";
+    let zeros = [0; 2_000];
+    // What the answer may begin with; nothing if there must be none.
+    for (port, octets, answer) in [
+        (server.address(), http, ""),
+        (server.address(), &hello, ""),
+        (server.address(), &zeros, ""),
+        (server.websocket(), sip, "HTTP/1.1 400"),
+        (server.websocket(), &hello, "HTTP/1.1 400"),
+        (server.websocket(), &zeros, "HTTP/1.1 400"),
+        // The alert of TLS 1.2 and 1.3.
+        (server.tls(), http, "\u{15}\u{3}\u{3}"),
+        (server.secure_websocket(), sip, "\u{15}\u{3}\u{3}"),
+        (server.secure_websocket(), http, "\u{15}\u{3}\u{3}"),
+        (server.secure_websocket(), &zeros, "\u{15}\u{3}\u{3}"),
+    ] {
+        let mut stream = TcpStream::connect_timeout(&port, PATIENCE).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.write_all(octets).expect("a stream takes it");
+        let mut received = Vec::new();
+        let ended = stream.read_to_end(&mut received);
+        let is_open = ended.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        let text = String::from_utf8_lossy(&received);
+        let sent = String::from_utf8_lossy(&octets[..octets.len().min(20)]);
+        assert!(!is_open, "{port} {sent:?}: the connection is still open");
+        assert!(text.starts_with(answer) && (!answer.is_empty() || text.is_empty()), "{port} {sent:?}: {text:?}");
+    }
     serves(&server);
 }
 

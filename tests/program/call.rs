@@ -285,7 +285,7 @@ fn a_large_request_is_forwarded() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address()).registered();
     let mut alice = Phone::udp("alice", server.address());
-    // checklist 106: the server does not change to TCP; the datagram arrives in fragments.
+    // checklist 106: the phone refuses TCP; the datagram arrives in fragments.
     let body = "x".repeat(4_000);
     let message = alice.request("MESSAGE", BOB).body("text/plain", body.clone());
     alice.send(message);

@@ -1,6 +1,6 @@
 //! From the name of a host to the address that a request is sent to. RFC 3263.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
 use crate::harness::digest::Credentials;
@@ -144,6 +144,40 @@ fn a_slow_name_delays_no_other_one() {
     assert_eq!(refused(&mut alice, &invite), Some(486));
     // `limits.lookup_time` ends the other one.
     assert!(refused(&mut slow, &to_slow) >= Some(400));
+}
+
+#[test]
+fn a_caller_with_many_lookups_does_not_occupy_those_of_others() {
+    let dns = DnsServer::start();
+    let limits = "workers: 1\nlimits: { lookups: 4, lookups_per_source: 2 }\n";
+    let server = Server::start(&format!("{CLOSED}foreign: authenticated\n{limits}{}", dns.config()));
+    let at = |ip: &str| UdpSocket::bind((ip, 0)).expect("a UDP port");
+    let mut dave = far(&server);
+    dns.set(&format!("a.example SILENT -\nb.example SILENT -\nc.example SILENT -\n{}", srv("udp", &[dave.local()])));
+    let mut greedy: Vec<_> = (0..3).map(|_| Phone::on_socket("alice", server.address(), at("127.0.0.21"))).collect();
+    for (phone, name) in greedy.iter_mut().zip(["a", "b", "c"]) {
+        let invite = phone.invite(&format!("sip:dave@{name}.example"));
+        phone.authenticated(invite, ALICE);
+    }
+    let begun = Instant::now();
+    assert!(greedy[2].next_final().status() >= Some(400));
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    server.counts("frontdesk_limits_reached_total", &[("limit", "lookups_per_source")], |count| count == 1.0);
+    let mut other = Phone::on_socket("alice", server.address(), at("127.0.0.22"));
+    let invite = other.invite("sip:dave@far.example");
+    let invite = other.authenticated(invite, ALICE);
+    let at_dave = dave.expect("INVITE");
+    dave.reply(&at_dave, 486);
+    assert_eq!(refused(&mut other, &invite), Some(486));
+    dave.expect("ACK");
+    // They are free again when the first ones have ended.
+    assert!(greedy[0].next_final().status() >= Some(400));
+    assert!(greedy[1].next_final().status() >= Some(400));
+    let invite = greedy[2].invite("sip:dave@far.example");
+    let invite = greedy[2].authenticated(invite, ALICE);
+    let at_dave = dave.expect("INVITE");
+    dave.reply(&at_dave, 486);
+    assert_eq!(refused(&mut greedy[2], &invite), Some(486));
 }
 
 #[test]

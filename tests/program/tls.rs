@@ -100,9 +100,9 @@ impl Peer {
         format!("_sips._tcp.{host} SRV 0 1 {port} target.{host}\ntarget.{host} A {ip}\n")
     }
 
-    /// The connection of the server; an error if the server does not trust this peer.
+    /// The connection of the server, and what came over it; an error if the server does not trust this peer.
     #[track_caller]
-    fn accept(&self) -> std::io::Result<tls::Socket> {
+    fn accept(&self) -> std::io::Result<(tls::Socket, Vec<u8>)> {
         let accepted = wait_for(PATIENCE, || self.listener.accept().ok()).expect("the server connects").0;
         accepted.set_nonblocking(false).expect("a stream");
         let mut socket = tls::Socket::accept(accepted, self.certificate.server())?;
@@ -111,7 +111,7 @@ impl Peer {
         while unread.is_empty() && socket.more(&mut unread, PATIENCE) {}
         match unread.is_empty() {
             true => Err(ErrorKind::ConnectionAborted.into()),
-            false => Ok(socket),
+            false => Ok((socket, unread)),
         }
     }
 
@@ -140,6 +140,8 @@ fn refuse(alice: &mut Phone, invite: &Message, dave: &mut Phone) {
     assert_eq!(response.status(), Some(486), "{response}");
     alice.send(ack_of(invite, &response));
 }
+
+const BOB: &str = "sip:bob@office.example";
 
 const ALICE: Credentials<'static> = Credentials::new("alice", "wonderland");
 
@@ -191,6 +193,9 @@ fn a_peer_proves_the_name_that_was_called() {
         assert!(matches!(response.status(), Some(500 | 503)), "{host} {names:?}\n{response}");
         alice.send(ack_of(&invite, &response));
     }
+    for (outcome, count) in [("accepted", 3.0), ("name", 6.0)] {
+        server.counts("frontdesk_peer_handshakes_total", &[("outcome", outcome)], |counted| counted == count);
+    }
 }
 
 #[test]
@@ -213,6 +218,9 @@ fn a_peer_of_an_unknown_authority_or_with_an_expired_certificate_is_refused() {
         let response = alice.next_final();
         assert!(matches!(response.status(), Some(500 | 503)), "{response}");
         alice.send(ack_of(&invite, &response));
+    }
+    for outcome in ["expired", "untrusted"] {
+        server.counts("frontdesk_peer_handshakes_total", &[("outcome", outcome)], |counted| counted == 1.0);
     }
 }
 
@@ -414,6 +422,72 @@ fn a_phone_that_has_closed_its_connection_is_not_reached() {
     let invite = alice.invite(&bob.aor());
     // RFC 3261 16.7 step 6: the 503 of the closed connection becomes 500.
     assert!(matches!(alice.ask(invite).status(), Some(480 | 500)));
+}
+
+#[test]
+fn a_response_after_the_connection_was_closed_goes_to_the_name_in_via() {
+    // checklist 111
+    let authority = Authority::new();
+    let server = start(&authority, OPEN);
+    let mut bob = Phone::udp("bob", server.address()).registered();
+    for (name, is_believed) in [("a.example", true), ("b.example", false)] {
+        let mut alice = Phone::tls("alice", server.tls(), &authority);
+        let peer = Peer::new("a.example", alice.local().ip(), authority.issue(name, &["a.example"]));
+        let port = peer.listener.local_addr().expect("an address").port();
+        let via = format!("SIP/2.0/TLS {name}:{port};branch=z9hG4bK-{port}");
+        let invite = alice.invite(BOB).with_first("Via", via);
+        alice.send(invite);
+        let received = bob.expect("INVITE");
+        alice.tls_socket().close();
+        assert!(alice.closed(PATIENCE));
+        bob.reply(&received, 486);
+        let answered = peer.accept().map(|(_, unread)| String::from_utf8_lossy(&unread).starts_with("SIP/2.0 486"));
+        assert_eq!(answered.ok(), is_believed.then_some(true), "{name}");
+    }
+}
+
+#[test]
+fn a_connection_of_a_peer_is_used_for_the_names_in_its_certificate_only() {
+    // checklist 170
+    let authority = Authority::new();
+    let dns = DnsServer::start();
+    let office = authority.issue("office", &["office.example"]);
+    let tls_keys = authority.config(&office, ", client_certificates: request");
+    let server = Server::start(&format!("{CLOSED}foreign: authenticated\n{}{tls_keys}", dns.config()));
+    let mut alice = Phone::udp("alice", server.address());
+    // The name that is called, the one in the certificate of the client, what its Via says, and whether its connection is used.
+    let cases = [
+        ("a.example", Some("a.example"), ";alias", 0, true),
+        ("b.example", Some("b.example"), "", 0, false),
+        ("c.example", Some("c.example"), ";alias", 1, false),
+        ("d.example", Some("other.example"), ";alias", 0, false),
+        ("e.example", None, ";alias", 0, false),
+    ];
+    let mut zone = String::new();
+    for (name, own, param, another_port, is_used) in cases {
+        let own = own.map(|own| authority.issue(own, &[own]));
+        let client = authority.client(own.as_ref());
+        let socket = tls::Socket::connect(server.tls(), tls::NAME, client).expect("a connection");
+        let mut dave = Phone::on_tls("dave", server.tls(), socket);
+        let peer = Peer::new(name, dave.local().ip(), authority.issue(&format!("server-{name}"), &[name]));
+        zone.push_str(&peer.zone());
+        dns.set(&zone);
+        let port = peer.listener.local_addr().expect("an address").port() - another_port;
+        let via = format!("SIP/2.0/TLS {name}:{port};branch=z9hG4bK-{port}{param}");
+        let options = dave.request("OPTIONS", "sip:office.example").with_first("Via", via);
+        assert_eq!(dave.ask(options).status(), Some(200));
+        if is_used {
+            let invite = alice.invite(&format!("sip:dave@{name};transport=tls"));
+            let invite = alice.authenticated(invite, ALICE);
+            refuse(&mut alice, &invite, &mut dave);
+            dave.expect("ACK");
+            assert!(peer.listener.accept().is_err(), "no other connection is needed");
+            // Once it is closed it is not used any more.
+            dave.tls_socket().close();
+            assert!(dave.closed(PATIENCE));
+        }
+        peer.is_called(&server, &mut alice);
+    }
 }
 
 #[test]

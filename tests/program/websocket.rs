@@ -183,7 +183,12 @@ fn bad_frames_end_their_connection_with_a_code() {
     let of_length = |length: u64| [&[0x81, 0xff], &length.to_be_bytes()[..], &[1, 2, 3, 4]].concat();
     for (name, octets, code) in [
         ("not masked", b"\x81\x04\r\n\r\n".to_vec(), 1002),
-        ("a reserved bit", frame(0xc1, b"x"), 1002),
+        ("the first reserved bit", frame(0xc1, b"x"), 1002),
+        ("the second reserved bit", frame(0xa1, b"x"), 1002),
+        ("the third reserved bit", frame(0x91, b"x"), 1002),
+        ("a ping of 126 octets", [&[0x89, 0xfe, 0, 126, 1, 2, 3, 4], &[0; 126][..]].concat(), 1002),
+        ("a close frame of one octet", frame(0x88, b"x"), 1002),
+        ("a message within a message", [frame(0x01, b"x"), frame(0x81, b"y")].concat(), 1002),
         ("an unknown opcode", frame(0x83, b"x"), 1002),
         ("a fragmented ping", frame(0x09, b"x"), 1002),
         ("a continuation of nothing", frame(0x80, b"x"), 1002),
@@ -201,7 +206,7 @@ fn bad_frames_end_their_connection_with_a_code() {
         assert_eq!(phone.socket().close_code(), code, "{name}");
         assert!(phone.socket().is_at_end(), "{name}");
     }
-    server.counts("frontdesk_parse_errors_total", &[("transport", "ws")], |count| count == 9.0);
+    server.counts("frontdesk_parse_errors_total", &[("transport", "ws")], |count| count == 14.0);
     let request = options(&mut other);
     other.send_raw(&request);
     other.response(200);

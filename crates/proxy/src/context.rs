@@ -25,6 +25,8 @@ pub(crate) struct Context<'a> {
     pub(crate) rewrite: &'a mut Rewrite,
     pub(crate) timers: &'a mut TimerQueue,
     pub(crate) unreachable: &'a mut Unreachable,
+    /// Where TCP was refused (`large`).
+    pub(crate) udp_only: &'a mut Unreachable,
     pub(crate) outbox: &'a mut Outbox,
     /// Searches that response contexts wait for. The core begins them at the end of the call.
     pub(crate) searches: &'a mut Vec<Search>,

@@ -122,6 +122,11 @@ pub enum Event {
         /// The result.
         outcome: ForkOutcome,
     },
+    /// A request was too long for UDP (RFC 3261 18.1.1).
+    LargeRequest {
+        /// What was done.
+        outcome: LargeRequest,
+    },
     /// A call goes to another party, by the rules of the office.
     Diverted {
         /// Why.
@@ -264,6 +269,16 @@ pub enum DialogRequest {
     Refused,
 }
 
+/// What was done with a request that is too long for UDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum LargeRequest {
+    /// It was sent over TCP.
+    OverTcp,
+    /// Nobody accepted it over TCP, so it was sent over UDP.
+    Refused,
+}
+
 /// The result of a NOTIFY.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
@@ -340,6 +355,8 @@ pub enum Limit {
     MovedDialogs,
     /// Addresses of host names that failed a short time ago.
     Unreachable,
+    /// Addresses that refused TCP.
+    UdpOnly,
     /// Length of a response in relation to its request.
     Amplification,
     /// Changes that wait for the store.

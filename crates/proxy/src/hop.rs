@@ -33,6 +33,9 @@ pub enum Over {
     /// new one to such a peer. The host is the one that was looked up and not the target of an SRV record, because an
     /// attacker that can forge DNS answers could name another one. Only for secure transports.
     Host(Arc<str>),
+    /// As [`Over::Address`], for a request that is too long for UDP (RFC 3261 18.1.1). It can go over UDP after all, so
+    /// a new connection has to open within `limits.brief_connect_time`.
+    InsteadOfUdp,
     /// This connection. If it is closed, the same as [`Over::Address`].
     Connection(ConnectionId),
     /// This connection only. The phone maintains it, and no other address leads to the phone (RFC 5626 5.3.1).
@@ -72,7 +75,7 @@ impl Hop {
     /// The connection to use, if one is given.
     pub const fn connection(&self) -> Option<ConnectionId> {
         match self.over {
-            Over::Address | Over::Host(_) => None,
+            Over::Address | Over::Host(_) | Over::InsteadOfUdp => None,
             Over::Connection(id) | Over::ConnectionOnly(id) => Some(id),
         }
     }
@@ -90,6 +93,18 @@ impl Hop {
         match self.over {
             Over::Connection(id) if !connections.is_open(id) => Self { over: Over::Address, ..*self },
             _ => self.clone(),
+        }
+    }
+
+    /// The hop back to the sender of a request whose top Via names `sent_by`. If its connection is closed, a new one goes to
+    /// its source address and the port in its Via (RFC 3261 18.2.2), and over TLS the peer has to prove the name in
+    /// its Via (26.3.2.1). The name is not looked up: it would let anybody choose an address to connect to.
+    pub(crate) fn for_response(self, sent_by: Option<&str>, connections: &Connections) -> Self {
+        match (&self.over, sent_by) {
+            (Over::Connection(id), Some(host)) if self.transport == Transport::Tls && !connections.is_open(*id) => {
+                Self { over: Over::Host(host.into()), ..self }
+            }
+            _ => self,
         }
     }
 
@@ -111,7 +126,7 @@ impl Hop {
     pub(crate) const fn failure(&self) -> u16 {
         match self.over {
             Over::ConnectionOnly(_) => 430,
-            Over::Address | Over::Host(_) | Over::Connection(_) => 503,
+            Over::Address | Over::Host(_) | Over::InsteadOfUdp | Over::Connection(_) => 503,
         }
     }
 }

@@ -26,6 +26,7 @@ mod event_package;
 mod forward;
 mod hop;
 mod ingress;
+mod large;
 mod mac;
 mod nat;
 mod notifier;
@@ -54,20 +55,20 @@ pub use clock::{Instant, Now, Wall};
 pub use connections::Connections;
 pub use dialog::{Moved, SideOfDialog};
 pub use event::{
-    AuthenticationFailure, DialogRequest, DiversionReason, Drop, Event, ForkOutcome, Limit, Notification, Offence,
-    Registration,
+    AuthenticationFailure, DialogRequest, DiversionReason, Drop, Event, ForkOutcome, LargeRequest, Limit, Notification,
+    Offence, Registration,
 };
 pub use hop::{Endpoint, Endpoints, Hop, Name, Over};
 pub use location::Flow;
 pub use notifier::SubscriberIndex;
-pub use outbox::{CoreMessage, Handover, Outbox, Passed, Transmit};
+pub use outbox::{Alias, CoreMessage, Handover, Outbox, Passed, Transmit};
 pub use request::Received;
 pub use resolution::{Naptr, Query, Records, Resolution, Srv};
 pub use route::Rule;
 pub use settings::{
     Account, Accounts, Algorithm, AlsoRing, Authentication, Caller, CodeCommand, Codes, Digest, Foreign, Forking,
-    Forward, GroupStrategy, Hours, Interfaces, Keys, Limits, Listener, NamedHours, NumberRule, Office, OfficeName,
-    Party, Registrar, RingGroup, Secrets, Sender, Senders, Settings, SingleTarget, Strangers, Strategy,
-    SubscriptionTimes, Timers, UnannouncedPath, UserRules, Window, fixed_bindings, plain_number,
+    Forward, GroupMember, GroupStrategy, Hours, Interfaces, Keys, LargeRequests, Limits, Listener, NamedHours,
+    NumberRule, Office, OfficeName, Party, Registrar, RingGroup, Secrets, Sender, Senders, Settings, SingleTarget,
+    Strangers, Strategy, SubscriptionTimes, Timers, UnannouncedPath, UserRules, Window, fixed_bindings, plain_number,
 };
 pub use source::{NoSource, Source};

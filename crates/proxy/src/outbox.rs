@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use location::ConnectionId;
 
 use crate::amplification::Fitted;
 use crate::ask::{Continuation, Question};
@@ -27,6 +28,15 @@ pub struct Transmit {
     /// Flow-Timer plus grace, in seconds: the driver closes the connection if nothing is received for this long (RFC
     /// 5626 5.4).
     pub silence: Option<u32>,
+}
+
+/// A peer offers its connection for requests to it (RFC 5923).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alias {
+    /// The connection. Its peer has not proved anything as far as the core knows.
+    pub connection: ConnectionId,
+    /// The port at which the peer would accept another connection.
+    pub port: u16,
 }
 
 /// A message to the core of another worker.
@@ -79,6 +89,13 @@ pub enum Passed {
     },
 }
 
+/// An end of the messages in an outbox.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    bytes: usize,
+    transmits: usize,
+}
+
 /// The output of the core, each list in the order in which the core appended.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -93,6 +110,8 @@ pub struct Outbox {
     /// Messages for the cores of other workers. Must be in their inboxes before any transmit is sent: what a peer
     /// sends in response to it may arrive at one of them.
     pub handovers: Vec<Handover>,
+    /// The connections that their peers offer for requests to them.
+    pub aliases: Vec<Alias>,
 }
 
 impl Outbox {
@@ -108,6 +127,7 @@ impl Outbox {
         self.questions.clear();
         self.events.clear();
         self.handovers.clear();
+        self.aliases.clear();
     }
 
     /// The message of a transmit.
@@ -125,6 +145,22 @@ impl Outbox {
             self.transmits.push(Transmit { hop: hop.clone(), span: span.clone(), report_failure, silence: None });
         }
         self.bytes.get(span).unwrap_or_default()
+    }
+
+    /// The present end of the outbox, for [`Outbox::retract`].
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { bytes: self.bytes.len(), transmits: self.transmits.len() }
+    }
+
+    /// The number of octets to send that were appended since then.
+    pub(crate) fn len_since(&self, mark: Mark) -> usize {
+        self.bytes.len() - mark.bytes
+    }
+
+    /// Removes the messages that were appended since then.
+    pub(crate) fn retract(&mut self, mark: Mark) {
+        self.bytes.truncate(mark.bytes);
+        self.transmits.truncate(mark.transmits);
     }
 
     /// The message that was appended last.

@@ -232,6 +232,9 @@ impl Reject {
             Self::Subscription => "Subscription Does Not Exist",
             Self::Subscriber => "Not allowed to watch this user",
             Self::Target => "Bad Contact: not a SIP URI",
+            // The text of the Warning too (RFC 5630 6.3).
+            Self::SipsNotAllowed => "SIPS Not Allowed",
+            Self::SipsRequired => "SIPS Required",
             Self::DialogTooLong => "Too much text in From, To, Call-ID, Contact and Record-Route",
             Self::Address { .. } => "Names an address that is none to send to",
             Self::Privacy(_) => "Privacy Failure",

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use location::{Binding, Record};
 use parser::headers::Route;
-use parser::{Header as _, SipUri, Uri};
+use parser::{Header as _, SipUri, Uri, write_target};
 
 use crate::event::CalledPhone;
 use crate::hop::{Hop, Name};
@@ -124,9 +124,20 @@ impl Target {
     }
 }
 
+const SIPS: &[u8] = b"sips:";
+
 /// Whether a URI is a `sips:` one.
 pub(crate) fn is_sips(uri: &[u8]) -> bool {
-    uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:"))
+    uri.get(..SIPS.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SIPS))
+}
+
+/// Appends the Request-URI of a request to this target. RFC 5630 5.3: a request to a `sip:` URI does not become one to a
+/// `sips:` URI, so a `sips:` Contact gets the scheme `sip:`. The request is sent over TLS all the same.
+pub(crate) fn write_request_uri(out: &mut Vec<u8>, request: &Request, target: &[u8]) {
+    match target.get(SIPS.len()..).filter(|_| is_sips(target) && !is_sips(request.uri())) {
+        Some(rest) => write_target(out, &[b"sip:", rest].concat()),
+        None => write_target(out, target),
+    }
 }
 
 /// The URI in a Route or Path value.

@@ -4,6 +4,7 @@ mod amplification;
 mod clock;
 mod contacts;
 mod dialogs;
+mod handshakes;
 mod identity;
 mod operations;
 mod password_guessing;

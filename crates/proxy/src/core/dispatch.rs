@@ -79,7 +79,7 @@ impl Core {
     fn handling_of(&mut self, now: Now, request: &mut Request, outbox: &mut Outbox) -> Result<Handling, Reject> {
         let dialog = route::accept_routes(request, &self.settings, &self.mac)?;
         let (uri, method) = (request.typed_uri()?, request.method());
-        let destination = route::destination(&uri, method, &self.settings)?;
+        let destination = route::destination_of_uri(&uri, method, &self.settings)?;
         let watch = if method == Method::Subscribe { notifier::kind_of(request, &destination)? } else { None };
         // A SUBSCRIBE within its dialog needs no credentials. The worker that accepted the subscription keeps it.
         if let Some(SubscribeKind::InDialog(tag)) = watch {

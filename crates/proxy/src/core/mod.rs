@@ -5,6 +5,7 @@
 
 mod acknowledge;
 mod admit;
+mod alias;
 mod cancel;
 pub(crate) mod contact;
 mod dispatch;
@@ -53,6 +54,7 @@ pub struct Core {
     response_contexts: ResponseContexts,
     unreachable: Unreachable,
     resolving: Resolving,
+    udp_only: Unreachable,
     moved: MovedSides,
     connections: Arc<Connections>,
     slots: RequestSlots,
@@ -94,6 +96,7 @@ impl Core {
             response_contexts: ResponseContexts::new(seed),
             unreachable: Unreachable::default(),
             resolving: Resolving::default(),
+            udp_only: Unreachable::default(),
             moved: MovedSides::default(),
             connections: Arc::default(),
             slots: RequestSlots::default(),
@@ -119,6 +122,7 @@ impl Core {
         } else if received.message.is_request() {
             let (method, transport) = (received.message.method().as_str_or("other"), received.flow.transport);
             outbox.emit(Event::RequestReceived { method, transport });
+            alias::note_alias(&received.message, &received.flow, outbox);
             self.dispatch_request(now, received, outbox);
         } else {
             self.dispatch_response(now, received, outbox);
@@ -229,6 +233,7 @@ impl Core {
             rewrite: &mut self.rewrite,
             timers: &mut self.timers,
             unreachable: &mut self.unreachable,
+            udp_only: &mut self.udp_only,
             searches: &mut self.searches,
             outbox,
         };

@@ -37,6 +37,7 @@ impl Core {
             rewrite: &mut self.rewrite,
             timers: &mut self.timers,
             unreachable: &mut self.unreachable,
+            udp_only: &mut self.udp_only,
             searches: &mut self.searches,
             outbox,
         };

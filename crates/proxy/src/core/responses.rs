@@ -17,7 +17,7 @@ use crate::event::{Drop, Event};
 use crate::forward::{Origin, ViaBranch, write_response};
 use crate::outbox::{CoreMessage, Handover, Outbox, Passed};
 use crate::pin::{Pin, tag_checksum};
-use crate::request::{Received, TransactionKey, tag_of};
+use crate::request::{Received, TransactionKey, sent_by_name, tag_of};
 use crate::response_context::status_for_caller;
 use crate::route::may_respond;
 
@@ -45,8 +45,9 @@ impl Core {
         let below = via_below(response);
         let response_address = branch.origin().map(Origin::response_address);
         let key = below
+            .as_ref()
             .zip(response_address)
-            .and_then(|(below, address)| TransactionKey::of(response, &below, address, &self.mac));
+            .and_then(|(below, address)| TransactionKey::of(response, below, address, &self.mac));
         let sent_to = key.zip(source).and_then(|((key, _), source)| self.sent_to(branch, key, source));
         let Some((key, method)) = key.filter(|_| source.is_none() || sent_to.is_some()) else {
             match (branch, source) {
@@ -60,7 +61,9 @@ impl Core {
             }
             return None;
         };
-        let Some(hop) = branch.origin().and_then(|origin| origin.peer.hop(&self.settings)) else {
+        let sent_by = below.as_ref().and_then(sent_by_name);
+        let hop = branch.origin().and_then(|origin| origin.peer.hop(&self.settings));
+        let Some(hop) = hop.map(|hop| hop.for_response(sent_by, &self.connections)) else {
             outbox.emit(Event::Dropped(Drop::Unroutable));
             return None;
         };

@@ -12,7 +12,9 @@ use super::Core;
 use crate::clock::Now;
 use crate::event::{Event, Limit};
 use crate::forward::{Forwarding, Origin, ViaBranch, is_looped, loop_mark, prefers_identity, write_request};
+use crate::hop::Hop;
 use crate::ingress;
+use crate::large;
 use crate::outbox::Outbox;
 use crate::pin::Match;
 use crate::reject::Reject;
@@ -38,9 +40,26 @@ impl Core {
         if !is_stateless(&request, &plan, &self.settings) {
             return self.fork(now, request, plan, outbox);
         }
+        let mark = outbox.mark();
+        let Some(target) = plan.best() else { return };
+        let sent = match self.send_stateless(&request, target, outbox) {
+            Ok(sent) => sent,
+            Err(reject) => return self.refuse(now, &request, reject, outbox),
+        };
+        if self.goes_over_tcp(now, &request, target, &sent) {
+            // It may have to go over UDP after all, which only a response context can do.
+            outbox.retract(mark);
+            return self.fork(now, request, plan, outbox);
+        }
         let Some(target) = plan.into_best() else { return };
-        if let Err(reject) = self.forward_stateless(now, &request, target, outbox) {
-            self.refuse(now, &request, reject, outbox);
+        self.sent_stateless(now, &request, target, sent, outbox);
+    }
+
+    /// Whether a request is too long for the hop that it was written for, and goes over TCP.
+    fn goes_over_tcp(&self, now: Now, request: &Request, target: &Target, sent: &Sent) -> bool {
+        sent.length > large::MAX_OVER_UDP && {
+            let (way, what) = ((target, &sent.hop), (request.method(), sent.length));
+            large::hop_over_tcp(way, what, &self.settings, &self.udp_only, now.mono).is_some()
         }
     }
 
@@ -73,6 +92,7 @@ impl Core {
             history: None,
         };
         send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);
+        emit_forwarded(request, &pin.hop, outbox);
         Match::Same
     }
 
@@ -92,10 +112,17 @@ impl Core {
         target: Target,
         outbox: &mut Outbox,
     ) -> Result<(), Reject> {
+        let sent = self.send_stateless(request, &target, outbox)?;
+        self.sent_stateless(now, request, target, sent, outbox);
+        Ok(())
+    }
+
+    /// Writes a request that is forwarded without a transaction.
+    fn send_stateless(&mut self, request: &Request, target: &Target, outbox: &mut Outbox) -> Result<Sent, Reject> {
         let NextHop::Hop(hop) = &target.next_hop else { return Err(Reject::Unroutable) };
         let hop = hop.now(&self.connections);
-        let origin = Origin::new(request, (&hop, &target), None, &self.settings, &self.mac);
-        let Settings { limits, timers, .. } = &*self.settings;
+        let origin = Origin::new(request, (&hop, target), None, &self.settings, &self.mac);
+        let limits = &self.settings.limits;
         let invite = request.method() == Method::Invite;
         // Only the bindings, DNS and the servers that failed can change between a request and its retransmission, so only a
         // request that was routed by them needs a pin.
@@ -117,15 +144,26 @@ impl Core {
             ViaBranch::Stateless(origin)
         };
         let forwarding =
-            Forwarding { request, target: &target, hop: &hop, branch, breadth: request.max_breadth(), history: None };
+            Forwarding { request, target, hop: &hop, branch, breadth: request.max_breadth(), history: None };
+        let mark = outbox.mark();
         send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);
-        if invite {
+        Ok(Sent { hop, branch, pinned, length: outbox.len_since(mark) })
+    }
+
+    /// A request was forwarded without a transaction: counts it, and adds its pin.
+    fn sent_stateless(&mut self, now: Now, request: &Request, target: Target, sent: Sent, outbox: &mut Outbox) {
+        let Sent { hop, branch, mut pinned, length } = sent;
+        emit_forwarded(request, &hop, outbox);
+        // A retransmission must not go over TCP later, when the refusal is forgotten.
+        let may_change = length > large::MAX_OVER_UDP && large::may_change(request.method());
+        pinned |= may_change && self.pins.len() < self.settings.limits.pins / 2;
+        let timers = &self.settings.timers;
+        if request.method() == Method::Invite {
             self.pins.insert(request, (target, hop, branch), now.mono + timers.c, &mut self.timers);
         } else if pinned {
             self.pins.insert_brief(request, (target, hop, branch), now.mono + timers.last_copy(), &mut self.timers);
         }
         self.bound_timers();
-        Ok(())
     }
 
     fn fork(&mut self, now: Now, request: Request, mut plan: Plan, outbox: &mut Outbox) {
@@ -181,6 +219,16 @@ impl Core {
     }
 }
 
+/// A request that was written to be forwarded without a transaction.
+struct Sent {
+    hop: Hop,
+    branch: ViaBranch,
+    /// Whether it gets a pin.
+    pinned: bool,
+    /// Its length in octets.
+    length: usize,
+}
+
 fn is_new_call(request: &Request) -> bool {
     request.method() == Method::Invite && !request.in_dialog
 }
@@ -194,9 +242,12 @@ fn send_request(
 ) {
     // RFC 3261 17: an ACK is never answered, so a failure to send it is not reported.
     let reports = forwarding.request.method() != Method::Ack;
-    let method = forwarding.request.method().as_str_or("other");
-    outbox.emit(Event::RequestForwarded { method, transport: forwarding.hop.transport });
     outbox.send(forwarding.hop, reports, |out| write_request(forwarding, settings, mac, rewrite, out));
+}
+
+fn emit_forwarded(request: &Request, hop: &Hop, outbox: &mut Outbox) {
+    let (method, transport) = (request.method().as_str_or("other"), hop.transport);
+    outbox.emit(Event::RequestForwarded { method, transport });
 }
 
 /// Whether a request is forwarded without a transaction: it has one target, and is not a call to a user where

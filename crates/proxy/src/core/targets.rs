@@ -9,7 +9,6 @@ use super::Core;
 use crate::ask::{Answer, Continuation, Question, RequestSlot, Resume};
 use crate::clock::Now;
 use crate::event::{DiversionReason, Event, Limit};
-use crate::forward::BranchId;
 use crate::outbox::Outbox;
 use crate::reject::{CodeOutcome, Reject};
 use crate::request::{Request, TransactionKey};
@@ -166,6 +165,10 @@ impl Core {
                     None => self.refuse(now, &request, reject, outbox),
                 }
             }
+            (Purpose::Member(id), plan) => {
+                let (response_contexts, mut context) = self.split(now, outbox);
+                response_contexts.with(id, &mut context, |it, context| it.member_followed(plan.ok(), context));
+            }
             (Purpose::Diversion(id), plan) => {
                 let (response_contexts, mut context) = self.split(now, outbox);
                 response_contexts.with(id, &mut context, |it, context| it.diverted(plan, context));
@@ -188,15 +191,19 @@ impl Core {
             (Some(callee), answer) => {
                 let record = if let Answer::Loaded(record) = answer { record } else { None };
                 let record = record.as_ref();
-                let plan = match purpose {
-                    Purpose::Forward(request) => {
-                        route::plan_for_callee(request, callee, record, settings, gruus, now).ok()
-                    }
-                    Purpose::Redirection(BranchId { context: id, .. }) | Purpose::Diversion(id) => {
-                        self.response_contexts.find(*id).and_then(|it| it.plan_for(callee, record, gruus, now))
-                    }
+                let of_context = |id: u64| Some(self.response_contexts.find(id)?.request_and_settings());
+                let call = match purpose {
+                    Purpose::Forward(request) => Some((&*request, &**settings)),
+                    Purpose::Redirection(branch) => of_context(branch.context).flatten(),
+                    Purpose::Diversion(id) | Purpose::Member(id) => of_context(*id).flatten(),
                 };
-                targets.add_found(plan.unwrap_or_default(), gruus, settings);
+                let plan = call.and_then(|(request, settings)| {
+                    route::plan_for_callee(request, callee, record, settings, gruus, now).ok()
+                });
+                let absent = targets.add_found(plan.unwrap_or_default(), gruus, settings);
+                if let Some((absent, (request, settings))) = absent.zip(call) {
+                    targets.replace_member(&absent, request, settings, (now, settings.civil_time(now)));
+                }
             }
             (None, answer) => {
                 waiting_key(purpose).into_iter().for_each(|key| self.resolving.end(key));
@@ -220,6 +227,6 @@ impl Core {
 fn waiting_key(purpose: &Purpose) -> Option<TransactionKey> {
     match purpose {
         Purpose::Forward(request) if !matches!(request.method(), Method::Ack | Method::Cancel) => Some(request.key),
-        Purpose::Forward(_) | Purpose::Redirection(_) | Purpose::Diversion(_) => None,
+        Purpose::Forward(_) | Purpose::Redirection(_) | Purpose::Diversion(_) | Purpose::Member(_) => None,
     }
 }

@@ -3,10 +3,10 @@
 //!
 //! Must give the same values as `request.rs`, which writes them as edits of the original message.
 
-use parser::{SentInvite, write_target};
+use parser::SentInvite;
 
 use crate::settings::Settings;
-use crate::target::route_uri;
+use crate::target::{route_uri, write_request_uri};
 
 use super::Forwarding;
 use super::request::write_via_value;
@@ -20,7 +20,7 @@ pub(crate) fn as_sent(forwarding: &Forwarding<'_>, settings: &Settings, write: i
     let (mut uri, mut via, mut last) = (Vec::with_capacity(CAPACITY), Vec::with_capacity(CAPACITY), Vec::new());
     write_via_value(&mut via, hop, *branch, settings);
     let (target_uri, path) = target.uri.with_path(request);
-    write_target(&mut uri, target_uri);
+    write_request_uri(&mut uri, request, target_uri);
     // RFC 3327 5.4, RFC 3261 16.6 step 6
     let mut routes = parser::elements(path).chain(request.routes()).collect::<smallvec::SmallVec<[_; 2]>>();
     let strict = routes.first().and_then(|route| route_uri(route)).filter(|route| !route.is_loose());

@@ -3,7 +3,7 @@
 //! Must not choose the target or the next hop. `follow_up.rs` must give the same Request-URI, Via and Route.
 
 use parser::headers::Credentials;
-use parser::{HeaderName, Host, Message, Method, Rewrite, Transport, write_decimal, write_target};
+use parser::{HeaderName, Host, Message, Method, Rewrite, Transport, write_decimal};
 
 use super::identity::edit_claims;
 use super::{History, ViaBranch};
@@ -12,7 +12,7 @@ use crate::hop::Hop;
 use crate::mac::Mac;
 use crate::request::Request;
 use crate::settings::Settings;
-use crate::target::{Target, is_sips, route_uri};
+use crate::target::{Target, is_sips, route_uri, write_request_uri};
 
 /// Max-Forwards of a request that had none (RFC 3261 16.6 step 3).
 const MAX_FORWARDS: u8 = 70;
@@ -96,7 +96,7 @@ fn edit_routes(request: &Request, target: &Target, rewrite: &mut Rewrite) -> Opt
     let strict = first.and_then(route_uri).filter(|route| !route.is_loose());
     let Some(strict) = strict else {
         if uri != message.request_uri() {
-            rewrite.replace(message.request_uri_span(), |out| write_target(out, uri));
+            rewrite.replace(message.request_uri_span(), |out| write_request_uri(out, request, uri));
         }
         return (!path.is_empty()).then(|| path.to_vec());
     };
@@ -104,7 +104,7 @@ fn edit_routes(request: &Request, target: &Target, rewrite: &mut Rewrite) -> Opt
     rewrite.replace(message.request_uri_span(), |out| strict.write_target(out));
     rewrite.append(message, |out| {
         out.extend_from_slice(b"Route: <");
-        write_target(out, uri);
+        write_request_uri(out, request, uri);
         out.extend_from_slice(b">\r\n");
     });
     if path.is_empty() {
@@ -163,9 +163,12 @@ fn write_record_routes(out: &mut Vec<u8>, forwarding: &Forwarding<'_>, settings:
     let back = Hop::back(&request.flow);
     let reached = Hop { remote: target.remote(hop), ..(*hop).clone() };
     let token = token_for(request, (&reached, target), settings, mac);
-    // RFC 3261 16.6 step 4: the requests in a dialog with a `sips:` URI must use TLS too.
-    let is_secure = is_sips(request.uri());
+    // RFC 3261 16.6 step 4: requests in a dialog with a `sips:` URI, or through a `sips:` Path or Route, use TLS too.
+    let has_tls = hop.transport.is_secure() || back.transport.is_secure();
+    let is_sips = has_tls && (is_sips(request.uri()) || is_next_route_sips(request, target));
     let mut write = |side: &Hop| {
+        // 16.7 step 8: a side that does not use TLS needs `sip:`.
+        let is_secure = is_sips && side.transport.is_secure();
         out.extend_from_slice(if is_secure { b"Record-Route: <sips:" } else { b"Record-Route: <sip:" });
         out.extend_from_slice(&token);
         out.push(b'@');
@@ -188,6 +191,13 @@ fn write_record_routes(out: &mut Vec<u8>, forwarding: &Forwarding<'_>, settings:
     if back.transport != hop.transport || back.local != hop.local {
         write(&back);
     }
+}
+
+/// Whether the request goes through a proxy with a `sips:` URI.
+fn is_next_route_sips(request: &Request, target: &Target) -> bool {
+    let (_, path) = target.uri.with_path(request);
+    let first = parser::elements(path).next().or_else(|| request.next_route());
+    first.and_then(route_uri).is_some_and(|route| route.secure)
 }
 
 pub(crate) fn write_own_address(out: &mut Vec<u8>, side: &Hop, settings: &Settings) {

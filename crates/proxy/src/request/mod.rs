@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use hashbrown::DefaultHashBuilder;
 use location::{Aor, Flow};
 use parser::headers::{NameAddr, Via};
-use parser::{HeaderName, Message, Method, SipUri, Span, Stamp, Uri, headers};
+use parser::{HeaderName, Host, Message, Method, SipUri, Span, Stamp, Uri, headers};
 
 use crate::hop::Hop;
 use crate::ingress;
@@ -233,6 +233,11 @@ impl Request {
         self.to.map(|span| self.text_at(span)).unwrap_or_default()
     }
 
+    /// The host name in its top Via; `None` if that has an address.
+    pub(crate) fn sent_by_name(&self) -> Option<&str> {
+        self.message.header::<Via<'_>>().ok().flatten().as_ref().and_then(sent_by_name)
+    }
+
     /// The From tag and the To tag; empty if there is none.
     pub(crate) fn tags(&self) -> [&[u8]; 2] {
         self.tags.map(|tag| self.text_at(tag))
@@ -288,6 +293,14 @@ fn response_hop(via: &Via<'_>, flow: &Flow, at_source: bool) -> Hop {
         back.remote.set_port(via.port.unwrap_or_else(|| flow.transport.default_port()));
     }
     back
+}
+
+/// The host name in a Via; `None` if it has an address.
+pub(crate) fn sent_by_name<'v>(via: &Via<'v>) -> Option<&'v str> {
+    match via.host {
+        Host::Name(name) => std::str::from_utf8(name).ok(),
+        Host::V4(_) | Host::V6(_) => None,
+    }
 }
 
 /// `received` and `rport` for the top Via (RFC 3261 18.2.1, RFC 3581 4).

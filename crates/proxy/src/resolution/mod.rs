@@ -15,8 +15,12 @@ use smallvec::SmallVec;
 
 use crate::hop::{Endpoint, Endpoints, Name};
 use crate::settings::{Sender, Senders};
+use crate::source::Source;
 
 pub use records::{Naptr, Query, Records, Srv};
+
+// The three limits below are no keys of the configuration: more records than these serve nobody, since a caller gives up
+// before so many addresses were tried. One name takes at most 1 + MAX_SERVICES + 2·MAX_HOSTS queries.
 
 /// The largest number of services that are looked up for one name.
 const MAX_SERVICES: usize = 4;
@@ -35,6 +39,8 @@ pub struct Resolution {
     senders: Senders,
     /// Chooses between SRV records of equal priority.
     seed: u64,
+    /// The sender of the request that it is for, if the number of its lookups is limited.
+    asker: Option<Source>,
     state: State,
 }
 
@@ -71,7 +77,7 @@ impl Resolution {
     /// Starts with a name. `senders`: what requests can be sent over, the preferred one first. `seed`: equal for all
     /// messages of a transaction, so that a stateless proxy sends them to the same server (RFC 3263 4.4).
     pub fn new(name: &Name, senders: Senders, seed: u64) -> Self {
-        let mut resolution = Self { name: name.clone(), senders, seed, state: State::Naptr };
+        let mut resolution = Self { name: name.clone(), senders, seed, asker: None, state: State::Naptr };
         resolution.state = match (name.transport, name.port) {
             // 4.2: an explicit port is never looked up.
             (transport, Some(port)) => resolution.only_host(transport.unwrap_or_else(|| resolution.default()), port),
@@ -82,6 +88,17 @@ impl Resolution {
             (None, None) => State::Naptr,
         };
         resolution
+    }
+
+    /// The same, for a request from this address.
+    #[must_use]
+    pub fn for_asker(self, asker: IpAddr) -> Self {
+        Self { asker: Some(asker.into()), ..self }
+    }
+
+    /// The sender of the request, if the number of its lookups is limited.
+    pub const fn asker(&self) -> Option<Source> {
+        self.asker
     }
 
     /// The records that are to be looked up now; none if the name is resolved.

@@ -16,7 +16,6 @@ use crate::request::tag_of;
 use super::best;
 use super::branch::ClientBranch;
 use super::outcome::Outcome;
-use super::upstream::Upstream;
 use super::{Phase, ResponseContext};
 
 impl ResponseContext {
@@ -62,11 +61,11 @@ impl ResponseContext {
             Some(Outcome::Final(other)) if other.bytes() != response.bytes() => Some(&**other),
             _ => None,
         });
+        let (back, method) = (self.upstream.hop(context.connections), self.upstream.method);
         let (settings, Context { outbox, rewrite, mac, .. }) = (&self.template.settings, context);
-        let Upstream { back, method, .. } = &self.upstream;
         outbox.emit(Event::ResponseSent { method, status, transport: back.transport });
         let tag = tag_of(response, HeaderName::To).unwrap_or_default();
-        let text = outbox.send(back, false, |out| {
+        let text = outbox.send(&back, false, |out| {
             write_response(response, ResponseCallee { tag, address }, settings, mac, rewrite, out, |more| {
                 if challenges {
                     merge_challenges(more, others);

@@ -15,7 +15,7 @@ use super::outcome::{CancelCause, Outcome};
 use super::template::Template;
 use crate::clock::Instant;
 use crate::context::Context;
-use crate::hop::Hop;
+use crate::hop::{Hop, Over};
 use crate::pin::tag_checksum;
 use crate::request::tag_of;
 use crate::target::Target;
@@ -142,7 +142,11 @@ impl ClientBranch {
         context: &mut Context<'_>,
     ) {
         // RFC 3261 9.1: only an INVITE can be cancelled.
-        let (Client::Invite(invite), Progress::Pending(_)) = (&mut self.client, &self.progress) else { return };
+        let (Client::Invite(invite), Progress::Pending(pending)) = (&mut self.client, &mut self.progress) else {
+            return;
+        };
+        // No other contact is tried any more.
+        pending.patience = None;
         // If the caller has cancelled since the first cause, it waits for the 487.
         if invite.cancel.add_cause(cause) {
             return;
@@ -171,12 +175,15 @@ impl ClientBranch {
     /// The request could not be sent, which ends its transaction (RFC 3261 17.1.4). Returns whether the branch has ended
     /// by that. If another contact is tried already, it has ended before.
     pub(super) fn undelivered(&mut self) -> bool {
-        let was_pending = self.is_pending();
-        if was_pending || matches!(self.outcome(), Some(Outcome::FailedOver)) {
-            self.client.abandon();
+        // A phone that has responded to an INVITE has received it: this is about an earlier copy.
+        let has_received = matches!(&self.client, Client::Invite(invite) if invite.transaction.is_proceeding());
+        let (was_pending, status) = (self.is_pending(), self.client.cancel_cause().map(CancelCause::status));
+        if has_received || !was_pending && !matches!(self.outcome(), Some(Outcome::FailedOver)) {
+            return false;
         }
+        self.client.abandon();
         if was_pending {
-            self.end(Outcome::NoResponse(self.hop.failure()));
+            self.end(Outcome::NoResponse(status.unwrap_or_else(|| self.hop.failure())));
         }
         was_pending
     }
@@ -254,6 +261,12 @@ impl ClientBranch {
             _ => false,
         };
         lost && self.client.cancel_cause().is_none()
+    }
+
+    /// Whether nobody accepted its request over TCP, which is used because the request is too long for UDP.
+    pub(super) fn is_refused_over_tcp(&self) -> bool {
+        let no_response = matches!(self.outcome(), Some(Outcome::NoResponse(_) | Outcome::FailedOver));
+        no_response && self.hop.over == Over::InsteadOfUdp && self.is_lost()
     }
 
     /// Whether the element at its address refuses all requests: another address may accept them (RFC 3263 4.3).
@@ -383,7 +396,11 @@ impl ClientBranch {
 
     fn end(&mut self, outcome: Outcome) {
         // A late response counts more than its absence.
-        if matches!(self.progress, Progress::Pending(_) | Progress::Ended(Outcome::FailedOver)) {
+        let may_change = matches!(
+            self.progress,
+            Progress::Pending(_) | Progress::Ended(Outcome::FailedOver | Outcome::OverUdpInstead)
+        );
+        if may_change {
             self.progress = Progress::Ended(outcome);
         }
     }

@@ -3,13 +3,20 @@
 //!
 //! Decides when an attempt has failed, and why. Must not decide who is called next: `route::office` does.
 
+use location::Aor;
+use smallvec::SmallVec;
+
 use crate::clock::{Instant, Now};
 use crate::context::Context;
 use crate::event::{DiversionReason, Event};
-use crate::route::{Course, NoTarget, Plan, Purpose, Search, TargetSearch, Turn, next_leg, next_party, turn_of};
+use crate::route::{
+    Course, NoTarget, Plan, Purpose, Search, TargetSearch, Turn, members_in_place_of, next_leg, next_party, turn_of,
+};
 
+use super::branch::ClientBranch;
 use super::outcome::{CancelCause, Outcome};
 use super::{Open, Phase, ResponseContext};
+use crate::transaction::{is_due, sooner};
 
 /// The parties that ring now, and how the call came to them.
 #[derive(Debug)]
@@ -18,10 +25,17 @@ pub(super) struct Attempt {
     /// The index of its first branch.
     first_branch: usize,
     /// When the call is forwarded because nobody has accepted it.
-    pub(super) until: Option<Instant>,
+    until: Option<Instant>,
+    /// When the phones of a member stop ringing, because its own forwarding applies.
+    followers_until: Vec<(Instant, Aor)>,
 }
 
 impl Attempt {
+    /// When its next timer fires.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.followers_until.iter().fold(self.until, |soonest, (at, _)| sooner(soonest, Some(*at)))
+    }
+
     /// The turn of the parties that ring now.
     pub(super) fn turn(&self, open: Option<&Open>) -> Turn {
         open.map_or_else(Turn::default, |open| self.course.turn(turn_of(open.group_q)))
@@ -39,7 +53,84 @@ impl ResponseContext {
         let number = u8::try_from(first_branch).unwrap_or(u8::MAX);
         self.template.histories.extend(history.map(|history| (number, history)));
         let until = course.no_answer.map(|time| context.now.mono + time);
-        self.course = Some(Box::new(Attempt { course, first_branch, until }));
+        let followers_until = course.followers.iter().filter_map(|user| {
+            let forward = &self.template.settings.rules(user)?.forward;
+            forward.no_answer.as_ref().map(|_| (context.now.mono + forward.after, user.clone()))
+        });
+        let followers_until = followers_until.collect();
+        self.course = Some(Box::new(Attempt { course, first_branch, until, followers_until }));
+    }
+
+    /// Fires the timers of the course that are due; whether one was.
+    pub(super) fn course_timeout(&mut self, context: &mut Context<'_>) -> bool {
+        let now = context.now.mono;
+        let Some(attempt) = self.course.as_mut().filter(|attempt| is_due(attempt.deadline(), now)) else {
+            return false;
+        };
+        let is_over = is_due(attempt.until, now);
+        let due = attempt.followers_until.extract_if(.., |(at, _)| *at <= now).map(|(_, user)| user);
+        let due: SmallVec<[Aor; 1]> = due.collect();
+        if is_over {
+            self.nobody_answered(context);
+        }
+        for user in due {
+            self.follow_user(&user, DiversionReason::NoAnswer, context);
+        }
+        true
+    }
+
+    /// A branch has failed. If it was the last one of a member whose own forwarding applies, another party rings in its
+    /// place.
+    pub(super) fn follow_member(&mut self, index: usize, context: &mut Context<'_>) {
+        let Some(attempt) = self.course.as_ref().filter(|attempt| !attempt.course.followers.is_empty()) else { return };
+        let Some(branch) = self.branches.get(index).filter(|_| index >= attempt.first_branch) else { return };
+        let user = branch.target().uri.aor();
+        let Some(user) = attempt.course.followers.iter().find(|follower| follower.as_bytes() == user).cloned() else {
+            return;
+        };
+        let own = |branch: &&ClientBranch| branch.target().uri.aor() == user.as_bytes();
+        let branches = || self.branches.iter().skip(attempt.first_branch).filter(own);
+        if branches().any(ClientBranch::is_pending) {
+            return;
+        }
+        if let Some(reason) = reason_of(branches()) {
+            self.follow_user(&user, reason, context);
+        }
+    }
+
+    /// Another party rings in place of a member of the group, once.
+    fn follow_user(&mut self, user: &Aor, reason: DiversionReason, context: &mut Context<'_>) {
+        let is_open = self.is_open();
+        let (Some(attempt), Some(request)) = (&mut self.course, self.template.request.as_deref()) else { return };
+        let Some(at) = attempt.course.followers.iter().position(|follower| follower == user).filter(|_| is_open) else {
+            return;
+        };
+        attempt.course.followers.swap_remove(at);
+        let (settings, now) = (&self.template.settings, context.now);
+        let members = members_in_place_of(request, user, reason, (settings, settings.civil_time(now)));
+        let Some(members) = members else { return };
+        if reason == DiversionReason::NoAnswer {
+            for branch in &mut self.branches {
+                if branch.target().uri.aor() == user.as_bytes() {
+                    branch.cancel(None, CancelCause::TimedOut, &self.template, context);
+                }
+            }
+        }
+        self.searching += 1;
+        context.outbox.emit(Event::Diverted { reason });
+        let targets = TargetSearch::for_members(request, members, settings, now);
+        context.searches.push(Search { targets, purpose: Purpose::Member(self.template.context_id) });
+    }
+
+    /// The phones that ring in place of a member are known; `None` if there is none.
+    pub(crate) fn member_followed(&mut self, plan: Option<Plan>, context: &mut Context<'_>) {
+        self.searching = self.searching.saturating_sub(1);
+        if let Some(plan) = plan.filter(|_| self.is_open()) {
+            for target in plan.groups.into_iter().flat_map(|group| group.targets) {
+                self.join_member(target, context);
+            }
+        }
+        self.advance(context);
     }
 
     /// The time for the current parties is over.
@@ -103,17 +194,17 @@ impl ResponseContext {
     /// told.
     fn reason(&self) -> Option<DiversionReason> {
         let attempt = self.course.as_ref()?;
-        let mut reason = None;
-        for branch in self.branches.iter().skip(attempt.first_branch) {
-            match branch.outcome().and_then(Outcome::status) {
-                Some(486 | 600) => return Some(DiversionReason::Busy),
-                // A phone that has rung can be reached.
-                _ if branch.rang_out() => reason = Some(DiversionReason::NoAnswer),
-                Some(404 | 408 | 410 | 430 | 480 | 503) => reason = reason.or(Some(DiversionReason::Unavailable)),
-                _ => {}
-            }
-        }
-        reason
+        let branches = || self.branches.iter().skip(attempt.first_branch);
+        let reason = reason_of(branches());
+        // The party after a group is for every call that no member accepts.
+        let has_failed = || attempt.course.is_group && branches().any(|branch| branch.outcome().is_some());
+        reason.or_else(|| has_failed().then_some(DiversionReason::Busy))
+    }
+
+    /// Whether the phones of a group ring: a 6xx is about one member then, although it is about all branches otherwise
+    /// (RFC 3261 16.7 step 5).
+    pub(super) fn rings_group(&self) -> bool {
+        self.course.as_ref().is_some_and(|attempt| attempt.course.is_group)
     }
 
     /// The next parties are known, or none of them has a phone.
@@ -155,4 +246,19 @@ impl ResponseContext {
         }
         self.start_group(context);
     }
+}
+
+/// Why these branches failed.
+fn reason_of<'a>(branches: impl Iterator<Item = &'a ClientBranch>) -> Option<DiversionReason> {
+    let mut reason = None;
+    for branch in branches {
+        match branch.outcome().and_then(Outcome::status) {
+            Some(486 | 600) => return Some(DiversionReason::Busy),
+            // A phone that has rung can be reached.
+            _ if branch.rang_out() => reason = Some(DiversionReason::NoAnswer),
+            Some(404 | 408 | 410 | 430 | 480 | 503) => reason = reason.or(Some(DiversionReason::Unavailable)),
+            _ => {}
+        }
+    }
+    reason
 }

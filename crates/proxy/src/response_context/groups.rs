@@ -4,16 +4,20 @@
 
 use std::time::Duration;
 
+use parser::Transport;
+
 use crate::clock::Instant;
 use crate::context::Context;
-use crate::event::{DiversionReason, Event, Limit};
+use crate::event::{DiversionReason, Event, LargeRequest, Limit};
+use crate::hop::{Hop, Over};
+use crate::large;
 use crate::route::Group;
 use crate::settings::Strategy;
 use crate::target::{NextHop, Target};
 
 use super::branch::ClientBranch;
 use super::join::{are_one_phone, are_same};
-use super::outcome::CancelCause;
+use super::outcome::{CancelCause, Outcome};
 use super::{Open, Phase, ResponseContext};
 
 /// One part in so many of the free breadth is reserved for phones that register later. Each takes 1, as a phone does
@@ -73,9 +77,23 @@ impl ResponseContext {
     /// The flow of a branch has failed: its phone is tried at its next contact (RFC 5626 7), its host name at the next
     /// address (RFC 3263 4.3), if there is one.
     pub(super) fn fail_over(&mut self, index: usize, context: &mut Context<'_>) {
+        self.try_other_way(index, context);
+        self.follow_member(index, context);
+    }
+
+    fn try_other_way(&mut self, index: usize, context: &mut Context<'_>) {
         let sender_is_gone = self.sender_is_gone(context.now.mono);
         let Phase::Open(Open { spares, .. }) = &mut self.phase else { return };
-        if spares.is_empty() || sender_is_gone {
+        if sender_is_gone {
+            return;
+        }
+        if let Some(refused) = self.branches.get_mut(index).filter(|branch| branch.is_refused_over_tcp()) {
+            refused.set_outcome(Outcome::OverUdpInstead);
+            large::record_refusal(refused.hop(), &self.template.settings, context);
+            let (target, share) = (refused.target().clone(), refused.share());
+            return self.start_branch_over(Some(Transport::Udp), target, share, context);
+        }
+        if spares.is_empty() {
             return;
         }
         let (Some(lost), Some(request)) = (self.branches.get(index), self.template.request.as_deref()) else { return };
@@ -169,7 +187,13 @@ impl ResponseContext {
 
     /// How long a branch may go without any response if its phone has other contacts: the caller waits for 64·T1, so
     /// the contacts of one phone share that.
-    fn patience(&self, target: &Target) -> Option<Duration> {
+    fn patience(&self, target: &Target, hop: &Hop) -> Option<Duration> {
+        if hop.over == Over::InsteadOfUdp {
+            // RFC 3261 17.2.1: an INVITE gets a provisional response within 200 ms. A peer that accepts the connection
+            // and sends none may not support TCP.
+            let timers = self.template.timers();
+            return Some(if self.upstream.is_invite() { timers.t1 * 8 } else { timers.give_up() / 2 });
+        }
         let (open, request) = (self.open()?, self.template.request.as_deref()?);
         let others = open.spares.iter().filter(|spare| are_one_phone(&spare.uri, &target.uri, request)).count();
         let others = u32::try_from(others).ok().filter(|others| *others > 0)?;
@@ -178,13 +202,44 @@ impl ResponseContext {
 
     /// Forwards the request to a target that has an address.
     pub(super) fn start_branch(&mut self, target: Target, breadth: u32, context: &mut Context<'_>) {
+        self.start_branch_over(None, target, breadth, context);
+    }
+
+    /// As [`start_branch`](Self::start_branch). Without `transport`, a request that is too long for UDP goes over TCP.
+    fn start_branch_over(
+        &mut self,
+        transport: Option<Transport>,
+        target: Target,
+        breadth: u32,
+        context: &mut Context<'_>,
+    ) {
         let NextHop::Hop(hop) = &target.next_hop else { return };
         let hop = hop.now(context.connections);
         let Ok(number) = u8::try_from(self.branches.len()) else { return };
-        let patience = self.patience(&target);
-        let method = self.upstream.method;
-        context.outbox.emit(Event::RequestForwarded { method, transport: hop.transport });
-        self.branches.push(ClientBranch::start(number, (target, hop), breadth, patience, &self.template, context));
+        let (patience, mark) = (self.patience(&target, &hop), context.outbox.mark());
+        let mut branch = ClientBranch::start(number, (target, hop), breadth, patience, &self.template, context);
+        let length = context.outbox.len_since(mark);
+        if transport.is_none()
+            && let Some(hop) = self.hop_over_tcp(&branch, length, context)
+        {
+            context.outbox.retract(mark);
+            context.outbox.emit(Event::LargeRequest { outcome: LargeRequest::OverTcp });
+            let (target, patience) = (branch.target().clone(), self.patience(branch.target(), &hop));
+            branch = ClientBranch::start(number, (target, hop), breadth, patience, &self.template, context);
+        }
+        let (method, transport) = (self.upstream.method, branch.hop().transport);
+        context.outbox.emit(Event::RequestForwarded { method, transport });
+        self.branches.push(branch);
+    }
+
+    /// The hop over TCP for the request of a branch that was written in so many octets, if it is too long for UDP.
+    fn hop_over_tcp(&self, branch: &ClientBranch, length: usize, context: &Context<'_>) -> Option<Hop> {
+        if length <= large::MAX_OVER_UDP {
+            return None;
+        }
+        let method = self.template.request.as_deref()?.method();
+        let (way, settings) = ((branch.target(), branch.hop()), &self.template.settings);
+        large::hop_over_tcp(way, (method, length), settings, context.udp_only, context.now.mono)
     }
 
     /// The targets to come; `None` if no further branch may start.

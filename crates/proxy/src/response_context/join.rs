@@ -7,16 +7,12 @@ use location::{Aor, Record};
 use parser::{Message, Uri, equivalent};
 use smallvec::SmallVec;
 
-use crate::clock::Now;
 use crate::context::Context;
 use crate::event::{Event, Limit};
 use crate::forward::BranchId;
 use crate::request::Request;
-use crate::route::{
-    Callee, Disposition, Group, Gruus, Plan, Purpose, Search, TargetSearch, contacts_to_follow, plan_for_bindings,
-    plan_for_callee,
-};
-use crate::settings::Strategy;
+use crate::route::{Disposition, Group, Plan, Purpose, Search, TargetSearch, contacts_to_follow, plan_for_bindings};
+use crate::settings::{Settings, Strategy};
 use crate::target::{NextHop, Target, TargetUri};
 
 use super::outcome::Outcome;
@@ -47,10 +43,9 @@ impl ResponseContext {
         Some(Search { targets, purpose: Purpose::Redirection(id) })
     }
 
-    /// The plan for a user that the request was redirected to.
-    pub(crate) fn plan_for(&self, callee: &Callee, record: Option<&Record>, gruus: &Gruus, now: Now) -> Option<Plan> {
-        let template = &self.template;
-        plan_for_callee(template.request.as_ref()?, callee, record, &template.settings, gruus, now).ok()
+    /// The request, and the settings that the context started with.
+    pub(crate) fn request_and_settings(&self) -> Option<(&Request, &Settings)> {
+        Some((self.template.request.as_deref()?, &self.template.settings))
     }
 
     /// The targets of a redirection are known. They are tried next, or at once if all targets are tried in parallel.
@@ -137,6 +132,19 @@ impl ResponseContext {
             && let Some(open) = self.open_mut()
         {
             open.spares.insert(0, target);
+        }
+    }
+
+    /// A phone rings in place of a member of a group: at once, or in the next turn if no breadth is free.
+    pub(super) fn join_member(&mut self, target: Target, context: &mut Context<'_>) {
+        if self.knows(&target.uri) || !self.has_room(1, context) {
+            return;
+        }
+        if self.free_breadth() > 0 {
+            return self.start_branch(target, 1, context);
+        }
+        if let Some(open) = self.open_mut() {
+            open.waiting.push(Group { q: open.group_q, targets: SmallVec::from_iter([target]) });
         }
     }
 

@@ -240,9 +240,9 @@ impl ResponseContext {
 
     /// A branch has ended with a failure.
     fn failed(&mut self, index: usize, status: u16, context: &mut Context<'_>) {
-        if status == 600 && self.has_next(DiversionReason::Busy) {
+        if status == 600 && !self.rings_group() && self.has_next(DiversionReason::Busy) {
             self.stop_waiting(context);
-        } else if status >= 600 {
+        } else if status >= 600 && !self.rings_group() {
             // RFC 3261 16.7 step 5: no new branch starts, and the others are cancelled with this status as Reason.
             self.close();
             self.cancel_pending(Some(reason_of(status).as_bytes()), CancelCause::NotNeeded, context);
@@ -278,10 +278,7 @@ impl ResponseContext {
             self.ring_time_is_over(context);
             ended = true;
         }
-        if self.course.as_ref().is_some_and(|attempt| is_due(attempt.until, context.now.mono)) {
-            self.nobody_answered(context);
-            ended = true;
-        }
+        ended |= self.course_timeout(context);
         if ended {
             self.advance(context);
         }
@@ -323,8 +320,8 @@ impl ResponseContext {
 
     /// When [`ResponseContext::timeout`] has to be called.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let no_answer = self.course.as_ref().and_then(|attempt| attempt.until);
-        let own = sooner(sooner(self.upstream.deadline(), self.ring_until), no_answer);
+        let of_course = self.course.as_ref().and_then(|attempt| attempt.deadline());
+        let own = sooner(sooner(self.upstream.deadline(), self.ring_until), of_course);
         self.branches.iter().fold(own, |soonest, branch| sooner(soonest, branch.deadline()))
     }
 

@@ -15,6 +15,8 @@ pub(super) enum Outcome {
     Followed,
     /// Without a response; another contact of the phone is tried.
     FailedOver,
+    /// Over TCP and without a response; the branch over UDP counts instead (RFC 3261 18.1.1).
+    OverUdpInstead,
     /// Without a response that can be forwarded: the status that stands for it.
     NoResponse(u16),
 }
@@ -27,7 +29,7 @@ impl Outcome {
             Self::Final(message) => message.status(),
             Self::FailedOver => Some(408),
             Self::NoResponse(status) => Some(*status),
-            Self::Followed => None,
+            Self::Followed | Self::OverUdpInstead => None,
         }
     }
 }

@@ -3,10 +3,11 @@
 //! Must not choose responses.
 
 use bytes::Bytes;
-use parser::Method;
+use parser::{Method, Transport};
 
 use crate::amplification;
 use crate::clock::Instant;
+use crate::connections::Connections;
 use crate::context::Context;
 use crate::event::{Event, Limit};
 use crate::hop::Hop;
@@ -19,7 +20,9 @@ use crate::transaction::{ServerInvite, ServerOther, TimerAction};
 pub(crate) struct Upstream {
     transaction: Transaction,
     /// Where responses are sent.
-    pub(crate) back: Hop,
+    back: Hop,
+    /// The host name in the Via of a request over TLS.
+    sent_by: Option<Box<str>>,
     /// The source of the request, which its ACK and its CANCEL must have, too.
     pub(crate) source: RequestSource,
     /// The method, for metrics.
@@ -48,7 +51,13 @@ impl Upstream {
         let per_copy = amplification::max_len(request, settings);
         let (back, source, method) =
             (request.response_hop.clone(), request.source(), request.method().as_str_or("other"));
-        Self { transaction, back, source, method, last: Bytes::new(), allowance: per_copy, per_copy }
+        let sent_by = if back.transport == Transport::Tls { request.sent_by_name().map(Into::into) } else { None };
+        Self { transaction, back, sent_by, source, method, last: Bytes::new(), allowance: per_copy, per_copy }
+    }
+
+    /// Where a response goes now.
+    pub(crate) fn hop(&self, connections: &Connections) -> Hop {
+        self.back.clone().for_response(self.sent_by.as_deref(), connections)
     }
 
     /// Whether a response with this status may be sent now. The caller of this method sends it and, unless it is a
@@ -105,7 +114,7 @@ impl Upstream {
             Some(left) => {
                 // A source without a limit keeps its allowance.
                 self.allowance = if self.per_copy == usize::MAX { self.allowance } else { left };
-                context.outbox.resend(&self.back, false, &self.last);
+                context.outbox.resend(&self.hop(context.connections), false, &self.last);
             }
             None => context.outbox.emit(Event::LimitReached(Limit::Amplification)),
         }

@@ -47,7 +47,7 @@ pub(crate) use gruu::{Callee, Gruus, last_issue};
 pub(crate) use loose::accept_routes;
 pub(crate) use next_step::{NextStep, next_step, office_step};
 pub use office::Rule;
-pub(crate) use office::{Course, Leg, Turn, next_leg, next_party};
+pub(crate) use office::{Course, Leg, Turn, members_in_place_of, next_leg, next_party};
 pub(crate) use own_events::{is_to_itself, without_sender};
 pub(crate) use preferences::Disposition;
 pub(crate) use privacy::check_privacy;
@@ -115,6 +115,11 @@ impl Plan {
     }
 
     /// The first target.
+    pub(crate) fn best(&self) -> Option<&Target> {
+        self.groups.first()?.targets.first()
+    }
+
+    /// The first target.
     pub(crate) fn into_best(self) -> Option<Target> {
         self.groups.into_iter().next()?.targets.into_iter().next()
     }
@@ -166,7 +171,25 @@ impl Plan {
 
 /// Where a request goes according to its Request-URI.
 pub(crate) fn destination_of(request: &Request, settings: &Settings) -> Result<Destination, Reject> {
-    destination(&request.typed_uri()?, request.method(), settings)
+    destination_of_uri(&request.typed_uri()?, request.method(), settings)
+}
+
+/// As [`destination`], for a Request-URI: a telephone number (RFC 3966) is a name of the office, if it has rules.
+pub(crate) fn destination_of_uri(
+    uri: &Uri<'_>,
+    method: Method<'_>,
+    settings: &Settings,
+) -> Result<Destination, Reject> {
+    if let Uri::Other { scheme, rest, .. } = uri
+        && scheme.eq_ignore_ascii_case(b"tel")
+        && !settings.has_no_office_rules()
+        && let Some(domain) = settings.domains.first()
+    {
+        // RFC 3966 3: the number ends where its parameters begin.
+        let number = rest.split(|octet| *octet == b';').next().unwrap_or_default();
+        return Ok(Destination::User(Aor::new(number, domain.as_bytes())));
+    }
+    destination(uri, method, settings)
 }
 
 /// Where a Request-URI leads (RFC 3261 16.3 step 2, 16.5).

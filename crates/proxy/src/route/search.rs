@@ -16,12 +16,13 @@ use location::Aor;
 use parser::Method;
 use smallvec::SmallVec;
 
-use super::office::{Course, Leg, Member};
+use super::office::{Course, Leg, Member, members_in_place_of};
 use super::redirect::Redirect;
 use super::targets::plan_for_uri;
 use super::user_contacts::UserContacts;
 use super::{Callee, Destination, Disposition, Group, Gruus, Plan};
-use crate::clock::Now;
+use crate::clock::{Now, Wall};
+use crate::event::DiversionReason;
 use crate::forward::BranchId;
 use crate::hop::{Endpoint, Endpoints, Name};
 use crate::reject::Reject;
@@ -50,6 +51,8 @@ pub(crate) enum Purpose {
     Forward(Request),
     /// To go on with a response context: this branch was redirected (RFC 3261 16.7 step 4).
     Redirection(BranchId),
+    /// To ring these parties too, in the response context with this id: they are in place of a member of a group.
+    Member(u64),
     /// To go on with the response context that has this id: nobody has accepted the call so far (RFC 3261 16.7 step 5).
     Diversion(u64),
 }
@@ -74,6 +77,8 @@ pub(crate) struct TargetSearch {
     max_depth: u8,
     /// The source of the message that names the host names, if no binding does; in a dialog its other side.
     from: IpAddr,
+    /// The source of the request.
+    asker: IpAddr,
     /// Whether another address of a host may be tried after the first one.
     may_try_again: bool,
     /// Equal for all messages of the transaction (RFC 3263 4.4).
@@ -91,6 +96,14 @@ pub(crate) enum Missing {
     User(Aor),
     /// The endpoints of these host names.
     Names(SmallVec<[Resolution; 1]>),
+}
+
+/// A member of a group that has no phone, and whose own forwarding applies.
+#[derive(Debug)]
+pub(crate) struct AbsentMember {
+    user: Aor,
+    /// The q value of those who ring in its place.
+    q: u16,
 }
 
 /// A user to look up.
@@ -129,23 +142,48 @@ impl TargetSearch {
 
     /// For the parties of a leg. All phones of one party ring together.
     pub(crate) fn for_leg(request: &Request, leg: Leg, settings: &Settings, now: Now) -> Self {
+        let mut search = Self::for_members(request, leg.members, settings, now);
+        search.plan.course = Some(Box::new(leg.course));
+        search
+    }
+
+    /// For these parties, without a course.
+    pub(crate) fn for_members(request: &Request, members: Vec<(u16, Member)>, settings: &Settings, now: Now) -> Self {
         // A redirection by one of the phones is tried after the parties, as it must not shorten their turns.
         let disposition = Disposition { strategy: Strategy::Sequential, ..Disposition::of(request, settings) };
-        let plan = Plan { disposition, course: Some(Box::new(leg.course)), ..Plan::default() };
-        let mut search = Self::new(plan, request, request.flow.remote.ip(), true);
-        for (turn, member) in leg.members {
-            let q = q_of(turn);
-            match member {
-                Member::User(aor) => {
-                    search.waiting.push_back(Lookup { callee: Callee::user(aor), q, depth: 1, is_party: true });
-                }
-                Member::Uri(uri) => {
-                    let plan = plan_for_uri(request, &uri, settings, now).unwrap_or_default();
-                    search.insert(plan.in_one_group(), q, settings);
-                }
-            }
+        let mut search = Self::new(Plan { disposition, ..Plan::default() }, request, request.flow.remote.ip(), true);
+        for (turn, member) in members {
+            search.add_member(member, q_of(turn), (request, settings, now));
         }
         search
+    }
+
+    fn add_member(&mut self, member: Member, q: u16, (request, settings, now): (&Request, &Settings, Now)) {
+        match member {
+            Member::User(aor) => {
+                self.waiting.push_back(Lookup { callee: Callee::user(aor), q, depth: 1, is_party: true });
+            }
+            Member::Uri(uri) => {
+                let plan = plan_for_uri(request, &uri, settings, now).unwrap_or_default();
+                self.insert(plan.in_one_group(), q, settings);
+            }
+        }
+    }
+
+    /// Adds the parties that ring in place of a member of a group that has no phone, if its own forwarding says so. `at`:
+    /// the time for office hours.
+    pub(crate) fn replace_member(
+        &mut self,
+        absent: &AbsentMember,
+        request: &Request,
+        settings: &Settings,
+        times: (Now, Wall),
+    ) {
+        let (now, at) = times;
+        let members = members_in_place_of(request, &absent.user, DiversionReason::Unavailable, (settings, at));
+        for (_, member) in members.into_iter().flatten() {
+            self.add_member(member, absent.q, (request, settings, now));
+        }
     }
 
     /// For the Contacts of a redirection, by descending q value. `from` is the address of the phone that sent it.
@@ -177,6 +215,7 @@ impl TargetSearch {
             current: None,
             max_depth: request.hops.unwrap_or(MAX_FORWARDS),
             from,
+            asker: request.flow.remote.ip(),
             may_try_again,
             seed: request.key.0,
             reject: Reject::NotRegistered,
@@ -193,7 +232,11 @@ impl TargetSearch {
         if self.plan.disposition.redirect {
             return None;
         }
-        let resolution = |name: &Name| Resolution::new(name, settings.senders(), self.seed);
+        let resolution = |name: &Name| {
+            let resolution = Resolution::new(name, settings.senders(), self.seed);
+            // A trunk or a reverse proxy sends the requests of many callers.
+            if settings.trusts(self.asker) { resolution } else { resolution.for_asker(self.asker) }
+        };
         let names: SmallVec<[_; 1]> = self.plan.names().map(resolution).collect();
         (!names.is_empty()).then_some(Missing::Names(names))
     }
@@ -218,11 +261,16 @@ impl TargetSearch {
         self.current.as_ref().map(|lookup| &lookup.callee)
     }
 
-    /// Adds the plan of the user that was looked up. It is empty if the user has no bindings or the lookup failed.
-    pub(crate) fn add_found(&mut self, mut plan: Plan, gruus: &Gruus, settings: &Settings) {
-        let Some(Lookup { q, depth, is_party, .. }) = self.current.take() else { return };
+    /// Adds the plan of the user that was looked up. It is empty if the user has no bindings or the lookup failed; then
+    /// returns the user if it is a member of a group whose own forwarding applies.
+    pub(crate) fn add_found(&mut self, mut plan: Plan, gruus: &Gruus, settings: &Settings) -> Option<AbsentMember> {
+        let Lookup { callee, q, depth, is_party } = self.current.take()?;
+        let is_absent = is_party && plan.groups.is_empty() && plan.users.is_none();
         self.queue(plan.users.take(), Some(q), (depth.saturating_add(1), is_party), gruus);
         self.insert(if is_party { plan.in_one_group() } else { plan }, q, settings);
+        let course = self.plan.course.as_mut().filter(|_| is_absent)?;
+        let at = course.followers.iter().position(|follower| *follower == callee.aor)?;
+        Some(AbsentMember { user: course.followers.swap_remove(at), q })
     }
 
     /// Adds the endpoints of the host names. A missing list counts as an empty one.

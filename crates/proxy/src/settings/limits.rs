@@ -25,6 +25,8 @@ pub struct Limits {
     pub moved_dialogs: usize,
     /// Addresses of host names that failed a short time ago.
     pub unreachable: usize,
+    /// Addresses that refused TCP for a request that is too long for UDP.
+    pub udp_only: usize,
     /// Longest response over UDP to a sender that has not authenticated, as a multiple of the length of its request.
     pub amplification: usize,
 }
@@ -42,6 +44,7 @@ impl Default for Limits {
             subscriptions_per_user: 50,
             moved_dialogs: 10_000,
             unreachable: 256,
+            udp_only: 1000,
             amplification: 3,
         }
     }

@@ -9,6 +9,7 @@ mod digest;
 mod fixed;
 mod forking;
 mod keys;
+mod large_requests;
 mod limits;
 mod listener;
 mod office;
@@ -33,12 +34,13 @@ pub use fixed::fixed_bindings;
 pub(crate) use fixed::unregistered_fixed_bindings;
 pub use forking::{Forking, SingleTarget, Strategy};
 pub use keys::Keys;
+pub use large_requests::LargeRequests;
 pub use limits::Limits;
 pub use listener::{Interfaces, Listener};
 pub(crate) use office::Meaning;
 pub use office::{
-    AlsoRing, CodeCommand, Codes, Forward, GroupStrategy, Hours, NamedHours, NumberRule, Office, OfficeName, Party,
-    RingGroup, UserRules, Window, plain_number,
+    AlsoRing, CodeCommand, Codes, Forward, GroupMember, GroupStrategy, Hours, NamedHours, NumberRule, Office,
+    OfficeName, Party, RingGroup, UserRules, Window, plain_number,
 };
 pub use registrar::{Registrar, UnannouncedPath};
 pub use senders::{Sender, Senders};
@@ -80,6 +82,8 @@ pub struct Settings {
     pub forking: Forking,
     /// How long an address of a host name that failed is tried after the others (RFC 3263 4.3).
     pub unreachable_for: Duration,
+    /// How a request that is too long for UDP is sent.
+    pub large_requests: LargeRequests,
     /// RFC 3261 17 timers.
     pub timers: Timers,
     /// Limits of memory.
@@ -106,6 +110,7 @@ impl Default for Settings {
             subscriptions: SubscriptionTimes::default(),
             forking: Forking::default(),
             unreachable_for: Duration::from_secs(30),
+            large_requests: LargeRequests::default(),
             timers: Timers::default(),
             limits: Limits::default(),
         }

@@ -28,6 +28,7 @@ mod from_names;
 mod gruu;
 mod identity_headers;
 mod interoperability;
+mod large_requests;
 mod limits;
 mod loops;
 mod moved_phones;

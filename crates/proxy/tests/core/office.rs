@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proxy::{
-    Account, AlsoRing, Authentication, Forward, GroupStrategy, Office, OfficeName, Party, RingGroup, Settings,
-    UserRules,
+    Account, AlsoRing, Authentication, Forward, GroupMember, GroupStrategy, Office, OfficeName, Party, RingGroup,
+    Settings, UserRules,
 };
 use sim::{Agent, Simulation, Sip};
 
@@ -21,11 +21,16 @@ fn party(text: &str) -> Option<Party> {
     }
 }
 
+/// A member; with `>` its own forwarding applies.
+fn group_member(text: &str) -> Option<GroupMember> {
+    Some(GroupMember { to: party(text.trim_end_matches('>'))?, follow: text.ends_with('>') })
+}
+
 fn add_group(office: &mut Office, name: &str, strategy: GroupStrategy, members: &[&str], otherwise: &str) {
     let group = RingGroup {
         aor: aor(name),
         label: "".into(),
-        members: members.iter().filter_map(|member| party(member)).collect(),
+        members: members.iter().filter_map(|member| group_member(member)).collect(),
         strategy,
         ring_time: Duration::from_secs(20),
         otherwise: party(otherwise),
@@ -429,4 +434,107 @@ fn a_phone_that_does_not_respond_is_unavailable() {
     alice.expects("181");
     let at_carol = rings(&alice, &carol);
     accepts(&alice, &invite, &carol, &at_carol);
+}
+
+#[test]
+fn a_number_is_found_in_each_written_form() {
+    let (_sim, alice, [bob, _]) = setup(|settings| {
+        assert!(settings.accounts.add_number(&aor("+49 89 1234"), &aor("bob")));
+    });
+    for uri in [
+        "sip:+49891234@office.example",
+        "sip:+49-89-1234@office.example;user=phone",
+        "sip:+49.89.12%334@office.example",
+        "sip:%2b49891234@OFFICE.example",
+        "sips:+49891234@office.example",
+        "tel:+49891234",
+        "tel:+49-89-12(34)",
+        "TEL:+49891234;ext=1",
+    ] {
+        let invite = alice.invites(uri);
+        if uri.starts_with("sips") {
+            // bob's phone has no secure flow.
+            let refused = alice.expects("480");
+            alice.acks(&invite, &refused);
+            continue;
+        }
+        // One phone and no further party: the call is stateless.
+        let at_bob = bob.expects("INVITE");
+        bob.answers(&at_bob, 486);
+        let busy = alice.expects("486");
+        alice.acks(&invite, &busy);
+        bob.expects("ACK");
+    }
+    for uri in ["tel:+4989", "tel:;ext=1", "sip:+4989@office.example"] {
+        let invite = alice.invites(uri);
+        let refused = alice.expects("404");
+        alice.acks(&invite, &refused);
+    }
+}
+
+#[test]
+fn a_member_that_declines_does_not_speak_for_the_group() {
+    let (sim, alice, [bob, carol]) =
+        setup(|settings| add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob", "carol"], "dave"));
+    let dave = sim.udp("dave");
+    dave.registers();
+    let invite = alice.calls("600");
+    alice.expects("100");
+    let (at_bob, at_carol) = (rings(&alice, &bob), rings(&alice, &carol));
+    refuses(&bob, &at_bob, 603);
+    carol.receives_nothing();
+    refuses(&carol, &at_carol, 603);
+    alice.expects("181");
+    let at_dave = rings(&alice, &dave);
+    accepts(&alice, &invite, &dave, &at_dave);
+}
+
+#[test]
+fn the_forwarding_of_a_member_applies_if_the_group_says_so() {
+    // bob's phone refuses, has no binding, or rings; then carol rings in its place. Without `follow` nobody does.
+    for (status, rules, follow) in [
+        (486, Forward { busy: party("carol"), ..Forward::default() }, true),
+        (480, Forward { unavailable: party("carol"), ..Forward::default() }, true),
+        (0, Forward { no_answer: party("carol"), after: Duration::from_secs(10), ..Forward::default() }, true),
+        (486, Forward { busy: party("carol"), ..Forward::default() }, false),
+    ] {
+        let member = if follow { "bob>" } else { "bob" };
+        let (sim, alice, [bob, carol]) = setup(|settings| {
+            forward(settings, "bob", rules);
+            add_group(&mut settings.office, "600", GroupStrategy::Parallel, &[member, "dave"], "");
+        });
+        let dave = sim.udp("dave");
+        dave.registers();
+        let invite = alice.calls("600");
+        alice.expects("100");
+        let (at_bob, at_dave) = (rings(&alice, &bob), rings(&alice, &dave));
+        if status > 0 {
+            refuses(&bob, &at_bob, status);
+        } else {
+            sim.seconds(10);
+            stops(&bob, &at_bob);
+        }
+        if !follow {
+            carol.receives_nothing();
+            accepts(&alice, &invite, &dave, &at_dave);
+            continue;
+        }
+        let at_carol = rings(&alice, &carol);
+        dave.receives_nothing();
+        accepts(&alice, &invite, &carol, &at_carol);
+        stops(&dave, &at_dave);
+    }
+}
+
+#[test]
+fn a_party_rings_in_place_of_a_member_without_a_phone() {
+    let (_sim, alice, [bob, carol]) = setup(|settings| {
+        forward(settings, "nobody", Forward { unavailable: party("carol"), ..Forward::default() });
+        add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob", "nobody>"], "");
+    });
+    let invite = alice.calls("600");
+    alice.expects("100");
+    let (at_bob, at_carol) = (rings(&alice, &bob), rings(&alice, &carol));
+    accepts(&alice, &invite, &carol, &at_carol);
+    stops(&bob, &at_bob);
 }

@@ -201,3 +201,62 @@ fn the_record_route_of_a_call_to_a_sips_uri_is_sips() {
         bob.expects("200");
     }
 }
+
+#[test]
+fn a_sips_contact_that_is_called_by_a_sip_uri_gets_a_sip_uri() {
+    // checklist 116: RFC 5630 5.3. ACK and CANCEL have the Request-URI of their INVITE, with and without a transaction.
+    let tls = Listener { transport: Transport::Tls, address: at(1) };
+    for has_mobile in [false, true] {
+        let sim = Simulation::with(|settings| settings.listeners.push(tls));
+        let (alice, bob) = (sim.udp("alice"), sim.tls("bob"));
+        registers(&bob, &format!("<SIPS:bob@{};ob?Subject=x>", bob.address));
+        let mobile = sim.udp("bob/mobile");
+        let called = format!("sip:bob@{};ob", bob.address);
+        if has_mobile {
+            mobile.registers();
+        }
+        let invite = alice.invites("sip:bob@office.example");
+        let received = bob.expects("INVITE");
+        assert_eq!(received.uri(), called, "{received}");
+        bob.answers(&received, 180);
+        if has_mobile {
+            alice.expects("100");
+            let received = mobile.expects("INVITE");
+            mobile.answers(&received, 486);
+            mobile.expects("ACK");
+        }
+        alice.expects("180");
+        alice.cancels(&invite);
+        let cancel = bob.expects("CANCEL");
+        assert_eq!(cancel.uri(), called, "{cancel}");
+        bob.answers(&cancel, 200);
+        alice.expects("200");
+        bob.answers(&received, 487);
+        let ended = alice.expects("487");
+        alice.acks(&invite, &ended);
+        let ack = bob.expects("ACK");
+        assert_eq!(ack.uri(), called, "{ack}");
+        // A call to a `sips:` URI gets the Contact as it is.
+        alice.sends(&alice.request("MESSAGE", "sips:bob@office.example"));
+        let message = bob.expects("MESSAGE");
+        assert_eq!(message.uri(), format!("SIPS:bob@{};ob", bob.address));
+        bob.answers(&message, 200);
+        alice.expects("200");
+    }
+}
+
+#[test]
+fn a_sips_path_makes_the_record_route_of_its_side_sips() {
+    // checklist 50: RFC 3261 16.6 step 4 and 16.7 step 8.
+    let tls = Listener { transport: Transport::Tls, address: at(1) };
+    let sim = Simulation::with(|settings| settings.listeners.push(tls));
+    let (alice, edge, bob) = (sim.udp("alice"), sim.tls("edge"), sim.udp("bob"));
+    let register = bob.register().with("Path", format!("<sips:{};lr>", edge.address)).with("Supported", "path");
+    bob.sends(&register.set("Contact", "<sip:bob@198.51.100.7>"));
+    bob.expects("200");
+    alice.sends(&alice.request("INVITE", "sip:bob@office.example"));
+    let received = edge.expects("INVITE");
+    let routes = received.values("Record-Route").collect::<Vec<_>>();
+    assert!(routes.len() == 2 && routes[0].starts_with("<sips:") && routes[1].starts_with("<sip:"), "{received}");
+    sim.skip_final_check();
+}

@@ -35,6 +35,8 @@ section! {
         moved_dialogs: Count = Count(proxy::Limits::default().moved_dialogs),
         /// addresses of host names that failed a short time ago (`dns.unreachable_for`), per worker
         unreachable: Count = Count(proxy::Limits::default().unreachable),
+        /// phones that refused TCP for a large request (`large_requests.udp_for`), per worker
+        udp_only: Count = Count(proxy::Limits::default().udp_only),
         /// registered users at a time if anybody may register (`authentication: off` without accounts); one more gets
         /// 503. Otherwise the number of accounts is the limit
         users: Count = Count(100_000),
@@ -42,6 +44,9 @@ section! {
         /// to senders without valid credentials and outside `trusted`. A longer response is cut or not sent
         /// (`frontdesk_drops_total{reason="amplification"}`)
         amplification: Count = Count(proxy::Limits::default().amplification),
+        /// UDP messages sent last, per worker: a request among them that did not arrive (ICMP) is answered. At least
+        /// `512KiB`
+        sent_memory: Size = Size(1 << 20),
         /// messages that wait for a worker
         worker_queue: Count = Count(4096),
         /// registrations that wait for the disk
@@ -50,7 +55,7 @@ section! {
         /// too low, it accepts fewer connections, so that files remain for the status page, DNS and the store, and logs
         /// this (`LimitNOFILE` of the unit, `ulimit -Hn`)
         connections: Count = Count(10_000),
-        /// TCP connections from one address
+        /// TCP connections from one address; an IPv6 network of 64 bits counts as one address
         connections_per_source: Count = Count(1000),
         /// data that waits to be sent on one connection; if there is more, the connection is closed
         connection_queue: Size = Size(256 << 10),
@@ -60,6 +65,8 @@ section! {
         message_time: Period = secs(15),
         /// time for a phone to accept a connection from the server
         connect_time: Period = secs(5),
+        /// the same for a large request, which then goes over UDP (`large_requests`)
+        brief_connect_time: Period = secs(1),
         /// TLS and WebSocket handshakes under way at a time; further connections are closed at once
         handshakes: Count = Count(512),
         /// TLS and WebSocket handshakes under way with one address that is not in `trusted`
@@ -68,6 +75,9 @@ section! {
         handshake_time: Period = secs(10),
         /// DNS lookups at a time, per worker
         lookups: Count = Count(256),
+        /// DNS lookups at a time for the requests from one address that is not in `trusted`, per worker; an IPv6 network of 64
+        /// bits counts as one address
+        lookups_per_source: Count = Count(32),
         /// DNS answers that are kept as long as they are valid
         dns_cache: Count = Count(256),
         /// time to resolve a name, with all its DNS queries

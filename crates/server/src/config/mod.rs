@@ -107,6 +107,8 @@ section! {
         timers: sections::Timers = sections::Timers::default(),
         /// How host names are resolved.
         dns: sections::Dns = sections::Dns::default(),
+        /// Requests that are too long for UDP.
+        large_requests: sections::LargeRequests = sections::LargeRequests::default(),
         /// Limits of memory and time.
         limits: Limits = Limits::default(),
         /// The HTTP listener.

@@ -4,6 +4,7 @@
 //! a failed call.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,13 @@ use std::time::Duration;
 use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
 use location::Aor;
-use proxy::{Accounts, AlsoRing, Forward, GroupStrategy, NumberRule, Office, OfficeName, Party, RingGroup, UserRules};
+use proxy::{
+    Accounts, AlsoRing, Forward, GroupMember, GroupStrategy, NumberRule, Office, OfficeName, Party, RingGroup,
+    UserRules,
+};
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use super::Config;
 use super::accounts::{AccountEntry, FixedContact, UserName};
@@ -32,8 +39,9 @@ entry! {
         /// further numbers of the group
         numbers: Vec<CalledName>,
         /// who rings: users, groups, numbers and SIP URIs. Everybody rings once; the caller and users with
-        /// `do_not_disturb` do not ring, and the `forward` of a member does not apply
-        members: Vec<PartyName>,
+        /// `do_not_disturb` do not ring. The `forward` of a member does not apply, unless the member is written as
+        /// `{ to: "101", follow: true }`
+        members: Vec<MemberEntry>,
         /// `parallel`: all members ring at once; `sequential`: one after another; `wave`: one after another, and the
         /// earlier ones keep ringing; `rotating`: like `sequential`, but each call begins with the next member
         strategy: Option<GroupStrategyName>,
@@ -134,6 +142,52 @@ pub(crate) enum PartyName {
 /// A name or number to call. The visual separators of a number, such as spaces, are left out (RFC 3966 5.1.1).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct CalledName(pub(crate) UserName);
+
+/// A member of a group: a party, or `{ to: PARTY, follow: true }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub(crate) struct MemberEntry {
+    pub(crate) to: PartyName,
+    pub(crate) follow: bool,
+}
+
+/// The keys of a member that is written as a mapping.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MemberKeys {
+    to: PartyName,
+    follow: Option<Flag>,
+}
+
+impl<'de> serde::Deserialize<'de> for MemberEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visit;
+
+        impl<'de> Visitor<'de> for Visit {
+            type Value = MemberEntry;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}, or keys like `to` and `follow`", PartyName::EXPECTED)
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<MemberEntry, E> {
+                let invalid = || E::custom(format_args!("invalid value {text:?}, expected {}", PartyName::EXPECTED));
+                Ok(MemberEntry { to: PartyName::read(text).ok_or_else(invalid)?, follow: false })
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<MemberEntry, E> {
+                self.visit_str(&number.to_string())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<MemberEntry, A::Error> {
+                let MemberKeys { to, follow } = serde::Deserialize::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(MemberEntry { to, follow: follow == Some(Flag(true)) })
+            }
+        }
+
+        deserializer.deserialize_any(Visit)
+    }
+}
 
 /// A party, or `off`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -292,8 +346,8 @@ impl Scalar for Days {
     }
 }
 
-impl std::fmt::Display for PartyName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for PartyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Name(name) => name.text(),
             Self::Uri(uri) => uri,
@@ -369,7 +423,11 @@ impl GroupEntry {
         RingGroup {
             aor: self.user.aor(domain),
             label: self.name.as_ref().map(|label| label.0.clone()).unwrap_or_default(),
-            members: self.members.iter().map(|member| member.party(domain)).collect(),
+            members: self
+                .members
+                .iter()
+                .map(|member| GroupMember { to: member.to.party(domain), follow: member.follow })
+                .collect(),
             strategy: self.strategy.map_or(GroupStrategy::Parallel, |strategy| strategy.0),
             ring_time: self.ring_time.map_or(RING_TIME, |time| time.0),
             otherwise: self.otherwise.as_ref().map(|party| party.party(domain)),
@@ -411,10 +469,10 @@ pub(super) fn check(config: &Config, accounts: &Accounts) -> Result<(), Conflict
         }
         for (item, member) in group.members.iter().enumerate() {
             let path = path.iter().cloned().chain([PathStep::Key("members"), PathStep::Item(item)]).collect();
-            if *member == PartyName::Voicemail {
+            if member.to == PartyName::Voicemail {
                 return conflict(path, "expected a member that can ring; voicemail may be in `otherwise`".to_owned());
             }
-            check(member, path)?;
+            check(&member.to, path)?;
         }
         if let Some(otherwise) = &group.otherwise {
             check(otherwise, path.iter().cloned().chain([PathStep::Key("otherwise")]).collect())?;

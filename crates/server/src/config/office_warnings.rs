@@ -4,7 +4,7 @@ use location::Aor;
 use proxy::{Accounts, Party};
 
 use super::Config;
-use super::office::PartyName;
+use super::office::{MemberEntry, PartyName};
 
 /// One sentence for each rule that leads nowhere.
 pub(crate) fn warnings(config: &Config, accounts: &Accounts) -> Vec<String> {
@@ -29,7 +29,7 @@ pub(crate) fn warnings(config: &Config, accounts: &Accounts) -> Vec<String> {
         }
     }
     for group in &config.groups {
-        let is_silent = |member: &PartyName| match member {
+        let is_silent = |member: &MemberEntry| match &member.to {
             PartyName::Name(name) => accounts
                 .find(&name.aor(config.first_domain()))
                 .and_then(|account| account.rules.as_deref())

@@ -86,6 +86,17 @@ section! {
 }
 
 section! {
+    /// `large_requests`: requests that are too long for UDP (RFC 3261 18.1.1).
+    pub(crate) struct LargeRequests {
+        /// `true`: a request of more than 1300 bytes for a UDP phone goes over TCP, and over UDP if the phone does not
+        /// accept TCP within `limits.brief_connect_time`; `false`: it goes over UDP, in fragments
+        over_tcp: Flag = Flag(proxy::LargeRequests::default().over_tcp),
+        /// for this long after a phone refused TCP, its large requests go over UDP at once
+        udp_for: Period = Period(proxy::LargeRequests::default().udp_for),
+    }
+}
+
+section! {
     /// `admin`: access to the status page and the API.
     pub(crate) struct Admin {
         /// the status page and the API are only for programs on the same machine; with a token, also for anybody who

@@ -56,6 +56,7 @@ fn keys() -> Vec<(String, &'static str)> {
         ("forking", sections::Forking::KEYS),
         ("timers", sections::Timers::KEYS),
         ("dns", sections::Dns::KEYS),
+        ("large_requests", sections::LargeRequests::KEYS),
         ("limits", Limits::KEYS),
         ("metrics", sections::Metrics::KEYS),
         ("admin", sections::Admin::KEYS),
@@ -334,6 +335,11 @@ fn errors_in_office_rules_name_the_key() {
         ("groups:\n  - { user: 600, members: [101], otherwise: voicemail }\n", "5:", &["otherwise", "`voicemail`"]),
         ("groups:\n  - { user: 600, members: [101], strategy: all }\n", "5:", &["strategy", "parallel, sequential"]),
         ("groups:\n  - { user: 600, members: [101], ring_time: 20 }\n", "5:", &["ring_time", "unit"]),
+        (
+            "groups:\n  - { user: 600, members: [{ to: 101, folow: true }] }\n",
+            "5:",
+            &["members[0]", "did you mean `follow`?"],
+        ),
         ("groups:\n  - { user: 600, member: [101] }\n", "5:", &["did you mean `members`?"]),
         ("groups:\n  - { user: 101, members: [102] }\n", "5:", &["groups[0].user", "is a user"]),
         (

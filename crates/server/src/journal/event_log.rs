@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use location::{Aor, Record, Wall};
 use parking_lot::Mutex;
+use parser::reason_phrase;
 use proxy::{AuthenticationFailure, Event, Flow, Offence, Registration};
 use tokio::sync::watch;
 use tracing::{Level, debug, enabled, error, info, warn};
@@ -268,6 +269,8 @@ impl EventLog {
             let (from, to) = (self.names.user(&ended.call.from), self.names.user(&ended.call.to));
             let why = match ended.ending {
                 Ending::Forbidden | Ending::Failed => reason.to_owned(),
+                // There is a phone, but not one that this request may be sent to.
+                Ending::Unregistered if reason != reason_phrase(480) => reason.to_owned(),
                 ending => ending.words(ended.status),
             };
             info!("call {from} -> {to} refused: {why}, from {}", self.names.address(source));

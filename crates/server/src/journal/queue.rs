@@ -52,6 +52,7 @@ impl EventQueue {
             | Event::Dropped(_)
             | Event::LimitReached(_)
             | Event::Fork { .. }
+            | Event::LargeRequest { .. }
             | Event::Diverted { .. }
             | Event::Notified { .. } => debug!("{event:?}"),
             // Refreshes are frequent and logged at debug level only.

@@ -6,7 +6,8 @@
 use metrics::SharedString;
 use parser::Transport;
 use proxy::{
-    AuthenticationFailure, DialogRequest, DiversionReason, Drop, ForkOutcome, Limit, Notification, Registration,
+    AuthenticationFailure, DialogRequest, DiversionReason, Drop, ForkOutcome, LargeRequest, Limit, Notification,
+    Registration,
 };
 use strum::{IntoStaticStr, VariantArray};
 
@@ -40,6 +41,7 @@ macro_rules! closed_sets {
 closed_sets!(
     Registration,
     ForkOutcome,
+    LargeRequest,
     DialogRequest,
     DiversionReason,
     Notification,
@@ -54,6 +56,7 @@ closed_sets!(
     UnwrittenLine,
     HandshakeProtocol,
     HandshakeOutcome,
+    PeerHandshakeOutcome,
 );
 
 /// Whether a message that could not be parsed got a 400.
@@ -152,6 +155,26 @@ pub(crate) enum HandshakeOutcome {
     TimedOut,
 }
 
+/// The outcome of a TLS handshake on a connection that this server opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum PeerHandshakeOutcome {
+    /// The connection is open.
+    Accepted,
+    /// The certificate is for another name.
+    Name,
+    /// No authority of `tls.authorities` has signed it.
+    Untrusted,
+    /// It is not valid now, or it was revoked.
+    Expired,
+    /// The peer refused this server, perhaps because it wants a certificate.
+    Refused,
+    /// Anything else: the peer closed the connection, or has no version of TLS that this server has.
+    Failed,
+    /// `limits.connect_time`
+    TimedOut,
+}
+
 /// Why a message was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum DropReason {
@@ -171,6 +194,10 @@ pub(crate) enum Loss {
     SendBuffer,
     /// The system refused to send it.
     Unsendable,
+    /// ICMP said that the peer was not reached.
+    Unreachable,
+    /// An ICMP message was not examined, because there were too many.
+    Icmp,
     /// Its connection failed.
     ConnectionFailed,
     /// No listener serves this transport.
@@ -228,6 +255,8 @@ pub(crate) enum DriverLimit {
     HandshakeTime,
     /// `limits.lookups`
     Lookups,
+    /// `limits.lookups_per_source`
+    LookupsPerSource,
     /// `limits.journal_queue`
     JournalQueue,
     /// `limits.journal_calls`

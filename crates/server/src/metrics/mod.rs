@@ -13,8 +13,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use labels::CommitOutcome;
 
 pub(crate) use labels::{
-    Direction, DriverLimit, FailedAddress, HandshakeOutcome, HandshakeProtocol, LookupOutcome, Loss, ReloadResult,
-    UnwrittenLine,
+    Direction, DriverLimit, FailedAddress, HandshakeOutcome, HandshakeProtocol, LookupOutcome, Loss,
+    PeerHandshakeOutcome, ReloadResult, UnwrittenLine,
 };
 pub(crate) use series::{Gauge, Series};
 pub(crate) use tally::Tally;

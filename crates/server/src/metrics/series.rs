@@ -8,12 +8,13 @@ use std::time::Duration;
 use metrics::{Counter, Label, counter, describe_counter, describe_gauge, gauge};
 use parser::Transport;
 use proxy::{
-    AuthenticationFailure, DialogRequest, DiversionReason, Drop, ForkOutcome, Limit, Notification, Registration,
+    AuthenticationFailure, DialogRequest, DiversionReason, Drop, ForkOutcome, LargeRequest, Limit, Notification,
+    Registration,
 };
 
 use super::labels::{
     Answered, AnyLimit, Code, CommitOutcome, Direction, DriverLimit, DropReason, FailedAddress, HandshakeOutcome,
-    HandshakeProtocol, LabelValue, LookupOutcome, Loss, Method, ReloadResult, UnwrittenLine,
+    HandshakeProtocol, LabelValue, LookupOutcome, Loss, Method, PeerHandshakeOutcome, ReloadResult, UnwrittenLine,
 };
 use crate::text::ending::Ending;
 
@@ -94,6 +95,8 @@ counters! {
     CallEnded { ending: Ending } = "frontdesk_calls_ended_total",
     /// Forked requests by outcome.
     Fork { outcome: ForkOutcome } = "frontdesk_forks_total",
+    /// Requests that were too long for UDP; refused: the target did not accept TCP.
+    LargeRequest { outcome: LargeRequest } = "frontdesk_large_requests_total",
     /// Calls that went to another party by the rules of the office, by reason.
     Diverted { reason: DiversionReason } = "frontdesk_diversions_total",
     /// NOTIFY requests to subscribers of registrations, by outcome.
@@ -114,6 +117,8 @@ counters! {
     ConnectionFailed = "frontdesk_connections_failed_total",
     /// Handshakes on accepted connections; page: the peer only asked for a web page.
     Handshake { protocol: HandshakeProtocol, outcome: HandshakeOutcome } = "frontdesk_handshakes_total",
+    /// TLS handshakes on connections that the server opened; name: the certificate is for another name.
+    PeerHandshake { outcome: PeerHandshakeOutcome } = "frontdesk_peer_handshakes_total",
     /// Keep-alives received: packets, CRLF pings and STUN requests.
     KeepAlive { transport: Transport } = "frontdesk_keepalives_total",
     /// DNS lookups by outcome.

@@ -53,6 +53,7 @@ impl Tally {
             Event::Registration { outcome, .. } => Series::Registration { outcome: *outcome },
             Event::Call { .. } => Series::Call,
             Event::Fork { outcome } => Series::Fork { outcome: *outcome },
+            Event::LargeRequest { outcome } => Series::LargeRequest { outcome: *outcome },
             Event::Diverted { reason } => Series::Diverted { reason: *reason },
             Event::Notified { outcome } => Series::Notified { outcome: *outcome },
             Event::DialogRequest { outcome, .. } => Series::DialogRequest { outcome: *outcome },

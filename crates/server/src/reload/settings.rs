@@ -5,7 +5,10 @@
 use std::time::Duration;
 
 use location::Limits as RegistrationLimits;
-use proxy::{Authentication, Forking, Interfaces, Limits, Listener, Registrar, Settings, SubscriptionTimes, Timers};
+use proxy::{
+    Authentication, Forking, Interfaces, LargeRequests, Limits, Listener, Registrar, Settings, SubscriptionTimes,
+    Timers,
+};
 
 use crate::clock;
 use crate::config::{self, HostName, Loaded, RegistrarSection};
@@ -45,6 +48,10 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
             single_target: config.forking.single_target.0,
         },
         unreachable_for: config.dns.unreachable_for.0,
+        large_requests: LargeRequests {
+            over_tcp: config.large_requests.over_tcp.0,
+            udp_for: config.large_requests.udp_for.0,
+        },
         timers: Timers { t1: config.timers.t1.0, t2: config.timers.t2.0, t4: config.timers.t4.0, c: config.timers.c.0 },
         limits: Limits {
             transactions: config.limits.transactions.0,
@@ -57,6 +64,7 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
             subscriptions_per_user: config.limits.subscriptions_per_user.0,
             moved_dialogs: config.limits.moved_dialogs.0,
             unreachable: config.limits.unreachable.0,
+            udp_only: config.limits.udp_only.0,
             amplification: config.limits.amplification.0,
         },
     }

@@ -23,7 +23,7 @@ use crate::resolver::Resolver;
 use crate::tls::ActiveTls;
 use crate::transport::{
     Acceptor, ClientRules, Directory, HandshakeLimits, Inbound, StreamLimits, Streams, Transports, Udp, UdpReceiver,
-    UdpSendQueue, WorkerSocket,
+    UdpSendQueue, WorkerSocket, report_icmp,
 };
 use crate::worker::{Answers, Completions, Health, Loads, LookupLimits, Scratch, Worker};
 /// Shared by all workers.
@@ -101,7 +101,11 @@ impl Shared {
         let mut udp = Vec::new();
         for (listener, socket) in sockets {
             match socket {
-                WorkerSocket::Udp(socket) => udp.push(Udp::new(socket, listener.address)?),
+                WorkerSocket::Udp(socket) => {
+                    let socket = Udp::new(socket, listener.address)?;
+                    tokio::spawn(report_icmp(Arc::clone(socket.shared()), own_inbox.clone()));
+                    udp.push(socket);
+                }
                 WorkerSocket::Stream(socket) => {
                     let acceptor = Acceptor {
                         transport: listener.transport,
@@ -120,7 +124,11 @@ impl Shared {
         let connections = Arc::clone(self.directory.connections());
         let limits = StreamLimits::of(&self.limits);
         let streams = Streams::new(number, epoch, self.directory, Arc::clone(&self.inboxes), limits, self.tls);
-        let lookups = LookupLimits { max: self.limits.lookups.0, timeout: self.limits.lookup_time.0 };
+        let lookups = LookupLimits {
+            max: self.limits.lookups.0,
+            max_per_source: self.limits.lookups_per_source.0,
+            timeout: self.limits.lookup_time.0,
+        };
         Ok(Worker {
             number,
             answers: Answers::new(
@@ -133,7 +141,7 @@ impl Shared {
             ),
             core: Core::new(self.settings, &self.keys, number, seed, self.subscriber_index)
                 .with_connections(connections),
-            transports: Transports { udp, udp_send_queue: UdpSendQueue::default(), streams },
+            transports: Transports { udp, udp_send_queue: UdpSendQueue::new(self.limits.sent_memory.0), streams },
             udp_receiver: UdpReceiver::new(self.limits.message_size.0),
             inbox,
             inboxes: self.inboxes,

@@ -37,7 +37,7 @@ pub(crate) enum Validity {
 
 impl CertificateSummary {
     /// Parses a certificate; `None` if it is none.
-    pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+    pub(crate) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
         let seconds = |timestamp: i64| Duration::from_secs(u64::try_from(timestamp).unwrap_or_default());
         let validity = parsed.validity();
@@ -62,8 +62,12 @@ impl CertificateSummary {
     /// `sip:` URI. Wildcards never match, and the common name is not considered, because both would let the holder of a
     /// certificate for another purpose stand for the domain.
     pub(super) fn identifies(&self, domain: &str) -> bool {
-        let names = if self.sip_domains.is_empty() { &self.dns_names } else { &self.sip_domains };
-        names.iter().any(|name| name.eq_ignore_ascii_case(domain))
+        self.identities().iter().any(|name| name.eq_ignore_ascii_case(domain))
+    }
+
+    /// The SIP domains that the certificate identifies, in lower case.
+    pub(crate) fn identities(&self) -> &[Box<str>] {
+        if self.sip_domains.is_empty() { &self.dns_names } else { &self.sip_domains }
     }
 
     /// Whether the certificate is for this address.

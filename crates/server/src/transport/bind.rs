@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo, UdpGroSegment};
+use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv4RecvErr, Ipv6RecvErr, Ipv6RecvPacketInfo, UdpGroSegment};
 use parser::Transport;
 use proxy::Listener;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -93,6 +93,11 @@ fn udp(address: SocketAddr) -> io::Result<Socket> {
             SocketAddr::V6(_) => setsockopt(&socket, Ipv6RecvPacketInfo, &true)?,
         }
     }
+    // ICMP messages about what was sent (RFC 3261 18.4). Without them the timers tell that a phone is gone.
+    let _ = match address {
+        SocketAddr::V4(_) => setsockopt(&socket, Ipv4RecvErr, &true),
+        SocketAddr::V6(_) => setsockopt(&socket, Ipv6RecvErr, &true),
+    };
     // An optimisation that old kernels do not have.
     let _ = setsockopt(&socket, UdpGroSegment, &true);
     socket.bind(&address.into())?;

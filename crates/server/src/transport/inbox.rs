@@ -38,6 +38,8 @@ pub(crate) enum Inbound {
         remote: SocketAddr,
         /// What was received after the handshake.
         received: Bytes,
+        /// The hosts that the peer has proved to be with a certificate (RFC 5922 7.4).
+        hosts: Vec<Arc<str>>,
         /// Counts the connection.
         permit: ConnectionPermit,
     },
@@ -75,6 +77,15 @@ pub(crate) enum Inbound {
     Send(Box<SendRequest>),
     /// Another worker could not send this message of this worker.
     Undelivered(Bytes),
+    /// ICMP says that a datagram of a UDP socket did not arrive.
+    Unreached {
+        /// Where it was sent to.
+        to: SocketAddr,
+        /// Its first octets.
+        quoted: Bytes,
+        /// Whether another worker has not sent it: the kernel chooses a socket by the address.
+        is_shared: bool,
+    },
     /// A message from the core of another worker.
     CoreMessage(CoreMessage),
     /// DNS has answered, or its time is over.

@@ -18,7 +18,7 @@ pub(crate) use bind::{BoundListener, WorkerSocket, bind_all};
 pub(crate) use inbox::{Inbound, ResolvedNames};
 pub(crate) use outgoing::{OutgoingMessage, SendRequest, UndeliveredMessage};
 pub(crate) use stream::{Acceptor, ClientRules, Directory, HandshakeLimits, StreamLimits, Streams};
-pub(crate) use udp::{Datagram, Udp, UdpReceiver, UdpSendQueue};
+pub(crate) use udp::{Datagram, Udp, UdpReceiver, UdpSendQueue, report_icmp};
 
 /// The sockets and connections of one worker.
 pub(crate) struct Transports {
@@ -40,8 +40,8 @@ impl Transports {
                 let match_score = |(index, udp): (usize, &Udp)| Some((udp.match_score(hop.local)?, index));
                 let best = self.udp.iter().enumerate().filter_map(match_score).max();
                 let (_, socket) = best.ok_or(Loss::NoTransport)?;
-                self.udp_send_queue.push(socket, hop, message.bytes, message.report_to.is_some());
-                Ok(())
+                let is_queued = self.udp_send_queue.push(socket, hop, message.bytes, message.report_to.is_some());
+                if is_queued { Ok(()) } else { Err(Loss::Unsendable) }
             }
             Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => self.streams.send(message, tally),
         }

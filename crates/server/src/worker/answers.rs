@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 use location::{AnyStore, Aor, Commit, Store as _, StoreError, Ticket};
-use proxy::{Answer, Authentication, CodeCommand, Continuation, Question, Resolution, Settings};
+use proxy::{Answer, Authentication, CodeCommand, Continuation, Question, Resolution, Settings, Source};
 use smallvec::SmallVec;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -29,7 +29,11 @@ pub(crate) struct Answers {
     waiting: HashMap<u64, Continuation>,
     next: u64,
     lookups: Arc<Semaphore>,
-    lookup_timeout: Duration,
+    /// The lookups under way for each sender of requests.
+    by_asker: HashMap<Source, usize>,
+    /// The senders of those, by the id of the question.
+    askers: HashMap<u64, Source>,
+    limits: LookupLimits,
     resolver: Arc<Resolver>,
     inbox: mpsc::Sender<Inbound>,
     rule_requests: mpsc::Sender<RuleRequest>,
@@ -40,6 +44,8 @@ pub(crate) struct Answers {
 pub(crate) struct LookupLimits {
     /// Concurrent lookups.
     pub(crate) max: usize,
+    /// Concurrent lookups for the requests of one address.
+    pub(crate) max_per_source: usize,
     /// Timeout of a lookup.
     pub(crate) timeout: Duration,
 }
@@ -63,7 +69,9 @@ impl Answers {
             waiting: HashMap::default(),
             next: 0,
             lookups,
-            lookup_timeout: limits.timeout,
+            by_asker: HashMap::default(),
+            askers: HashMap::default(),
+            limits,
             resolver,
             inbox,
             rule_requests,
@@ -141,10 +149,22 @@ impl Answers {
         tally: &mut Tally,
     ) -> Option<(Continuation, Answer)> {
         let continuation = self.waiting.remove(&id)?;
+        self.ended(id);
         let found = endpoints.iter().any(|endpoints| !endpoints.is_empty());
         let outcome = if found { LookupOutcome::Found } else { LookupOutcome::Failed };
         tally.count(Series::Lookup { outcome });
         Some((continuation, Answer::Resolved(endpoints)))
+    }
+
+    /// A lookup has ended.
+    fn ended(&mut self, id: u64) {
+        let Some(asker) = self.askers.remove(&id) else { return };
+        if let Some(own) = self.by_asker.get_mut(&asker) {
+            *own -= 1;
+            if *own == 0 {
+                self.by_asker.remove(&asker);
+            }
+        }
     }
 
     /// The outcome of a change of rules.
@@ -185,13 +205,22 @@ impl Answers {
         continuation: Continuation,
         tally: &mut Tally,
     ) -> Option<(Continuation, Answer)> {
+        let asker = resolutions.first().and_then(Resolution::asker);
+        if asker.is_some_and(|asker| self.by_asker.get(&asker).is_some_and(|own| *own >= self.limits.max_per_source)) {
+            tally.count(DriverLimit::LookupsPerSource);
+            return Some((continuation, Answer::Failed));
+        }
         let Ok(slot) = Arc::clone(&self.lookups).try_acquire_owned() else {
             tally.count(DriverLimit::Lookups);
             return Some((continuation, Answer::Failed));
         };
         let id = self.next_id();
         self.waiting.insert(id, continuation);
-        let (resolver, inbox, limit) = (Arc::clone(&self.resolver), self.inbox.clone(), self.lookup_timeout);
+        if let Some(asker) = asker {
+            *self.by_asker.entry(asker).or_insert(0) += 1;
+            self.askers.insert(id, asker);
+        }
+        let (resolver, inbox, limit) = (Arc::clone(&self.resolver), self.inbox.clone(), self.limits.timeout);
         tokio::spawn(async move {
             let endpoints = resolver.resolve_all(resolutions, limit).await;
             drop(slot);

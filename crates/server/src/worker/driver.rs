@@ -9,7 +9,7 @@
 //! reach the worker that forwarded the INVITE before this worker's message that the failure was forwarded.
 
 use std::future::poll_fn;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use location::Flow;
 use parser::Message;
-use proxy::{Answer, Continuation, Core, CoreMessage, Event, Now, Outbox, Question, Received};
+use proxy::{Answer, Continuation, Core, Event, Now, Outbox, Question, Received};
 use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,7 @@ use super::loads::Loads;
 use crate::clock::Clock;
 use crate::defence::{BanList, Defence, Failure};
 use crate::journal::EventQueue;
-use crate::metrics::{DriverLimit, Series, Tally};
+use crate::metrics::{DriverLimit, Loss, Series, Tally};
 use crate::transport::{self, Datagram, Inbound, Transports, UdpReceiver, UndeliveredMessage};
 
 /// Items taken from the inbox per batch.
@@ -191,8 +191,8 @@ impl Worker {
         let streams = &mut self.transports.streams;
         match inbound {
             Inbound::Message { bytes, flow } => self.receive(now, bytes, flow),
-            Inbound::Accepted { stream, transport, remote, received, permit } => {
-                streams.accepted(stream, transport, remote, received, permit, &mut self.tally);
+            Inbound::Accepted { stream, transport, remote, received, hosts, permit } => {
+                streams.accepted(stream, transport, remote, (received, hosts), permit, &mut self.tally);
             }
             Inbound::Connected { connection, outcome } => {
                 let failed = streams.connected(connection, outcome, &mut self.tally);
@@ -228,6 +228,7 @@ impl Worker {
                 }
             }
             Inbound::Undelivered(bytes) => self.answer(now, Continuation::undelivered(bytes), Answer::Undelivered),
+            Inbound::Unreached { to, quoted, is_shared } => self.report_unreached(now, to, quoted, is_shared),
             Inbound::CoreMessage(message) => {
                 self.core.deliver(now, message, &mut self.scratch.outbox);
                 self.run_until_idle(now);
@@ -308,6 +309,16 @@ impl Worker {
         }
     }
 
+    /// Reports a request that did not arrive to its core, here or at another worker.
+    fn report_unreached(&mut self, now: Now, to: SocketAddr, quoted: Bytes, is_shared: bool) {
+        if let Some(bytes) = self.transports.udp_send_queue.take_sent(to, &quoted) {
+            self.tally.count(Loss::Unreachable);
+            self.answer(now, Continuation::undelivered(bytes), Answer::Undelivered);
+        } else if !is_shared {
+            self.broadcast(|| Inbound::Unreached { to, quoted: quoted.clone(), is_shared: true });
+        }
+    }
+
     fn send_to_worker(&mut self, worker: u8, inbound: Inbound) {
         let inbox = self.inboxes.get(usize::from(worker));
         if inbox.is_none_or(|inbox| inbox.try_send(inbound).is_err()) {
@@ -315,11 +326,11 @@ impl Worker {
         }
     }
 
-    fn broadcast(&mut self, message: &CoreMessage) {
+    fn broadcast(&mut self, inbound: impl Fn() -> Inbound) {
         let worker_count = u8::try_from(self.inboxes.len()).unwrap_or(u8::MAX);
         let own = self.number;
         for worker in (0..worker_count).filter(|worker| *worker != own) {
-            self.send_to_worker(worker, Inbound::CoreMessage(message.clone()));
+            self.send_to_worker(worker, inbound());
         }
     }
 
@@ -362,8 +373,11 @@ impl Worker {
         for handover in outbox.handovers.drain(..) {
             match handover.worker {
                 Some(worker) => self.send_to_worker(worker, Inbound::CoreMessage(handover.core_message)),
-                None => self.broadcast(&handover.core_message),
+                None => self.broadcast(|| Inbound::CoreMessage(handover.core_message.clone())),
             }
+        }
+        for alias in outbox.aliases.drain(..) {
+            self.transports.streams.add_alias(alias);
         }
         for transmit in &outbox.transmits {
             let report_to = transmit.report_failure.then_some(self.number);
@@ -374,9 +388,9 @@ impl Worker {
                 self.tally.count(loss);
                 self.scratch.failed.extend(report_to.map(|_| Bytes::copy_from_slice(bytes)));
             }
-        }
-        if self.transports.udp_send_queue.is_full() {
-            self.transports.flush(&mut self.scratch.failed, &mut self.tally);
+            if self.transports.udp_send_queue.is_full() {
+                self.transports.flush(&mut self.scratch.failed, &mut self.tally);
+            }
         }
         for event in outbox.events.drain(..) {
             self.tally.event(&event);

@@ -141,7 +141,8 @@ impl Observer for SharedJudge {
         let mut judge = self.0.borrow_mut();
         judge.transactions.now = now;
         let Some(outgoing) = judge.transactions.outgoing.get_mut(sip.branch()) else { return };
-        if outgoing.ended().is_none() && outgoing.refused.is_none() {
+        let has_received = outgoing.is_invite() && !outgoing.responses.is_empty();
+        if outgoing.ended().is_none() && outgoing.refused.is_none() && !has_received {
             outgoing.refused = Some(now);
             let incoming = Rc::clone(&outgoing.incoming);
             judge.touched.insert(incoming);

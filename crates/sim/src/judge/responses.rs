@@ -173,7 +173,10 @@ fn codes(transactions: &Transactions, incoming: &Incoming, outgoing: &Outgoing) 
         // RFC 3261 16.9; RFC 5626 11.5 if only a flow led there.
         _ if outgoing.refused.is_some() => {
             let refused = if outgoing.agent.is_none() { 430 } else { 503 };
-            vec![refused, outgoing.ended().map_or(refused, |ended| ended.status)]
+            let ended = outgoing.ended().map_or(refused, |ended| ended.status);
+            // A late report may come after the branch was to be cancelled.
+            let is_late = outgoing.refused.is_some_and(|at| at > outgoing.began());
+            if is_late { vec![refused, ended, 408, 487] } else { vec![refused, ended] }
         }
         Some(ended) if unheard || outgoing.gave_up_before(ended.at) => vec![ended.status, 408, 487],
         // RFC 3261 16.8: a branch that our own timer cancelled counts as 408, not as 487.

@@ -74,6 +74,8 @@ impl Conditions {
         settings.forking.ring_time = self.ring_time;
         settings.forking.late_registration = self.joins;
         settings.timers.c = self.timer_c;
+        // The judge has no rule for a request that is tried over TCP first because it is too long for UDP.
+        settings.large_requests.over_tcp = false;
         self.security.apply_to(settings);
     }
 

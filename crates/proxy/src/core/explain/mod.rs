@@ -245,7 +245,7 @@ fn with_users(
         return Ok(plan);
     }
     let search = TargetSearch::for_request(request, plan, Some(aor), gruus);
-    complete(search, request, load, (settings, gruus), now).map_err(|none| none.reject)
+    complete(search, request, load, (settings, gruus), (now, settings.civil_time(now))).map_err(|none| none.reject)
 }
 
 /// Ends a search for the targets of users.
@@ -254,13 +254,15 @@ fn complete(
     request: &Request,
     load: impl Fn(&Aor) -> Option<Record>,
     (settings, gruus): (&Settings, &Gruus),
-    now: Now,
+    (now, at): (Now, Wall),
 ) -> Result<Plan, NoTarget> {
     while let Some(Missing::User(aor)) = search.missing(settings) {
         let record = load(&aor);
         let plan_for = |callee| route::plan_for_callee(request, callee, record.as_ref(), settings, gruus, now).ok();
         let plan = search.current().and_then(plan_for);
-        search.add_found(plan.unwrap_or_default(), gruus, settings);
+        if let Some(absent) = search.add_found(plan.unwrap_or_default(), gruus, settings) {
+            search.replace_member(&absent, request, settings, (now, at));
+        }
     }
     search.finish()
 }

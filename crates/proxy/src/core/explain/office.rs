@@ -22,7 +22,7 @@ pub(super) fn follow(
 ) -> Result<(), Reject> {
     loop {
         let search = TargetSearch::for_leg(request, leg, settings, now);
-        let (reject, course) = match complete(search, request, load, (settings, gruus), now) {
+        let (reject, course) = match complete(search, request, load, (settings, gruus), (now, at)) {
             Ok(plan) => {
                 let course = plan.course.as_deref();
                 for group in &plan.groups {

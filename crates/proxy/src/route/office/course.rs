@@ -80,6 +80,10 @@ pub(crate) struct Course {
     diversions: u8,
     /// Why the call was forwarded last.
     pub(crate) reason: Option<DiversionReason>,
+    /// Whether the parties are the members of a group: a refusal by one of them does not speak for the others.
+    pub(crate) is_group: bool,
+    /// The members of a group whose own forwarding applies.
+    pub(crate) followers: Vec<Aor>,
     /// The turns of the parties; further ones are like the last.
     turns: SmallVec<[Turn; 1]>,
     /// How long all parties together may ring before the call is forwarded.
@@ -108,7 +112,8 @@ impl Course {
 
     /// The parties that ring now are those of the last name, with these turns.
     pub(super) fn ring(&mut self, turns: impl IntoIterator<Item = Turn>) {
-        (self.no_answer, self.uri) = (None, None);
+        (self.no_answer, self.uri, self.is_group) = (None, None, false);
+        self.followers.clear();
         self.turns = turns.into_iter().collect();
     }
 
@@ -141,13 +146,7 @@ impl Course {
         if let Some(Meaning::Group(group)) = settings.meaning(name) {
             return group.otherwise.as_ref();
         }
-        let forward = &settings.rules(name)?.forward;
-        match reason {
-            DiversionReason::Busy | DiversionReason::DoNotDisturb => forward.busy.as_ref(),
-            DiversionReason::NoAnswer => forward.no_answer.as_ref(),
-            DiversionReason::Unavailable => forward.unavailable.as_ref(),
-            DiversionReason::Always | DiversionReason::Closed => None,
-        }
+        settings.rules(name)?.forward.party(reason)
     }
 
     /// The URI of the voicemail server with the mailbox and the cause (RFC 4458 2); `None` without such a server.

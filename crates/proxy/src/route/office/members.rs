@@ -6,7 +6,7 @@ use location::Aor;
 use smallvec::SmallVec;
 
 use crate::reject::Reject;
-use crate::settings::{AlsoRing, GroupStrategy, Meaning, Party, RingGroup};
+use crate::settings::{AlsoRing, GroupMember, GroupStrategy, Meaning, Party, RingGroup};
 
 use super::{Call, Course, DiversionReason, Turn};
 
@@ -45,7 +45,8 @@ impl Leg {
 /// The phones of a user, unless its rules say otherwise.
 pub(super) fn of_user(user: Aor, course: &mut Course, call: Call<'_>) -> Result<UserStep, Reject> {
     course.ring([]);
-    let mut expansion = Expansion { call, members: vec![(0, Member::User(user.clone()))], groups: Vec::new() };
+    let mut expansion = Expansion::new(call);
+    expansion.members.push((0, Member::User(user.clone())));
     if let Some(rules) = call.settings.rules(&user).filter(|_| call.is_invite) {
         if let Some(always) = &rules.forward.always {
             return Ok(UserStep::Forward(always.clone(), DiversionReason::Always));
@@ -60,22 +61,36 @@ pub(super) fn of_user(user: Aor, course: &mut Course, call: Call<'_>) -> Result<
     Ok(UserStep::Ring(expansion.members))
 }
 
-/// The members of a group with their turns. Nobody is in the list twice, and neither is the caller or a user who does
-/// not want to be disturbed.
-pub(super) fn members_of(group: &RingGroup, call: Call<'_>) -> Vec<(u16, Member)> {
-    let mut expansion = Expansion { call, members: Vec::new(), groups: Vec::new() };
+/// The members of a group with their turns, and those whose forwarding applies. Nobody is in the list twice, and neither
+/// is the caller or a user who does not want to be disturbed.
+pub(super) fn members_of(group: &RingGroup, call: Call<'_>) -> (Vec<(u16, Member)>, Vec<Aor>) {
+    let mut expansion = Expansion::new(call);
     expansion.add_group(group, 0);
+    (expansion.members, expansion.followers)
+}
+
+/// The members that a party is, all in one turn.
+pub(super) fn members_of_party(party: &Party, call: Call<'_>) -> Vec<(u16, Member)> {
+    let mut expansion = Expansion::new(call);
+    expansion.add(party, 0);
+    expansion.members.iter_mut().for_each(|(turn, _)| *turn = 0);
     expansion.members
 }
 
 struct Expansion<'a> {
     call: Call<'a>,
     members: Vec<(u16, Member)>,
+    /// The users whose forwarding applies.
+    followers: Vec<Aor>,
     /// The groups that have been added: a group is a member of itself through others at most once.
     groups: Vec<Aor>,
 }
 
-impl Expansion<'_> {
+impl<'a> Expansion<'a> {
+    const fn new(call: Call<'a>) -> Self {
+        Self { call, members: Vec::new(), followers: Vec::new(), groups: Vec::new() }
+    }
+
     /// Adds the members of a group, the first one in this turn; returns the turn after the last one.
     fn add_group(&mut self, group: &RingGroup, turn: u16) -> u16 {
         if self.groups.contains(&group.aor) {
@@ -86,13 +101,41 @@ impl Expansion<'_> {
         let (later, sooner) = group.members.split_at_checked(first).unwrap_or_default();
         let (mut next, mut last) = (turn, turn);
         for member in sooner.iter().chain(later) {
-            let after = self.add(member, next);
+            let after = self.add_member(member, next);
             last = last.max(after);
             if group.strategy != GroupStrategy::Parallel {
                 next = after;
             }
         }
         last
+    }
+
+    /// Adds a member of a group. If it follows, its own forwarding applies.
+    fn add_member(&mut self, member: &GroupMember, turn: u16) -> u16 {
+        let rules = |user: &Aor| self.call.settings.rules(user).filter(|_| self.call.is_invite);
+        let Some((user, rules)) = self.follower(member).and_then(|user| Some((user.clone(), rules(user)?.clone())))
+        else {
+            return self.add(&member.to, turn);
+        };
+        match (&rules.forward.always, rules.do_not_disturb, &rules.forward.busy) {
+            (Some(party), ..) | (None, true, Some(party)) => self.add(party, turn),
+            (None, true, None) => turn,
+            (None, false, _) => {
+                self.followers.push(user);
+                self.add(&member.to, turn)
+            }
+        }
+    }
+
+    /// The user whose forwarding applies.
+    fn follower<'m>(&'m self, member: &'m GroupMember) -> Option<&'m Aor> {
+        let Party::Name(name) = &member.to else { return None };
+        let user = match self.call.settings.meaning(name) {
+            Some(Meaning::User(user)) => user,
+            Some(_) => return None,
+            None => name,
+        };
+        (member.follow && self.call.caller != Some(user)).then_some(user)
     }
 
     /// Adds a party in this turn; returns the turn after it.

@@ -26,7 +26,7 @@ pub(crate) use course::{Course, Turn};
 pub(crate) use members::{Leg, Member};
 pub use rule::Rule;
 
-use members::{UserStep, members_of, of_user};
+use members::{UserStep, members_of, members_of_party, of_user};
 
 /// A call may be forwarded this often; then it ends as if the last party had no forwarding.
 const MAX_DIVERSIONS: u8 = 5;
@@ -119,6 +119,19 @@ pub(crate) fn next_leg(
     lead(course.clone(), party, Some(reason), call, trail).ok()
 }
 
+/// The parties that ring in place of a member of a group, whose phones have failed for this reason.
+pub(crate) fn members_in_place_of(
+    request: &Request,
+    user: &Aor,
+    reason: DiversionReason,
+    (settings, at): (&Settings, Wall),
+) -> Option<Vec<(u16, Member)>> {
+    let party = settings.rules(user)?.forward.party(reason)?;
+    let caller = caller_of(request, settings);
+    let call = Call { settings, at, caller: caller.as_ref(), may_change: false, is_invite: true, is_real: true };
+    Some(members_of_party(party, call)).filter(|members| !members.is_empty())
+}
+
 /// Follows the rules from a party to those that ring. `reason`: why the call is forwarded to it.
 fn lead(
     mut course: Course,
@@ -153,10 +166,11 @@ fn lead(
             },
             Some(Meaning::Group(group)) => {
                 trail.push(Rule::Group(group.aor.clone(), group.label.clone(), group.strategy));
-                let members = members_of(group, call);
+                let (members, followers) = members_of(group, call);
                 if !members.is_empty() {
                     let rings_on = group.strategy == GroupStrategy::Wave;
                     course.ring([Turn { ring_time: Some(group.ring_time), rings_on }]);
+                    (course.followers, course.is_group) = (followers, true);
                     return Ok(Leg { course, members });
                 }
                 let otherwise = group.otherwise.clone().filter(|_| call.is_invite).ok_or(Reject::NotRegistered)?;

@@ -7,7 +7,7 @@ use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
 
 use super::*;
-use crate::settings::{Account, Forward, GroupStrategy, Hours, Office, OfficeName, UserRules, Window};
+use crate::settings::{Account, Forward, GroupMember, GroupStrategy, Hours, Office, OfficeName, UserRules, Window};
 
 fn aor(name: &str) -> Aor {
     Aor::new(name.as_bytes(), b"office.example")
@@ -26,7 +26,7 @@ fn add_group(office: &mut Office, name: &str, strategy: GroupStrategy, members: 
     let group = crate::settings::RingGroup {
         aor: aor(name),
         label: "".into(),
-        members: members.iter().map(|member| party(member)).collect(),
+        members: members.iter().map(|member| GroupMember { to: party(member), follow: false }).collect(),
         strategy,
         ring_time: Duration::from_secs(20),
         otherwise: otherwise.map(party),

@@ -15,6 +15,7 @@ use hashbrown::HashMap;
 use location::Aor;
 
 use super::Settings;
+use crate::event::DiversionReason;
 
 pub use codes::{CodeCommand, Codes};
 pub use hours::{Hours, Window};
@@ -69,7 +70,7 @@ pub struct RingGroup {
     /// The name for people; may be empty.
     pub label: Box<str>,
     /// Who rings.
-    pub members: Vec<Party>,
+    pub members: Vec<GroupMember>,
     /// In which order.
     pub strategy: GroupStrategy,
     /// How long all of them ring, or each in turn.
@@ -78,6 +79,15 @@ pub struct RingGroup {
     pub otherwise: Option<Party>,
     /// The calls so far, for [`GroupStrategy::Rotating`].
     pub calls: AtomicUsize,
+}
+
+/// A member of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupMember {
+    /// Who rings.
+    pub to: Party,
+    /// Whether the forwarding of this user applies within the group.
+    pub follow: bool,
 }
 
 /// The order in which the members of a group ring.
@@ -185,6 +195,19 @@ impl Settings {
     /// The rules of a user.
     pub(crate) fn rules(&self, user: &Aor) -> Option<&UserRules> {
         self.accounts.find(user)?.rules.as_deref()
+    }
+}
+
+impl Forward {
+    /// The party for this reason.
+    pub(crate) const fn party(&self, reason: DiversionReason) -> Option<&Party> {
+        match reason {
+            DiversionReason::Always => self.always.as_ref(),
+            DiversionReason::Busy | DiversionReason::DoNotDisturb => self.busy.as_ref(),
+            DiversionReason::NoAnswer => self.no_answer.as_ref(),
+            DiversionReason::Unavailable => self.unavailable.as_ref(),
+            DiversionReason::Closed => None,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Decides how many bytes may wait. Must not choose the connection for a message: see `table`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use proxy::{Hop, Over};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use super::directory::ConnectionPermit;
+use super::directory::{ConnectionPermit, Peer};
 use super::framing::{self, CloseReason};
 use super::layer::ByteStream;
 use super::limits::StreamLimits;
@@ -34,6 +35,8 @@ pub(super) struct OpeningConnection {
     connection: ConnectionId,
     flow: Flow,
     host: Option<Arc<str>>,
+    /// Whether its first request can go over UDP instead, so that a failure is not an error.
+    instead_of_udp: bool,
     waiting: Vec<(Bytes, Option<u8>)>,
     queued_bytes: usize,
     permit: ConnectionPermit,
@@ -44,9 +47,20 @@ pub(super) struct OpeningConnection {
 pub(super) struct OpenConnection {
     flow: Flow,
     host: Option<Arc<str>>,
+    /// Where requests that may use it lead to, if its peer has opened it.
+    aliases: Aliases,
     writer: Arc<ConnectionWriter>,
     flow_timeout: Arc<FlowTimeout>,
     reader: AbortHandle,
+}
+
+/// The requests that may use a connection which its peer has opened (RFC 5923 8.2).
+#[derive(Debug, Default)]
+struct Aliases {
+    /// The hosts that the peer has proved to be; none without a certificate.
+    hosts: Vec<Arc<str>>,
+    /// The port that the peer has offered.
+    port: Option<u16>,
 }
 
 impl Connection {
@@ -62,6 +76,12 @@ impl Connection {
         match self {
             Self::Opening(OpeningConnection { host, .. }) | Self::Open(OpenConnection { host, .. }) => host.as_ref(),
         }
+    }
+
+    /// The peers of its alias.
+    pub(super) fn aliases(&self) -> impl Iterator<Item = Peer> {
+        let open = if let Self::Open(open) = self { Some(open) } else { None };
+        open.into_iter().flat_map(OpenConnection::peers)
     }
 
     /// Tells the peer that the connection is closed, if its framing can.
@@ -90,15 +110,16 @@ impl OpeningConnection {
         (limits, tls): (&StreamLimits, Arc<ActiveTls>),
         inbox: mpsc::Sender<Inbound>,
     ) -> Self {
-        let limit = limits.connect_timeout;
+        let instead_of_udp = first.hop.over == Over::InsteadOfUdp;
+        let limit = if instead_of_udp { limits.brief_connect_timeout } else { limits.connect_timeout };
         let host = host_of(first.hop).cloned();
         let expected = host.clone();
         let task = tokio::spawn(async move {
             let outcome = connect(flow, expected, tls, limit).await;
             let _ = inbox.send(Inbound::Connected { connection, outcome }).await;
         });
-        let mut opening =
-            Self { connection, flow, host, waiting: Vec::new(), queued_bytes: 0, permit, task: task.abort_handle() };
+        let (waiting, task) = (Vec::new(), task.abort_handle());
+        let mut opening = Self { connection, flow, host, instead_of_udp, waiting, queued_bytes: 0, permit, task };
         opening.push(first);
         opening
     }
@@ -111,6 +132,11 @@ impl OpeningConnection {
     /// The host that the peer has to be.
     pub(super) const fn host(&self) -> Option<&Arc<str>> {
         self.host.as_ref()
+    }
+
+    /// Whether its first request can go over UDP instead.
+    pub(super) const fn is_instead_of_udp(&self) -> bool {
+        self.instead_of_udp
     }
 
     /// Queues a message; false if there is no room for it.
@@ -156,7 +182,7 @@ impl OpeningConnection {
 pub(super) const fn host_of(hop: &Hop) -> Option<&Arc<str>> {
     match &hop.over {
         Over::Host(host) => Some(host),
-        Over::Address | Over::Connection(_) | Over::ConnectionOnly(_) => None,
+        Over::Address | Over::InsteadOfUdp | Over::Connection(_) | Over::ConnectionOnly(_) => None,
     }
 }
 
@@ -193,7 +219,28 @@ impl OpenConnection {
             permit,
         };
         let reader = tokio::spawn(reader.run(decoder)).abort_handle();
-        Self { flow, host: None, writer, flow_timeout, reader }
+        Self { flow, host: None, aliases: Aliases::default(), writer, flow_timeout, reader }
+    }
+
+    /// The same, whose peer has proved to be these hosts.
+    pub(super) fn with_hosts(self, hosts: Vec<Arc<str>>) -> Self {
+        Self { aliases: Aliases { hosts, port: None }, ..self }
+    }
+
+    /// Its peer offers it for requests to this port. Returns where they lead to: to the address of the peer, as a host
+    /// that it has proved to be. The first port counts.
+    pub(super) fn offer(&mut self, port: u16) -> Vec<Peer> {
+        self.aliases.port.get_or_insert(port);
+        self.peers().collect()
+    }
+
+    fn peers(&self) -> impl Iterator<Item = Peer> {
+        let Aliases { hosts, port } = &self.aliases;
+        let Flow { transport, remote, .. } = self.flow;
+        port.iter().flat_map(move |port| {
+            let remote = SocketAddr::new(remote.ip(), *port);
+            hosts.iter().map(move |host| Peer { transport, remote, host: Some(Arc::clone(host)) })
+        })
     }
 
     /// Sends a message.

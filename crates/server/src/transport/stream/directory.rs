@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use location::ConnectionId;
 use parking_lot::Mutex;
 use parser::Transport;
-use proxy::Connections;
+use proxy::{Connections, Source};
 
 use crate::metrics::DriverLimit;
 
@@ -28,7 +28,7 @@ pub(crate) struct Directory {
 #[derive(Debug, Default)]
 struct Inner {
     by_peer: HashMap<Peer, ConnectionId, RandomState>,
-    by_source: HashMap<IpAddr, usize, RandomState>,
+    by_source: HashMap<Source, usize, RandomState>,
     open: usize,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Peer {
 #[derive(Debug)]
 pub(crate) struct ConnectionPermit {
     directory: Arc<Directory>,
-    source: IpAddr,
+    source: Source,
 }
 
 impl Directory {
@@ -62,6 +62,7 @@ impl Directory {
         if inner.open >= self.max {
             return Err(DriverLimit::Connections);
         }
+        let source = Source::from(source);
         let own = inner.by_source.entry(source).or_insert(0);
         if *own >= self.max_per_source {
             return Err(DriverLimit::ConnectionsPerSource);
@@ -86,6 +87,11 @@ impl Directory {
     pub(crate) fn list(&self, peer: Peer, connection: ConnectionId) {
         self.connections.opened(connection);
         self.inner.lock().by_peer.insert(peer, connection);
+    }
+
+    /// Adds a connection that its peer has opened and offers for requests to it (RFC 5923), unless there is another one.
+    pub(crate) fn list_alias(&self, peer: Peer, connection: ConnectionId) {
+        self.inner.lock().by_peer.entry(peer).or_insert(connection);
     }
 
     /// Adds a connection that only messages of its own flow may use.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+use proxy::Source;
 
 use crate::metrics::DriverLimit;
 
@@ -22,7 +23,7 @@ pub(super) struct Handshakes {
 
 #[derive(Debug, Default)]
 struct Inner {
-    by_source: HashMap<IpAddr, usize, RandomState>,
+    by_source: HashMap<Source, usize, RandomState>,
     total: usize,
 }
 
@@ -30,7 +31,7 @@ struct Inner {
 #[derive(Debug)]
 pub(super) struct HandshakePermit {
     handshakes: Arc<Handshakes>,
-    source: IpAddr,
+    source: Source,
 }
 
 impl Handshakes {
@@ -46,6 +47,7 @@ impl Handshakes {
         if inner.total >= self.max {
             return Err(DriverLimit::Handshakes);
         }
+        let source = Source::from(source);
         let own = inner.by_source.entry(source).or_insert(0);
         if *own >= self.max_per_source && !is_shared {
             return Err(DriverLimit::HandshakesPerSource);
@@ -86,6 +88,16 @@ mod tests {
         assert_eq!(admit(two, false).expect_err("too many"), DriverLimit::Handshakes);
         drop(first);
         assert!(admit(two, false).is_ok());
-        assert_eq!(handshakes.inner.lock().by_source.get(&two), Some(&1));
+        assert_eq!(handshakes.inner.lock().by_source.get(&Source::from(two)), Some(&1));
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_source() {
+        let handshakes = Arc::new(Handshakes::new(9, 1));
+        let [one, same, other] =
+            ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"].map(|ip| ip.parse().expect("an address"));
+        let _first = handshakes.admit(one, false).expect("the first");
+        assert_eq!(handshakes.admit(same, false).expect_err("the network"), DriverLimit::HandshakesPerSource);
+        assert!(handshakes.admit(other, false).is_ok());
     }
 }

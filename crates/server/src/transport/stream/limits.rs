@@ -18,6 +18,8 @@ pub(crate) struct StreamLimits {
     pub(crate) message_timeout: Duration,
     /// Timeout for opening a connection.
     pub(crate) connect_timeout: Duration,
+    /// The same where the request can go over UDP instead (RFC 3261 18.1.1).
+    pub(crate) brief_connect_timeout: Duration,
     /// Bytes that may be queued for sending.
     pub(crate) max_queue: usize,
 }
@@ -39,6 +41,7 @@ impl StreamLimits {
             idle_timeout: limits.connection_idle.0,
             message_timeout: limits.message_time.0,
             connect_timeout: limits.connect_time.0,
+            brief_connect_timeout: limits.brief_connect_time.0,
             max_queue: limits.connection_queue.0,
         }
     }

@@ -11,12 +11,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use location::Flow;
 use parser::Transport;
-use rustls::Connection;
 use rustls::pki_types::ServerName;
+use rustls::{CertificateError, Connection};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::{TlsAcceptor, TlsConnector, server};
 
 use super::directory::{ConnectionPermit, Directory};
@@ -25,13 +25,16 @@ use super::layer::ByteStream;
 use super::limits::HandshakeLimits;
 use super::upgrade::{self, ClientRules, NotUpgraded, Upgraded, upgrade};
 use crate::defence::Defence;
-use crate::metrics::{self, DriverLimit, HandshakeOutcome, HandshakeProtocol, Series};
-use crate::tls::ActiveTls;
+use crate::metrics::{self, DriverLimit, HandshakeOutcome, HandshakeProtocol, PeerHandshakeOutcome, Series};
+use crate::tls::{ActiveTls, CertificateSummary};
 use crate::transport::Inbound;
 
 /// After a failed accept: time until the next attempt, and between log lines.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The names in the certificate of a client that are considered.
+const MAX_HOSTS: usize = 16;
 
 /// Accepts the connections of one listener for one worker.
 pub(crate) struct Acceptor {
@@ -92,7 +95,8 @@ impl Acceptor {
         let transport = self.transport;
         if transport == Transport::Tcp {
             let stream = ByteStream::plain(socket);
-            return Some(Inbound::Accepted { stream, transport, remote, received: Bytes::new(), permit });
+            let (received, hosts) = (Bytes::new(), Vec::new());
+            return Some(Inbound::Accepted { stream, transport, remote, received, hosts, permit });
         }
         match self.handshakes.count.admit(remote.ip(), self.rules.trusts(remote.ip())) {
             Ok(handshake) => {
@@ -137,9 +141,14 @@ impl Acceptor {
         permit: ConnectionPermit,
     ) -> Result<Inbound, HandshakeOutcome> {
         let transport = self.transport;
+        let mut hosts = Vec::new();
         let (stream, received, remote, permit) = match transport {
             Transport::Udp | Transport::Tcp => (ByteStream::plain(socket), Bytes::new(), peer, permit),
-            Transport::Tls => (accepted(self.accept_tls(socket, peer).await?), Bytes::new(), peer, permit),
+            Transport::Tls => {
+                let encrypted = self.accept_tls(socket, peer).await?;
+                hosts = hosts_of(&encrypted);
+                (accepted(encrypted), Bytes::new(), peer, permit)
+            }
             Transport::Ws => {
                 let Upgraded { io, received, client } = self.upgrade(socket, peer).await?;
                 (ByteStream::plain(io), received, client.remote, client.permit.unwrap_or(permit))
@@ -150,7 +159,7 @@ impl Acceptor {
                 (accepted(io), received, client.remote, client.permit.unwrap_or(permit))
             }
         };
-        Ok(Inbound::Accepted { stream, transport, remote, received, permit })
+        Ok(Inbound::Accepted { stream, transport, remote, received, hosts, permit })
     }
 
     async fn accept_tls(
@@ -181,6 +190,15 @@ impl Acceptor {
     }
 }
 
+/// The hosts that the certificate of a client is for. rustls has verified it; without `tls.client_certificates` there is
+/// none.
+fn hosts_of(stream: &server::TlsStream<TcpStream>) -> Vec<Arc<str>> {
+    let (_, session) = stream.get_ref();
+    let certificate = session.peer_certificates().and_then(<[_]>::first);
+    let summary = certificate.and_then(CertificateSummary::of).unwrap_or_default();
+    summary.identities().iter().take(MAX_HOSTS).map(|host| Arc::from(&**host)).collect()
+}
+
 fn accepted(stream: server::TlsStream<TcpStream>) -> ByteStream {
     let (socket, session) = stream.into_inner();
     ByteStream::tls(socket, Connection::Server(session))
@@ -194,17 +212,45 @@ pub(super) async fn connect(
     tls: Arc<ActiveTls>,
     limit: Duration,
 ) -> io::Result<ByteStream> {
-    let opened = async {
-        let socket = connect_socket(flow.local, flow.remote).await?;
-        if flow.transport != Transport::Tls {
-            return Ok(ByteStream::plain(socket));
-        }
-        let config = tls.client().ok_or(io::ErrorKind::Unsupported)?;
-        let stream = TlsConnector::from(config).connect(server_name(host.as_deref(), flow.remote)?, socket).await?;
-        let (socket, session) = stream.into_inner();
-        Ok(ByteStream::tls(socket, Connection::Client(session)))
+    let deadline = Instant::now() + limit;
+    let socket = timeout_at(deadline, connect_socket(flow.local, flow.remote)).await??;
+    if flow.transport != Transport::Tls {
+        return Ok(ByteStream::plain(socket));
+    }
+    let config = tls.client().ok_or(io::ErrorKind::Unsupported)?;
+    let handshake = TlsConnector::from(config).connect(server_name(host.as_deref(), flow.remote)?, socket);
+    let outcome = timeout_at(deadline, handshake).await;
+    metrics::count(Series::PeerHandshake {
+        outcome: match &outcome {
+            Ok(Ok(_)) => PeerHandshakeOutcome::Accepted,
+            Ok(Err(error)) => failure_of_peer(error),
+            Err(_) => PeerHandshakeOutcome::TimedOut,
+        },
+    });
+    let (socket, session) = outcome??.into_inner();
+    Ok(ByteStream::tls(socket, Connection::Client(session)))
+}
+
+/// Why a handshake with a peer failed.
+fn failure_of_peer(error: &io::Error) -> PeerHandshakeOutcome {
+    let Some(error) = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) else {
+        return PeerHandshakeOutcome::Failed;
     };
-    timeout(limit, opened).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    match error {
+        rustls::Error::InvalidCertificate(error) => match error {
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                PeerHandshakeOutcome::Name
+            }
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. }
+            | CertificateError::Revoked => PeerHandshakeOutcome::Expired,
+            _ => PeerHandshakeOutcome::Untrusted,
+        },
+        rustls::Error::AlertReceived(_) => PeerHandshakeOutcome::Refused,
+        _ => PeerHandshakeOutcome::Failed,
+    }
 }
 
 fn server_name(host: Option<&str>, remote: SocketAddr) -> io::Result<ServerName<'static>> {

@@ -246,6 +246,7 @@ mod tests {
             idle_timeout: Duration::from_secs(7200),
             message_timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(15),
+            brief_connect_timeout: Duration::from_secs(15),
             max_queue: 1000,
         };
         let (decoder, encoder) = framing(Transport::Tcp, limits.max_message);

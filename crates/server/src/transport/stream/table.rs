@@ -13,7 +13,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use location::{ConnectionId, Flow};
 use parser::Transport;
-use proxy::{Hop, Over};
+use proxy::{Alias, Hop, Over};
 use tokio::sync::mpsc;
 
 use super::connection::{Connection, OpenConnection, OpeningConnection, host_of};
@@ -98,7 +98,9 @@ impl Streams {
     fn connection_to(&self, hop: &Hop) -> Option<ConnectionId> {
         match hop.over {
             Over::ConnectionOnly(_) => None,
-            Over::Address | Over::Host(_) | Over::Connection(_) => self.directory.find(&peer_of(hop)),
+            Over::Address | Over::Host(_) | Over::InsteadOfUdp | Over::Connection(_) => {
+                self.directory.find(&peer_of(hop))
+            }
         }
     }
 
@@ -115,7 +117,7 @@ impl Streams {
         stream: ByteStream,
         transport: Transport,
         remote: SocketAddr,
-        received: Bytes,
+        (received, hosts): (Bytes, Vec<Arc<str>>),
         permit: ConnectionPermit,
         tally: &mut Tally,
     ) {
@@ -123,14 +125,23 @@ impl Streams {
         let connection = self.ids.next_id();
         let flow = Flow { transport, remote, local, id: connection.into() };
         tally.count(Series::ConnectionOpened { direction: Direction::In });
-        // The peer of an accepted TLS connection has not proved any name or address that a request may be meant for.
+        // The peer of an accepted TLS connection may have proved a name, but it has not offered the connection yet.
         match transport.is_secure() {
             true => self.directory.list_for_flow(connection),
             false => self.directory.list(Peer { transport, remote, host: None }, connection),
         }
         let open =
             OpenConnection::start(stream, connection, flow, permit, &self.limits, self.inbox.clone(), Some(received));
-        self.connections.insert(connection, Connection::Open(open));
+        self.connections.insert(connection, Connection::Open(open.with_hosts(hosts)));
+    }
+
+    /// A peer offers the connection that it opened for requests to it (RFC 5923 8.2). It is used for the hosts that the
+    /// peer has proved to be, at the port that the peer names first.
+    pub(crate) fn add_alias(&mut self, alias: Alias) {
+        let Some(Connection::Open(open)) = self.connections.get_mut(&alias.connection) else { return };
+        for peer in open.offer(alias.port) {
+            self.directory.list_alias(peer, alias.connection);
+        }
     }
 
     /// The attempt to open a connection has ended. Returns the undelivered messages that have a `report_to`.
@@ -151,10 +162,12 @@ impl Streams {
             Err(error) => {
                 let flow = opening.flow();
                 tracing::debug!(%error, remote = %flow.remote, "cannot connect");
-                tally.count(Series::ConnectionFailed);
                 let peer = Peer { transport: flow.transport, remote: flow.remote, host: opening.host().cloned() };
                 self.directory.unlist(&peer, connection);
-                (0..opening.waiting_count()).for_each(|_| tally.count(Loss::ConnectionFailed));
+                if !opening.is_instead_of_udp() {
+                    tally.count(Series::ConnectionFailed);
+                    (0..opening.waiting_count()).for_each(|_| tally.count(Loss::ConnectionFailed));
+                }
                 opening.failed()
             }
         }
@@ -188,6 +201,7 @@ impl Streams {
         let flow = removed.flow();
         let peer = Peer { transport: flow.transport, remote: flow.remote, host: removed.host().cloned() };
         self.directory.unlist(&peer, connection);
+        removed.aliases().for_each(|peer| self.directory.unlist(&peer, connection));
         Some(removed)
     }
 
@@ -279,6 +293,7 @@ mod tests {
             idle_timeout: second_of,
             message_timeout: second_of,
             connect_timeout: second_of,
+            brief_connect_timeout: second_of,
             max_queue: 1000,
         };
         let streams =

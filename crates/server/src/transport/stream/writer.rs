@@ -159,7 +159,14 @@ mod tests {
     ) -> (ReadHalf, Arc<ConnectionWriter>) {
         let (read_half, write_half) = ByteStream::plain(stream).into_split();
         let (idle_timeout, connect_timeout) = (message_timeout, message_timeout);
-        let limits = StreamLimits { max_message: 1000, idle_timeout, message_timeout, connect_timeout, max_queue };
+        let limits = StreamLimits {
+            max_message: 1000,
+            idle_timeout,
+            message_timeout,
+            connect_timeout,
+            brief_connect_timeout: connect_timeout,
+            max_queue,
+        };
         (read_half, ConnectionWriter::new(write_half, framing(Transport::Tcp, 1000).1, &limits, connection, inbox))
     }
 

@@ -5,12 +5,12 @@
 //! Decides which datagrams share a call. Datagrams to one peer stay in order. Must not look into them.
 
 use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
 
 use bytes::Bytes;
 use proxy::Hop;
 
 use super::Udp;
+use super::sent::{SentDatagrams, Stored};
 use crate::metrics::Tally;
 
 /// Limits of the queue: datagrams, and their bytes.
@@ -25,9 +25,11 @@ const MAX_SEGMENT: usize = 1452;
 const MAX_RUN: usize = 65_507;
 
 /// Datagrams that one worker has to send.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct UdpSendQueue {
-    bytes: Vec<u8>,
+    datagrams: SentDatagrams,
+    /// The octets of the datagrams in the queue.
+    waiting: usize,
     queued: Vec<QueuedDatagram>,
     run: Vec<u8>,
 }
@@ -41,48 +43,72 @@ struct QueuedDatagram {
     from: IpAddr,
     /// Index of the socket.
     socket: usize,
-    span: Range<usize>,
+    stored: Stored,
     /// Whether the message is returned if it cannot be sent.
     report_failure: bool,
 }
 
 impl UdpSendQueue {
-    /// Queues a datagram for the socket at this index.
-    pub(crate) fn push(&mut self, socket: usize, hop: &Hop, bytes: &[u8], report_failure: bool) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        let (to, from, span) = (hop.remote, hop.local.ip(), start..self.bytes.len());
-        self.queued.push(QueuedDatagram { sort_key: sort_key(to), to, from, socket, span, report_failure });
+    /// An empty queue. `memory`: for the datagrams that wait or were sent last.
+    pub(crate) fn new(memory: usize) -> Self {
+        Self { datagrams: SentDatagrams::new(memory), waiting: 0, queued: Vec::new(), run: Vec::new() }
     }
 
-    /// Whether the queue has to be flushed.
-    pub(crate) fn is_full(&self) -> bool {
-        self.queued.len() >= MAX_DATAGRAMS || self.bytes.len() >= MAX_BYTES
+    /// Queues a datagram for the socket at this index. False if it is too long for UDP.
+    pub(crate) fn push(&mut self, socket: usize, hop: &Hop, bytes: &[u8], report_failure: bool) -> bool {
+        if bytes.len() > MAX_RUN {
+            return false;
+        }
+        let stored = self.datagrams.store(bytes);
+        self.waiting += bytes.len();
+        let (to, from) = (hop.remote, hop.local.ip());
+        self.queued.push(QueuedDatagram { sort_key: sort_key(to), to, from, socket, stored, report_failure });
+        true
+    }
+
+    /// Whether the queue has to be flushed before anything is added.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.queued.len() >= MAX_DATAGRAMS || self.waiting >= MAX_BYTES
     }
 
     /// Sends all datagrams. Undelivered ones to report are appended to `failed`.
     pub(crate) fn flush(&mut self, sockets: &[Udp], failed: &mut Vec<Bytes>, tally: &mut Tally) {
-        let Self { bytes, queued, run } = self;
-        queued.sort_unstable_by_key(|datagram| (datagram.sort_key, datagram.span.start));
+        let Self { datagrams, queued, run, waiting } = self;
+        queued.sort_unstable_by_key(|datagram| (datagram.sort_key, datagram.stored.position));
         let mut rest = queued.as_slice();
         while let [first, ..] = rest {
             let Some(socket) = sockets.get(first.socket) else { break };
             let (run_datagrams, others) = rest.split_at(length_of_run(rest, socket.max_segments()));
             rest = others;
-            let run = (run_datagrams.len() > 1).then(|| join(run_datagrams, bytes, run));
-            if run.is_some_and(|run| socket.send_run(first.to, first.from, run, first.span.len()).is_ok()) {
+            let run = (run_datagrams.len() > 1).then(|| join(run_datagrams, datagrams, run));
+            if run.is_some_and(|run| socket.send_run(first.to, first.from, run, first.len()).is_ok()) {
                 continue;
             }
             for datagram in run_datagrams {
-                let bytes = bytes.get(datagram.span.clone()).unwrap_or_default();
+                let bytes = datagrams.octets(datagram.stored.span.clone());
                 if let Err(loss) = socket.send(datagram.to, datagram.from, bytes) {
                     tally.count(loss);
                     failed.extend(datagram.report_failure.then(|| Bytes::copy_from_slice(bytes)));
                 }
             }
         }
-        queued.clear();
-        bytes.clear();
+        for QueuedDatagram { to, stored, report_failure, .. } in queued.drain(..) {
+            if report_failure {
+                datagrams.sent(to, stored);
+            }
+        }
+        *waiting = 0;
+    }
+
+    /// Takes the request that was sent to this address and begins with these octets, which an ICMP message returned.
+    pub(crate) fn take_sent(&mut self, to: SocketAddr, quoted: &[u8]) -> Option<Bytes> {
+        self.datagrams.take(to, quoted).map(Bytes::copy_from_slice)
+    }
+}
+
+impl QueuedDatagram {
+    const fn len(&self) -> usize {
+        self.stored.span.end - self.stored.span.start
     }
 }
 
@@ -99,7 +125,7 @@ fn sort_key(peer: SocketAddr) -> u64 {
 /// shorter.
 fn length_of_run(queued: &[QueuedDatagram], max: usize) -> usize {
     let Some(first) = queued.first() else { return 0 };
-    let segment = first.span.len();
+    let segment = first.len();
     if !(1..=MAX_SEGMENT).contains(&segment) {
         return 1;
     }
@@ -107,23 +133,23 @@ fn length_of_run(queued: &[QueuedDatagram], max: usize) -> usize {
         (datagram.socket, datagram.to, datagram.from) == (first.socket, first.to, first.from)
     };
     let mut same_path = queued.iter().take(max.min(MAX_RUN / segment).max(1)).take_while(same_path);
-    let equal_count = same_path.clone().take_while(|datagram| datagram.span.len() == segment).count();
-    let has_short_end = same_path.nth(equal_count).is_some_and(|datagram| (1..segment).contains(&datagram.span.len()));
+    let equal_count = same_path.clone().take_while(|datagram| datagram.len() == segment).count();
+    let has_short_end = same_path.nth(equal_count).is_some_and(|datagram| (1..segment).contains(&datagram.len()));
     equal_count + usize::from(has_short_end)
 }
 
 /// Their bytes in one slice, without a copy if they are adjacent.
-fn join<'t>(run_datagrams: &[QueuedDatagram], bytes: &'t [u8], run: &'t mut Vec<u8>) -> &'t [u8] {
-    let follows = |pair: &[QueuedDatagram]| matches!(pair, [datagram, next] if datagram.span.end == next.span.start);
+fn join<'t>(run_datagrams: &[QueuedDatagram], datagrams: &'t SentDatagrams, run: &'t mut Vec<u8>) -> &'t [u8] {
+    let follows = |pair: &[QueuedDatagram]| matches!(pair, [datagram, next] if datagram.stored.span.end == next.stored.span.start);
     if let [first, .., last] = run_datagrams
         && run_datagrams.windows(2).all(follows)
     {
-        return bytes.get(first.span.start..last.span.end).unwrap_or_default();
+        return datagrams.octets(first.stored.span.start..last.stored.span.end);
     }
     run.clear();
-    run_datagrams
-        .iter()
-        .for_each(|datagram| run.extend_from_slice(bytes.get(datagram.span.clone()).unwrap_or_default()));
+    for datagram in run_datagrams {
+        run.extend_from_slice(datagrams.octets(datagram.stored.span.clone()));
+    }
     run
 }
 
@@ -141,9 +167,9 @@ mod tests {
     }
 
     fn queued(port: u16, lengths: &[usize]) -> Vec<QueuedDatagram> {
-        let mut udp_send_queue = UdpSendQueue::default();
+        let mut udp_send_queue = UdpSendQueue::new(0);
         let (peer, own) = (SocketAddr::from(([192, 0, 2, 1], port)), SocketAddr::from(([192, 0, 2, 9], 5060)));
-        lengths.iter().for_each(|length| udp_send_queue.push(0, &hop(peer, own), &vec![b'x'; *length], false));
+        lengths.iter().for_each(|length| assert!(udp_send_queue.push(0, &hop(peer, own), &vec![b'x'; *length], false)));
         udp_send_queue.queued
     }
 
@@ -171,12 +197,12 @@ mod tests {
             let local = SocketAddr::from(([127, 0, 0, 1], socket.socket().local_addr().expect("bound").port()));
             let peers = [(); 3].map(|()| UdpSocket::bind("127.0.0.1:0").expect("a peer"));
             let remote = |peer: usize| peers[peer].local_addr().expect("an address");
-            let mut udp_send_queue = UdpSendQueue::default();
+            let mut udp_send_queue = UdpSendQueue::new(0);
             // Some exceed the MTU; the others form runs of several lengths.
             let length = |at: usize| if at % 10 == 9 { 9000 } else { 400 + at / 4 % 2 };
             let bytes = |at: usize| [at.to_string().as_bytes(), &vec![b'x'; length(at)]].concat();
             for at in 0..120 {
-                udp_send_queue.push(0, &hop(remote(at % 3), local), &bytes(at), false);
+                assert!(udp_send_queue.push(0, &hop(remote(at % 3), local), &bytes(at), false));
             }
             let sockets = [socket];
             udp_send_queue.flush(&sockets, &mut Vec::new(), &mut Tally::default());
@@ -185,7 +211,7 @@ mod tests {
                 let (length, from) = peers[at % 3].recv_from(&mut buffer).expect("a datagram");
                 assert!(buffer[..length] == bytes(at) && from == local, "{own} {at}");
             }
-            assert!(udp_send_queue.queued.is_empty() && udp_send_queue.bytes.is_empty());
+            assert!(udp_send_queue.queued.is_empty() && udp_send_queue.waiting == 0);
         }
     }
 
@@ -196,11 +222,11 @@ mod tests {
         let local = sockets[0].socket().local_addr().expect("bound");
         let peer = UdpSocket::bind("127.0.0.1:0").expect("a peer");
         let (there, nowhere) = (peer.local_addr().expect("an address"), SocketAddr::from(([255; 4], 5060)));
-        let (mut udp_send_queue, mut failed, mut tally) = (UdpSendQueue::default(), Vec::new(), Tally::default());
+        let (mut udp_send_queue, mut failed, mut tally) = (UdpSendQueue::new(0), Vec::new(), Tally::default());
         for (bytes, report_failure) in [(b"one", true), (b"two", false), (b"six", true)] {
-            udp_send_queue.push(0, &hop(nowhere, local), bytes, report_failure);
+            assert!(udp_send_queue.push(0, &hop(nowhere, local), bytes, report_failure));
         }
-        udp_send_queue.push(0, &hop(there, local), b"arrives", true);
+        assert!(udp_send_queue.push(0, &hop(there, local), b"arrives", true));
         udp_send_queue.flush(&sockets, &mut failed, &mut tally);
         assert_eq!(failed, [&b"one"[..], b"six"]);
         let mut buffer = [0; 16];

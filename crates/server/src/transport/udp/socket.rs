@@ -9,6 +9,7 @@
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use location::{Flow, FlowId};
@@ -18,7 +19,7 @@ use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use super::stun;
+use super::{icmp, stun};
 use crate::defence::BanList;
 use crate::metrics::{DriverLimit, Loss, Series, Tally};
 
@@ -28,12 +29,15 @@ const BUFFER: usize = 1 << 16;
 /// Receive calls per socket and batch of the worker. More calls make longer runs of datagrams to send.
 const BATCHES: usize = 4;
 
+/// How often a datagram is sent again because ICMP messages about others came.
+const ICMP_RETRIES: usize = 3;
+
 /// Size of the buffers that datagrams are copied into. A stored message keeps its buffer alive, so they are small.
 const ARENA: usize = 16 << 10;
 
 /// One listening address of one worker.
 pub(crate) struct Udp {
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     system: UdpSocketState,
     local: SocketAddr,
 }
@@ -60,11 +64,16 @@ impl Udp {
     pub(crate) fn new(socket: std::net::UdpSocket, local: SocketAddr) -> io::Result<Self> {
         // `UdpSocketState` detects kernel features and sets options on its socket: a temporary one.
         let system = UdpSocketState::new((&std::net::UdpSocket::bind(SocketAddr::new(local.ip(), 0))?).into())?;
-        Ok(Self { socket: UdpSocket::from_std(socket)?, system, local })
+        Ok(Self { socket: Arc::new(UdpSocket::from_std(socket)?), system, local })
     }
 
     /// The socket to wait on.
-    pub(crate) const fn socket(&self) -> &UdpSocket {
+    pub(crate) fn socket(&self) -> &UdpSocket {
+        &self.socket
+    }
+
+    /// The same socket, for the task that reads its ICMP messages.
+    pub(crate) const fn shared(&self) -> &Arc<UdpSocket> {
         &self.socket
     }
 
@@ -82,10 +91,13 @@ impl Udp {
 
     /// Sends a message to `to`. `from` is the source address if the socket is bound to all addresses.
     pub(super) fn send(&self, to: SocketAddr, from: IpAddr, bytes: &[u8]) -> Result<(), Loss> {
-        let result = match self.local.ip().is_unspecified() {
-            true => self.transmit(to, from, bytes, None),
-            false => SockRef::from(&self.socket).send_to(bytes, &to.into()).map(drop),
-        };
+        let mut result = self.send_once(to, from, bytes);
+        for _ in 0..ICMP_RETRIES {
+            if !result.as_ref().is_err_and(icmp::is_about_another_datagram) {
+                break;
+            }
+            result = self.send_once(to, from, bytes);
+        }
         result.map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => Loss::SendBuffer,
             _ => {
@@ -93,6 +105,13 @@ impl Udp {
                 Loss::Unsendable
             }
         })
+    }
+
+    fn send_once(&self, to: SocketAddr, from: IpAddr, bytes: &[u8]) -> io::Result<()> {
+        match self.local.ip().is_unspecified() {
+            true => self.transmit(to, from, bytes, None),
+            false => SockRef::from(&*self.socket).send_to(bytes, &to.into()).map(drop),
+        }
     }
 
     /// Sends several messages in one call: `bytes` is split after every `segment` bytes. Either all are sent or none.
@@ -109,7 +128,7 @@ impl Udp {
         let wildcard = self.local.ip().is_unspecified();
         let src_ip = Some(from).filter(|ip| wildcard && !ip.is_unspecified());
         let transmit = Transmit { destination: to, ecn: None, contents, segment_size, src_ip };
-        self.system.try_send((&self.socket).into(), &transmit)
+        self.system.try_send((&*self.socket).into(), &transmit)
     }
 }
 
@@ -147,7 +166,7 @@ impl UdpReceiver {
         let mut slices: [_; BATCH_SIZE] = std::array::from_fn(|_| IoSliceMut::new(buffers.next().unwrap_or_default()));
         let mut received = 0;
         let outcome = socket.socket.try_io(Interest::READABLE, || {
-            received = socket.system.recv((&socket.socket).into(), &mut slices, &mut self.metas)?;
+            received = socket.system.recv((&*socket.socket).into(), &mut slices, &mut self.metas)?;
             // A short batch has emptied the socket: `WouldBlock` clears the readiness and saves a call that would
             // return nothing.
             if received < BATCH_SIZE { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
@@ -176,7 +195,8 @@ impl UdpReceiver {
                 }
             }
         }
-        outcome.is_ok()
+        // The error of an earlier datagram says nothing about what has arrived.
+        outcome.is_ok() || outcome.is_err_and(|error| icmp::is_about_another_datagram(&error))
     }
 }
 
@@ -211,7 +231,6 @@ pub(super) mod tests {
     use crate::defence::{Defence, Failure};
     use crate::transport::bind::{self, WorkerSocket};
     use location::{AnyStore, MemoryStore};
-    use std::sync::Arc;
 
     pub(in crate::transport) fn udp(address: &str) -> Udp {
         let listen = Listen { transport: Transport::Udp, address: address.parse().expect("an address") };

@@ -12,8 +12,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::process::Process;
-use crate::harness::{PATIENCE, wait_for};
+use super::process::Process;
+use super::{PATIENCE, wait_for};
+
+/// The option that lets two browsers of one machine without a network exchange sound.
+pub(crate) const LOOPBACK: &str = "--allow-loopback-in-peer-connection";
 
 /// A running browser with one page.
 pub(crate) struct Browser {
@@ -28,18 +31,24 @@ pub(crate) struct Browser {
 impl Browser {
     /// Opens a page. The browser ends after two minutes, which are enough for any test.
     pub(crate) fn open(url: &str) -> Self {
+        Self::open_with(url, &[LOOPBACK], |_| {})
+    }
+
+    /// The same with other options, after `prepare` has put files into the home folder of the browser.
+    pub(crate) fn open_with(url: &str, options: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         let folder = TempDir::with_prefix("frontdesk-browser-").expect("a temporary folder");
         let [to, from] = ["to", "from"].map(|name| folder.path().join(name));
         let made = Command::new("mkfifo").args([&to, &from]).status();
         assert!(made.is_ok_and(|status| status.success()), "mkfifo (coreutils) is needed");
+        prepare(folder.path());
         let mut shell = Command::new("sh");
         shell.args([
             "-c",
             "exec timeout -k 5 120 chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --hide-scrollbars \
-            --use-fake-device-for-media-stream --use-fake-ui-for-media-stream --allow-loopback-in-peer-connection \
-            --autoplay-policy=no-user-gesture-required --remote-debugging-pipe --user-data-dir=\"$0/profile\" 3<\"$0/to\" 4>\"$0/from\" 2>\"$0/log\"",
+            --use-fake-device-for-media-stream --use-fake-ui-for-media-stream --autoplay-policy=no-user-gesture-required \
+            --remote-debugging-pipe --user-data-dir=\"$0/profile\" \"$@\" 3<\"$0/to\" 4>\"$0/from\" 2>\"$0/log\"",
         ]);
-        let process = Process::spawn(shell.arg(folder.path()));
+        let process = Process::spawn(shell.arg(folder.path()).args(options).env("HOME", folder.path()));
         // Opening a FIFO waits for the other end; the shell opens them in this order.
         let to = OpenOptions::new().write(true).open(to).expect("the way to the browser");
         let from = BufReader::new(File::open(from).expect("the way from the browser"));
@@ -53,10 +62,17 @@ impl Browser {
     /// The value of an expression in the page; a promise is awaited.
     #[track_caller]
     pub(crate) fn ask(&mut self, expression: &str) -> Value {
+        self.evaluate(expression).unwrap_or_else(|error| panic!("{expression}: {error}"))
+    }
+
+    fn evaluate(&mut self, expression: &str) -> Result<Value, Value> {
         let asked = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
-        let answer = self.call("Runtime.evaluate", asked);
-        assert!(answer["exceptionDetails"].is_null(), "{expression}: {}", answer["exceptionDetails"]);
-        answer["result"]["value"].clone()
+        let answer = self.try_call("Runtime.evaluate", asked)?;
+        if answer["exceptionDetails"].is_null() {
+            Ok(answer["result"]["value"].clone())
+        } else {
+            Err(answer["exceptionDetails"].clone())
+        }
     }
 
     /// Waits until an expression is true.
@@ -67,7 +83,8 @@ impl Browser {
         let shown = wait_for(PATIENCE, || {
             // The page polls the server every two seconds.
             std::thread::sleep(Duration::from_millis(50));
-            (self.ask(&early) == true).then_some(())
+            // While a page is being loaded, nothing can be evaluated.
+            (self.evaluate(&early) == Ok(Value::Bool(true))).then_some(())
         });
         if shown.is_none() {
             panic!("{expression} is not so:\n{}", self.ask("document.body.innerText"));
@@ -93,6 +110,10 @@ impl Browser {
 
     #[track_caller]
     fn call(&mut self, method: &str, params: Value) -> Value {
+        self.try_call(method, params).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    fn try_call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
         self.number += 1;
         let mut message = json!({ "id": self.number, "method": method, "params": params });
         if !self.session.is_null() {
@@ -105,8 +126,8 @@ impl Browser {
             assert!(text.pop().is_some(), "the browser has ended");
             let answer: Value = serde_json::from_slice(&text).expect("JSON");
             if answer["id"] == self.number {
-                assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
-                return answer["result"].clone();
+                let error = &answer["error"];
+                return if error.is_null() { Ok(answer["result"].clone()) } else { Err(error.clone()) };
             }
         }
     }
