@@ -38,6 +38,7 @@ mod registrar;
 mod reject;
 mod request;
 mod resolution;
+mod resolving;
 mod response_context;
 mod route;
 mod settings;

@@ -51,6 +51,9 @@ impl Core {
             response_contexts.with(id, &mut context, ResponseContext::retransmitted);
             return;
         }
+        if self.resolving.contains(request.key) {
+            return;
+        }
         if self.forward_by_pin(&mut request, outbox) == Match::Same {
             return;
         }

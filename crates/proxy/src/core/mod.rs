@@ -36,6 +36,7 @@ use crate::notifier::{SubscriberIndex, Subscriptions};
 use crate::outbox::{CoreMessage, Outbox};
 use crate::pin::{Expired, Pins};
 use crate::request::{ContentHasher, Received, TransactionKey};
+use crate::resolving::Resolving;
 use crate::response_context::ResponseContexts;
 use crate::route::{Gruus, Search};
 use crate::settings::{Keys, Settings};
@@ -52,6 +53,7 @@ pub struct Core {
     pins: Pins,
     response_contexts: ResponseContexts,
     unreachable: Unreachable,
+    resolving: Resolving,
     udp_only: Unreachable,
     moved: MovedSides,
     connections: Arc<Connections>,
@@ -93,6 +95,7 @@ impl Core {
             pins: Pins::new(hasher),
             response_contexts: ResponseContexts::new(seed),
             unreachable: Unreachable::default(),
+            resolving: Resolving::default(),
             udp_only: Unreachable::default(),
             moved: MovedSides::default(),
             connections: Arc::default(),

@@ -124,11 +124,10 @@ impl Core {
         let origin = Origin::new(request, (&hop, target), None, &self.settings, &self.mac);
         let limits = &self.settings.limits;
         let invite = request.method() == Method::Invite;
-        // Only the bindings can change between a request and its retransmission, so only a request that was routed by
-        // them needs a pin.
+        // Only the bindings, DNS and the servers that failed can change between a request and its retransmission, so only a
+        // request that was routed by them needs a pin.
         let is_binding = matches!(target.uri, TargetUri::Binding(..)) && request.method() != Method::Cancel;
-        let looked_up =
-            is_binding || request.contact_search_failed && !matches!(request.method(), Method::Cancel | Method::Ack);
+        let looked_up = is_binding || request.needs_pin && !matches!(request.method(), Method::Cancel | Method::Ack);
         let mut pinned = invite || looked_up;
         // Half of the pins are reserved for INVITEs: other requests are forwarded without a pin, too.
         if pinned && self.pins.len() >= if invite { limits.pins } else { limits.pins / 2 } {

@@ -69,9 +69,9 @@ pub(crate) struct Request {
     pub(crate) effective_uri: Option<Box<[u8]>>,
     /// The user that its sender has authenticated as.
     pub(crate) proven: Proven,
-    /// Whether the search for a binding with this Request-URI as its Contact found none. For a retransmission it
-    /// may find one, so this request needs a pin.
-    pub(crate) contact_search_failed: bool,
+    /// Whether a retransmission that is routed again may go elsewhere: the search for a binding with this Request-URI as
+    /// its Contact found none, or DNS was asked for the next hop.
+    pub(crate) needs_pin: bool,
     /// A hash of the whole message, once it was needed.
     content: OnceCell<u64>,
     /// Whether a strict router put the Request-URI into the last Route value (RFC 3261 16.4).
@@ -158,7 +158,7 @@ impl Request {
             has_only_own_routes: false,
             effective_uri: None,
             proven: Proven::Nobody,
-            contact_search_failed: false,
+            needs_pin: false,
             content: OnceCell::new(),
             last_route_is_uri: false,
         };

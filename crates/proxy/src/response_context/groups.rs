@@ -98,7 +98,9 @@ impl ResponseContext {
         }
         let (Some(lost), Some(request)) = (self.branches.get(index), self.template.request.as_deref()) else { return };
         let (failed, share) = (&lost.target().uri, lost.share());
-        let next = if lost.is_lost() {
+        let next = if lost.is_replaced {
+            None
+        } else if lost.is_lost() {
             spares.iter().position(|spare| are_one_phone(&spare.uri, failed, request))
         } else if lost.is_unavailable() {
             spares.iter().position(|spare| are_same(&spare.uri, failed, request))
@@ -112,6 +114,9 @@ impl ResponseContext {
                 context.outbox.emit(Event::LimitReached(Limit::Unreachable));
             }
             let spare = spares.remove(at);
+            if let Some(lost) = self.branches.get_mut(index) {
+                lost.is_replaced = true;
+            }
             self.start_branch(spare, share, context);
         }
     }

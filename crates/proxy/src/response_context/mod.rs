@@ -254,8 +254,7 @@ impl ResponseContext {
     /// A request of a branch could not be sent.
     pub(crate) fn undelivered(&mut self, id: BranchId, context: &mut Context<'_>) {
         let branch = self.branches.get_mut(usize::from(id.index));
-        if let Some(branch) = branch.filter(|branch| branch.is_pending()) {
-            branch.undelivered();
+        if branch.is_some_and(ClientBranch::undelivered) {
             self.fail_over(usize::from(id.index), context);
             self.advance(context);
         }
