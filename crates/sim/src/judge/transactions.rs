@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
-use crate::Sip;
+use crate::{DOMAIN, Sip};
 
 use super::{GIVE_UP, JudgeSettings, Site, T4, TWO_FLOWS};
 
@@ -119,7 +119,10 @@ impl Transactions {
 
     /// How long each group rings at most. A single phone has no ring time.
     pub(crate) fn ring_time(&self, incoming: &Incoming) -> u64 {
-        let bounded = !incoming.request.uri().contains(TWO_FLOWS) && self.site_of_request(incoming).is_none();
+        let uri = incoming.request.uri();
+        // A call to the Contact of a phone reaches one phone, perhaps over another of its contacts.
+        let is_user = uri.contains(DOMAIN);
+        let bounded = is_user && !uri.contains(TWO_FLOWS) && self.site_of_request(incoming).is_none();
         if bounded { self.settings.ring_time } else { u64::MAX }
     }
 
