@@ -332,7 +332,9 @@ impl Outgoing {
     /// When it received a 2xx, or a 6xx in time.
     pub(crate) fn decided_at(&self) -> Option<u64> {
         let success = self.responses.iter().find(|received| (200..300).contains(&received.status));
-        let success = success.filter(|received| self.is_invite() || received.at < self.began() + GIVE_UP);
+        // The transaction of another request than INVITE has ended when the request could not be sent.
+        let is_late = |at: u64| at >= self.began() + GIVE_UP || self.refused.is_some_and(|refused| at >= refused);
+        let success = success.filter(|received| self.is_invite() || !is_late(received.at));
         let refusal = self.ended().filter(|ended| ended.status >= 600 && !self.gave_up_before(ended.at));
         success.into_iter().chain(refusal).map(|received| received.at).min()
     }
