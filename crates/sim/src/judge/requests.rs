@@ -152,7 +152,10 @@ fn a_request_has_one_response_context(transactions: &Transactions, outgoing: &Ou
         let moved = incoming.is_reliable() && !other.is_forked() && !outgoing.is_forked() && same_target;
         // RFC 5626 7: the phone was not reached over a connection, and has another one now.
         let unreached = other.ended().is_some_and(|ended| matches!(ended.status, 408 | 430));
-        let came_back = other.is_reliable() && (other.responses.is_empty() || other.refused.is_some() || unreached);
+        // The server gave it up for the next connection, and cancelled it when it responded after all.
+        let replaced = !other.cancels.is_empty();
+        let silent = other.responses.is_empty() || other.refused.is_some();
+        let came_back = other.is_reliable() && (silent || unreached || replaced);
         other.branch() != outgoing.branch() && !moved && (same_target && !came_back || !same_context)
     };
     let other = transactions.branches(incoming).find(|other| conflicts(other));
