@@ -35,6 +35,7 @@ mod moved_phones;
 mod nat;
 mod notify_route;
 mod office;
+mod office_forms;
 mod outbound;
 mod password_guessing;
 mod record_route;

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use crate::reject::Reject;
 use crate::settings::{AlsoRing, GroupMember, GroupStrategy, Meaning, Party, RingGroup};
 
-use super::{Call, Course, DiversionReason, Turn};
+use super::{Call, Course, DiversionReason, Turn, local_name};
 
 /// One attempt: the parties that ring, and the course of the call up to there.
 #[derive(Debug)]
@@ -142,7 +142,10 @@ impl<'a> Expansion<'a> {
     fn add(&mut self, party: &Party, turn: u16) -> u16 {
         let settings = self.call.settings;
         match party {
-            Party::Uri(uri) => self.ring(turn, Member::Uri(uri.clone())),
+            Party::Uri(uri) => match local_name(uri, settings) {
+                Some(name) => self.add(&Party::Name(name), turn),
+                None => self.ring(turn, Member::Uri(uri.clone())),
+            },
             // A group has `otherwise` for this.
             Party::Voicemail => turn,
             Party::Name(name) => match settings.meaning(name) {
