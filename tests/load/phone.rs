@@ -1,86 +1,92 @@
-//! One phone: it registers, answers every request, and, if it is a caller, keeps one transaction or call going.
+//! One phone: it registers, answers every request, and in its turn has one transaction or call.
 //!
 //! It never retransmits: over loopback a lost datagram counts as a missing response.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use parser::{Contact, Frame, Framer, HeaderName, Message, Method, Reply, Stamp, Transport};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UdpSocket};
-use tokio::sync::Barrier;
+use parser::{Contact, HeaderName, Message, Method, Reply, Stamp};
+use tokio::sync::{Barrier, Semaphore};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
-use crate::Tally;
-use crate::arguments::{Arguments, Scenario};
+use crate::arguments::{Arguments, Scenario, Target};
+use crate::line::Line;
 
 /// A response that has not arrived by then counts as missing.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What the phones of a target share.
+pub(crate) struct Phones {
+    pub(crate) arguments: Rc<Arguments>,
+    pub(crate) target: Target,
+    pub(crate) tls: Option<TlsConnector>,
+    /// Permits to have a transaction or call pending, in the order in which phones ask for one.
+    pub(crate) turns: Semaphore,
+    /// Transactions or whole calls that succeeded.
+    pub(crate) done: Cell<u64>,
+    /// Responses other than 2xx, and missing responses.
+    pub(crate) bad: Cell<u64>,
+}
+
 /// A phone with its user's name and its connection.
 pub(crate) struct Phone {
     number: usize,
-    arguments: Rc<Arguments>,
-    tally: Rc<Tally>,
+    phones: Rc<Phones>,
     line: Line,
+    /// The address in its Contact and its Call-IDs: that of its first connection.
     own: SocketAddr,
     sequence: u32,
     text: String,
     answer: Vec<u8>,
 }
 
-enum Line {
-    Udp { socket: UdpSocket, buffer: Box<[u8]> },
-    Tcp { stream: TcpStream, framer: Framer, buffer: BytesMut },
-}
-
 impl Phone {
     /// A phone that is connected, and not yet registered.
-    pub(crate) async fn connect(number: usize, arguments: &Rc<Arguments>, tally: &Rc<Tally>) -> Self {
-        let (line, own) = match arguments.transport {
-            Transport::Udp => {
-                let socket = UdpSocket::bind((arguments.server.ip(), 0)).await.expect("a socket");
-                socket.connect(arguments.server).await.expect("a server");
-                let own = socket.local_addr().expect("an address");
-                (Line::Udp { socket, buffer: vec![0; 4096].into() }, own)
-            }
-            _ => {
-                let stream = TcpStream::connect(arguments.server).await.expect("a connection");
-                stream.set_nodelay(true).expect("a socket option");
-                let own = stream.local_addr().expect("an address");
-                (Line::Tcp { stream, framer: Framer::new(1 << 16), buffer: BytesMut::with_capacity(4096) }, own)
-            }
-        };
-        Self {
-            number,
-            arguments: Rc::clone(arguments),
-            tally: Rc::clone(tally),
-            line,
-            own,
-            sequence: 0,
-            text: String::new(),
-            answer: Vec::new(),
-        }
+    pub(crate) async fn connect(number: usize, phones: &Rc<Phones>) -> Self {
+        let phones = Rc::clone(phones);
+        let line = Line::open(number, &phones.target, phones.tls.as_ref()).await;
+        let own = line.own();
+        Self { number, phones, line, own, sequence: 0, text: String::new(), answer: Vec::new() }
     }
 
     /// Registers, waits for the others, and then runs until the program ends.
     pub(crate) async fn live(mut self, registered: Rc<Barrier>) {
         assert!(self.transact(Scenario::Register).await, "phone {} could not register", self.number);
         registered.wait().await;
-        if self.number >= self.arguments.callers {
-            while let Some(message) = self.next().await {
-                self.serve(&message).await;
-            }
-            return;
-        }
+        // An idle phone keeps no memory, since thousands of them are in this process.
+        (self.text, self.answer) = (String::new(), Vec::new());
+        let phones = Rc::clone(&self.phones);
         loop {
-            let good = self.transact(self.arguments.scenario).await;
-            let count = if good { &self.tally.done } else { &self.tally.bad };
+            let mut turn = pin!(phones.turns.acquire());
+            let turn = loop {
+                tokio::select! {
+                    turn = &mut turn => break turn.expect("never closed"),
+                    message = self.next() => match message {
+                        Some(message) => self.serve(&message).await,
+                        None => return,
+                    },
+                }
+            };
+            let good = match phones.arguments.scenario {
+                Scenario::Handshake => self.reconnect().await,
+                scenario => self.transact(scenario).await,
+            };
+            let count = if good { &phones.done } else { &phones.bad };
             count.set(count.get() + 1);
+            drop(turn);
         }
+    }
+
+    /// Registers over a new connection, and closes the earlier one.
+    async fn reconnect(&mut self) -> bool {
+        let new = Line::open(self.number, &self.phones.target, self.phones.tls.as_ref()).await;
+        std::mem::replace(&mut self.line, new).close().await;
+        self.transact(Scenario::Register).await
     }
 
     /// One transaction or call; whether it succeeded.
@@ -88,7 +94,7 @@ impl Phone {
         self.sequence += 1;
         let method = match scenario {
             Scenario::Options => "OPTIONS",
-            Scenario::Register => "REGISTER",
+            Scenario::Register | Scenario::Handshake | Scenario::Idle => "REGISTER",
             Scenario::Message => "MESSAGE",
             Scenario::Invite => "INVITE",
         };
@@ -124,7 +130,7 @@ impl Phone {
         if !request.is_request() || request.method() == Method::Ack {
             return;
         }
-        let (own, number) = (self.own, self.number);
+        let (own, number, transport) = (self.own, self.number, self.phones.target.transport);
         let mut answer = std::mem::take(&mut self.answer);
         answer.clear();
         let mut reply = Reply::new(&mut answer, request, 200, b"OK", Stamp::default(), Some(b"callee"));
@@ -132,19 +138,19 @@ impl Phone {
             reply.header(HeaderName::RecordRoute, |out| out.extend_from_slice(route));
         }
         if request.method() == Method::Invite {
-            let contact = format!("<sip:u{number}@{own};transport={}>", self.arguments.transport.param());
+            let contact = format!("<sip:u{number}@{own};transport={}>", transport.param());
             reply.header(HeaderName::Contact, |out| out.extend_from_slice(contact.as_bytes()));
         }
         reply.finish();
-        self.send(&answer).await;
+        self.line.send(&answer).await;
         self.answer = answer;
     }
 
     /// Writes a request into `text`, within the dialog of `ok` if there is one.
     fn write_request(&mut self, method: &str, ok: Option<&Message>) {
-        let Self { number, own, sequence, arguments, text, .. } = self;
-        let (domain, transport) = (&arguments.domain, arguments.transport);
-        let other = (*number + 1) % arguments.phones;
+        let Self { number, own, sequence, phones, text, .. } = self;
+        let (domain, transport) = (&phones.arguments.domain, phones.target.transport);
+        let other = (*number + 1) % phones.arguments.phones;
         let uri = match (method, ok) {
             (_, Some(ok)) => remote_target(ok),
             ("OPTIONS" | "REGISTER", _) => format!("sip:{domain}"),
@@ -177,37 +183,11 @@ impl Phone {
     }
 
     async fn send_text(&mut self) {
-        let text = std::mem::take(&mut self.text);
-        self.send(text.as_bytes()).await;
-        self.text = text;
+        self.line.send(self.text.as_bytes()).await;
     }
 
-    async fn send(&mut self, text: &[u8]) {
-        match &mut self.line {
-            Line::Udp { socket, .. } => drop(socket.send(text).await),
-            Line::Tcp { stream, .. } => stream.write_all(text).await.expect("a connection"),
-        }
-    }
-
-    /// The next message; `None` when the connection has ended.
     async fn next(&mut self) -> Option<Message> {
-        match &mut self.line {
-            Line::Udp { socket, buffer } => {
-                let length = socket.recv(buffer).await.ok()?;
-                Message::parse(Bytes::copy_from_slice(buffer.get(..length)?)).ok()
-            }
-            Line::Tcp { stream, framer, buffer } => loop {
-                match framer.next(buffer).expect("SIP") {
-                    Frame::Complete(length) => return Message::parse(buffer.split_to(length).freeze()).ok(),
-                    Frame::Ping(length) | Frame::Crlf(length) => drop(buffer.split_to(length)),
-                    Frame::Partial => {
-                        if stream.read_buf(buffer).await.ok()? == 0 {
-                            return None;
-                        }
-                    }
-                }
-            },
-        }
+        self.line.next().await
     }
 }
 

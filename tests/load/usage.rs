@@ -1,9 +1,10 @@
-//! The processor time of a process, user and system, all its threads (Linux: `/proc/PID/task/*/schedstat`, nanoseconds).
+//! The processor time of a process (Linux: `/proc`).
 
 use std::fs;
 use std::time::Duration;
 
-/// What the process has used so far.
+/// The processor time that the process has used so far, user and system, all its threads (`/proc/PID/task/*/schedstat`,
+/// nanoseconds).
 pub(crate) fn of(pid: u32) -> Duration {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the server's process");
     let used = |task: fs::DirEntry| {

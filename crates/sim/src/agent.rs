@@ -30,6 +30,8 @@ pub struct Agent {
     transport: Transport,
     /// The address in its Contact and Via.
     pub address: SocketAddr,
+    /// Its Contact, if that is not its address.
+    named: Option<Rc<str>>,
     /// How many requests and branches it has created; the number makes the next one unique.
     made: Rc<Cell<u32>>,
 }
@@ -37,7 +39,7 @@ pub struct Agent {
 impl Agent {
     pub(crate) fn new(state: Rc<RefCell<State>>, id: usize, name: &str, transport: Transport) -> Self {
         let address = state.borrow().agents[id].address;
-        Self { state, id, name: name.replace('/', "-"), transport, address, made: Rc::default() }
+        Self { state, id, name: name.replace('/', "-"), transport, address, named: None, made: Rc::default() }
     }
 
     /// The user, which is the part of the agent's name before the `/`.
@@ -52,6 +54,9 @@ impl Agent {
 
     /// The URI of this phone.
     pub fn contact(&self) -> String {
+        if let Some(named) = &self.named {
+            return String::from(&**named);
+        }
         let (scheme, transport) = match self.transport {
             Transport::Tls => ("sips", ""),
             Transport::Tcp => ("sip", ";transport=tcp"),
@@ -288,6 +293,19 @@ impl Agent {
         (agent.address, agent.source) = (address, address);
         drop(state);
         self
+    }
+
+    /// Gives it this Contact, which leads to it by its host name.
+    #[must_use]
+    pub fn named(mut self, contact: &str) -> Self {
+        self.named = Some(contact.into());
+        self.state.borrow_mut().agents[self.id].contact.clone_from(&self.named);
+        self
+    }
+
+    /// While it is disconnected, its host reports each datagram that it cannot deliver.
+    pub fn reports_failures(&self) {
+        self.state.borrow_mut().agents[self.id].reports = true;
     }
 
     /// From now on its packets have this source address, as behind a NAT. Its Via and Contact do not change.

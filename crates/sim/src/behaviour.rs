@@ -61,6 +61,8 @@ pub trait Observer {
     /// The server sends a message, to an agent or to an address where no agent is. `taken` says whether the transport
     /// accepts it. `cause` is the message that caused it, or `None` for a timer.
     fn on_sent(&mut self, now: u64, agent: Option<usize>, sip: &Rc<Sip>, taken: bool, cause: Option<&Cause>);
+    /// The transport reports that this message, which it had accepted, was not delivered.
+    fn on_refused(&mut self, now: u64, sip: &Rc<Sip>);
     /// The cores have finished everything that they do in this step.
     fn on_step_end(&mut self, now: u64);
 }

@@ -1,17 +1,22 @@
 //! Carries out what a core put into its outbox: sends messages and answers questions from the store and from DNS.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use location::{Commit, ConnectionId, Store, Ticket};
-use proxy::{Answer, Continuation, Hop, Outbox, Over, Query, Question, Records};
+use proxy::{Answer, Continuation, Hop, Outbox, Over, Question};
 
-use crate::fault::StoreState;
+use crate::fault::{DnsState, StoreState};
 use crate::net::{InFlight, Sent};
 use crate::settings::SERVER;
 use crate::sip::Sip;
 use crate::state::State;
+
+/// When the report that a datagram was not delivered arrives, in microseconds.
+const REPORT_DELAY: u64 = 1000;
+
+/// When the resolver gives up, in microseconds: `dns.timeout`.
+const GIVES_UP: u64 = 2_000_000;
 
 impl State {
     pub(crate) fn carry_out(&mut self, worker: usize, mut outbox: Outbox) {
@@ -21,8 +26,12 @@ impl State {
         let mut undelivered = Vec::new();
         for transmit in std::mem::take(&mut outbox.transmits) {
             let bytes = Bytes::copy_from_slice(outbox.text(&transmit));
-            if !self.transmit(&transmit.hop, &bytes) && transmit.report_failure {
+            let is_sent = self.transmit(&transmit.hop, &bytes);
+            if !is_sent && transmit.report_failure {
                 undelivered.push(Continuation::undelivered(bytes));
+            } else if transmit.report_failure && self.is_reported(&transmit.hop) {
+                let sip = Rc::new(Sip::parse(&bytes));
+                self.net.at(self.now + REPORT_DELAY, InFlight::Refused { worker, bytes, sip });
             }
         }
         for (question, parked) in outbox.questions {
@@ -50,6 +59,12 @@ impl State {
         delivered
     }
 
+    /// Whether the failure of a datagram is reported later.
+    fn is_reported(&self, hop: &Hop) -> bool {
+        let agent = self.listening(hop).filter(|_| !hop.transport.is_reliable());
+        agent.is_some_and(|agent| !self.agents[agent].plugged && self.agents[agent].reports)
+    }
+
     /// The agent that a message reaches, and the connection that it takes.
     fn way(&mut self, hop: &Hop) -> Option<(usize, u64)> {
         if !hop.transport.is_reliable() {
@@ -74,7 +89,15 @@ impl State {
     }
 
     fn ask(&mut self, worker: usize, question: Question, parked: Continuation) {
-        let safe = if matches!(question, Question::Commit { .. }) { self.commits } else { 0 };
+        let own = match &question {
+            Question::Commit { .. } => self.commits,
+            Question::Load(_) | Question::ChangeRules(..) => 0,
+            Question::Resolve(_) if self.dns.state == DnsState::Silent => GIVES_UP,
+            Question::Resolve(_) => {
+                let sender = self.cause.as_ref().map(|(agent, _)| *agent);
+                self.net.dns_delay(sender, self.dns.longest)
+            }
+        };
         let answer = match question {
             _ if self.store_state == StoreState::Broken => Answer::Failed,
             Question::Load(aor) => Answer::Loaded(self.store.load(&aor)),
@@ -88,18 +111,9 @@ impl State {
                 }
             }
             Question::ChangeRules(..) => Answer::RulesChanged(true),
-            Question::Resolve(resolutions) => {
-                let look_up = |query: &Query| match query {
-                    Query::Addresses(host) => {
-                        let found = self.names.get(&**host).into_iter().flatten();
-                        Records::Addresses(found.map(SocketAddr::ip).collect())
-                    }
-                    Query::Naptr(_) | Query::Srv(_) => Records::Addresses(Vec::new()),
-                };
-                Answer::Resolved(resolutions.into_iter().map(|resolution| resolution.run(look_up)).collect())
-            }
+            Question::Resolve(resolutions) => self.dns.answer(resolutions),
         };
-        match self.answer_delay + safe {
+        match self.answer_delay + own {
             0 => self.drive(worker, |core, now, outbox| core.answer(now, parked, answer, outbox)),
             answer_delay => {
                 let cause = self.cause.clone();

@@ -14,6 +14,8 @@ pub enum Fault {
     StepClock(i64),
     /// From now on the store behaves like this.
     Store(StoreState),
+    /// From now on DNS behaves like this.
+    Dns(DnsState),
 }
 
 /// How the store behaves.
@@ -27,4 +29,16 @@ pub enum StoreState {
     Full,
     /// It answers no question.
     Broken,
+}
+
+/// How DNS behaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DnsState {
+    /// It answers with its records.
+    #[default]
+    Answering,
+    /// It answers that no name exists.
+    Empty,
+    /// It answers no query, until the resolver gives up.
+    Silent,
 }

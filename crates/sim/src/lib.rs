@@ -15,6 +15,7 @@
 mod agent;
 mod behaviour;
 mod digest;
+mod dns;
 mod effects;
 mod fault;
 mod judge;
@@ -31,7 +32,7 @@ mod trial;
 pub use agent::{Agent, cseq, hop_by_hop};
 pub use behaviour::{Action, Behaviour, Cause, Observer, Reaction};
 pub use digest::{Login, challenge, quoted};
-pub use fault::{Fault, StoreState};
+pub use fault::{DnsState, Fault, StoreState};
 pub use net::{Impairments, Sent, Wire};
 pub use random::Random;
 pub use run::{replay, simulate};

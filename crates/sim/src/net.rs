@@ -64,6 +64,12 @@ pub(crate) enum InFlight {
         core_message: CoreMessage,
         message: Option<Cause>,
     },
+    /// The report that a datagram of this worker could not be delivered.
+    Refused {
+        worker: usize,
+        bytes: Bytes,
+        sip: Rc<Sip>,
+    },
     Fault(Fault),
     /// The answer to a question of this worker's core.
     Answer {
@@ -195,6 +201,15 @@ impl Network {
             _ => &mut self.random,
         };
         self.impair.core_messages_lost > 0 && random.chance(self.impair.core_messages_lost)
+    }
+
+    /// How long DNS takes for a question that a message of `agent` caused, at most `longest`.
+    pub(crate) fn dns_delay(&mut self, agent: Option<usize>, longest: u64) -> u64 {
+        match agent {
+            _ if longest == 0 => 0,
+            Some(agent) if self.with_own_random.contains(&agent) => self.own_random.below(longest),
+            _ => self.random.below(longest),
+        }
     }
 
     /// Opens a connection. Returns its number.

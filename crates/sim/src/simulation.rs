@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use parser::Transport;
-use proxy::{Event, Load, Settings};
+use proxy::{Event, Load, Query, Records, Settings};
 
 use crate::agent::Agent;
 use crate::behaviour::Observer;
@@ -20,7 +20,7 @@ use crate::fault::{Fault, StoreState};
 use crate::ladder;
 use crate::net::{Impairments, InFlight, Wire};
 use crate::settings::default_settings;
-use crate::state::State;
+use crate::state::{Endpoint, State};
 
 /// Longer than a core keeps any state after the last message.
 const LONGEST_LIFE: Duration = Duration::from_secs(3600);
@@ -108,7 +108,18 @@ impl Simulation {
 
     /// Adds a name to the simulated DNS.
     pub fn dns(&self, name: &str, addresses: &[SocketAddr]) {
-        self.state.borrow_mut().names.insert(name.to_owned(), addresses.to_vec());
+        let addresses = addresses.iter().map(SocketAddr::ip).collect();
+        self.dns_records(Query::Addresses(name.into()), Records::Addresses(addresses));
+    }
+
+    /// Adds records to the simulated DNS.
+    pub fn dns_records(&self, query: Query, records: Records) {
+        self.state.borrow_mut().dns.set(query, records);
+    }
+
+    /// Each answer of DNS takes a random time, at most this.
+    pub fn dns_takes(&self, longest: Duration) {
+        self.state.borrow_mut().dns.longest = micros(longest);
     }
 
     /// How the store behaves from now on, and how many milliseconds it and DNS take to answer.
@@ -193,7 +204,11 @@ impl Simulation {
     pub fn contacts(&self) -> Vec<String> {
         let users = self.users();
         let state = self.state.borrow();
-        users.iter().zip(&state.agents).map(|(user, agent)| format!("sip:{user}@{}", agent.address)).collect()
+        let uri = |(user, agent): (&String, &Endpoint)| match &agent.contact {
+            Some(named) => named.split(';').next().unwrap_or_default().to_owned(),
+            None => format!("sip:{user}@{}", agent.address),
+        };
+        users.iter().zip(&state.agents).map(uri).collect()
     }
 
     /// The ladder diagram of the calls whose Call-ID `which` accepts.

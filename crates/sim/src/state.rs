@@ -2,7 +2,7 @@
 //!
 //! It does what the worker loop of the server does, one event at a time, and nothing that a core should decide.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,11 +14,12 @@ use location::{
 };
 use parser::{Message, Transport};
 use proxy::{
-    Connections, Core, CoreMessage, Event, Handover, Instant, Keys, Now, Outbox, Received, Settings, SubscriberIndex,
-    Wall,
+    Answer, Connections, Continuation, Core, CoreMessage, Event, Handover, Instant, Keys, Now, Outbox, Received,
+    Settings, SubscriberIndex, Wall,
 };
 
 use crate::behaviour::{Action, Behaviour, Cause, Observer, Reaction};
+use crate::dns::Dns;
 use crate::fault::{Fault, StoreState};
 use crate::ladder;
 use crate::net::{InFlight, Network, Sent, Wire};
@@ -41,6 +42,10 @@ pub(crate) struct Endpoint {
     pub(crate) worker: usize,
     /// Whether packets reach it and leave it.
     pub(crate) plugged: bool,
+    /// Whether its host reports each datagram that cannot be delivered while it is disconnected (ICMP).
+    pub(crate) reports: bool,
+    /// Its Contact, if that is not its address.
+    pub(crate) contact: Option<Rc<str>>,
     pub(crate) inbox: VecDeque<Sip>,
     pub(crate) behaviour: Option<Box<dyn Behaviour>>,
 }
@@ -58,7 +63,7 @@ pub(crate) struct State {
     pub(crate) commits: u64,
     /// By how much the wall clock was set, in milliseconds.
     wall_step: i64,
-    pub(crate) names: BTreeMap<String, Vec<SocketAddr>>,
+    pub(crate) dns: Dns,
     /// The time in microseconds since the beginning.
     pub(crate) now: u64,
     pub(crate) net: Network,
@@ -89,7 +94,7 @@ impl State {
             core_messages: 0,
             commits: 0,
             wall_step: 0,
-            names: BTreeMap::new(),
+            dns: Dns::default(),
             now: 0,
             net,
             agents: Vec::new(),
@@ -116,6 +121,8 @@ impl State {
             connection: 0,
             worker: 0,
             plugged: true,
+            reports: false,
+            contact: None,
             inbox: VecDeque::new(),
             behaviour: None,
         });
@@ -210,6 +217,11 @@ impl State {
                     self.act(agent, behaviour, |behaviour, reaction| behaviour.on_timer(token, reaction));
                 }
             }
+            InFlight::Refused { worker, bytes, sip } => {
+                self.observe(|observer, now| observer.on_refused(now, &sip));
+                let parked = Continuation::undelivered(bytes);
+                self.drive(worker, |core, now, outbox| core.answer(now, parked, Answer::Undelivered, outbox));
+            }
             InFlight::Fault(fault) => self.apply_fault(fault),
         }
     }
@@ -224,6 +236,7 @@ impl State {
             Fault::Disconnect(agent) => self.net.disconnect(agent),
             Fault::StepClock(millis) => self.wall_step += millis,
             Fault::Store(state) => self.store_state = state,
+            Fault::Dns(state) => self.dns.state = state,
         }
     }
 

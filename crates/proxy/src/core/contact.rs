@@ -64,7 +64,7 @@ impl Core {
 
     /// Routes a request whose Request-URI is no Contact of a phone: it is a foreign address.
     fn contact_not_found(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
-        request.contact_search_failed = true;
+        request.needs_pin = true;
         let settings = Arc::clone(&self.settings);
         let target = request.typed_uri().and_then(|uri| {
             // Checked again: the search is also made for senders that may not send to foreign addresses.

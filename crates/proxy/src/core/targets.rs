@@ -11,7 +11,7 @@ use crate::clock::Now;
 use crate::event::{DiversionReason, Event, Limit};
 use crate::outbox::Outbox;
 use crate::reject::{CodeOutcome, Reject};
-use crate::request::Request;
+use crate::request::{Request, TransactionKey};
 use crate::route::{self, Callee, Course, Leg, Missing, NextStep, NoTarget, Plan, Purpose, Search, TargetSearch};
 use crate::settings::CodeCommand;
 
@@ -133,7 +133,14 @@ impl Core {
         if let Some(missing) = search.targets.missing(&self.settings) {
             let question = match missing {
                 Missing::User(aor) => Question::Load(aor),
-                Missing::Names(names) => Question::Resolve(names),
+                Missing::Names(names) => {
+                    if let Some(key) = waiting_key(&search.purpose)
+                        && !self.resolving.begin(key, self.settings.limits.transactions)
+                    {
+                        outbox.emit(Event::LimitReached(Limit::Transactions));
+                    }
+                    Question::Resolve(names)
+                }
             };
             return outbox.ask(question, Continuation(Resume::Search(search)));
         }
@@ -200,10 +207,27 @@ impl Core {
                 }
             }
             (None, answer) => {
+                waiting_key(purpose).into_iter().for_each(|key| self.resolving.end(key));
+                let mut keeps_order = false;
+                if let Purpose::Forward(request) = purpose {
+                    request.needs_pin = true;
+                    // RFC 3263 4.4: all copies of an ACK go to the same server, and an ACK leaves no pin.
+                    keeps_order = matches!(request.method(), Method::Ack | Method::Cancel);
+                }
                 let endpoints = if let Answer::Resolved(endpoints) = answer { endpoints } else { SmallVec::new() };
-                targets.add_endpoints(&endpoints, settings, |endpoint| self.unreachable.contains(endpoint, now.mono));
+                targets.add_endpoints(&endpoints, settings, |endpoint| {
+                    !keeps_order && self.unreachable.contains(endpoint, now.mono)
+                });
             }
         }
         self.search(now, search, outbox);
+    }
+}
+
+/// The key of a request that waits for DNS. An ACK or CANCEL has the key of its INVITE, which waits by itself.
+fn waiting_key(purpose: &Purpose) -> Option<TransactionKey> {
+    match purpose {
+        Purpose::Forward(request) if !matches!(request.method(), Method::Ack | Method::Cancel) => Some(request.key),
+        Purpose::Forward(_) | Purpose::Redirection(_) | Purpose::Diversion(_) | Purpose::Member(_) => None,
     }
 }

@@ -31,6 +31,8 @@ pub(super) struct ClientBranch {
     progress: Progress,
     /// Its share of Max-Breadth (RFC 5393 5.3.3).
     breadth: u32,
+    /// Whether another branch was started in its place, which happens once.
+    pub(super) is_replaced: bool,
     /// Its early dialogs, if the caller gets a 199 for each that ends.
     pub(super) early: EarlyDialogs,
 }
@@ -67,9 +69,23 @@ impl ClientBranch {
         let client = Client::new(is_invite, hop.transport.is_reliable(), timers, now);
         let (timer_c, patience) = (is_invite.then(|| now + timers.c), patience.map(|time| now + time));
         let progress = Progress::Pending(Pending { timer_c, patience });
-        let branch = Self { number, target, hop, client, progress, breadth, early: EarlyDialogs::new() };
+        let branch =
+            Self { number, target, hop, client, progress, breadth, is_replaced: false, early: EarlyDialogs::new() };
         template.send(&branch, context);
         branch
+    }
+
+    /// A branch that ends at once, because its trunk has no room for the call.
+    pub(super) fn without_line(
+        number: u8,
+        (target, hop): (Target, Hop),
+        template: &Template,
+        context: &Context<'_>,
+    ) -> Self {
+        let mut client = Client::new(true, hop.transport.is_reliable(), template.timers(), context.now.mono);
+        client.abandon();
+        let progress = Progress::Ended(Outcome::NoResponse(503));
+        Self { number, target, hop, client, progress, breadth: 0, early: EarlyDialogs::new(), is_replaced: false }
     }
 
     /// Processes a response. `method`: the method in its CSeq.
@@ -169,15 +185,20 @@ impl ClientBranch {
         }
     }
 
-    /// The request could not be sent.
-    pub(super) fn undelivered(&mut self) {
+    /// The request could not be sent, which ends its transaction (RFC 3261 17.1.4). Returns whether the branch has ended
+    /// by that. If another contact is tried already, it has ended before.
+    pub(super) fn undelivered(&mut self) -> bool {
         // A phone that has responded to an INVITE has received it: this is about an earlier copy.
         let has_received = matches!(&self.client, Client::Invite(invite) if invite.transaction.is_proceeding());
-        if self.is_pending() && !has_received {
-            let status = self.client.cancel_cause().map_or_else(|| self.hop.failure(), CancelCause::status);
-            self.client.abandon();
-            self.end(Outcome::NoResponse(status));
+        let (was_pending, status) = (self.is_pending(), self.client.cancel_cause().map(CancelCause::status));
+        if has_received || !was_pending && !matches!(self.outcome(), Some(Outcome::FailedOver)) {
+            return false;
         }
+        self.client.abandon();
+        if was_pending {
+            self.end(Outcome::NoResponse(status.unwrap_or_else(|| self.hop.failure())));
+        }
+        was_pending
     }
 
     /// Fires the timers that are due. Returns whether the branch has ended by that.

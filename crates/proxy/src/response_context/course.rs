@@ -241,11 +241,12 @@ impl ResponseContext {
     fn start_attempt(&mut self, plan: Plan, context: &mut Context<'_>) {
         let has_ring_time =
             plan.phones() > 1 || self.course.as_ref().is_some_and(|attempt| attempt.course.has_ring_time());
+        let further = self.unknown(plan.spares);
         for group in plan.groups.into_iter().rev() {
             self.add_next_group(group, context);
         }
         if let Phase::Open(Open { spares, has_ring_time: has, group_from, .. }) = &mut self.phase {
-            spares.extend(plan.spares);
+            spares.extend(further);
             *has = has_ring_time;
             // The branches of the last attempt do not hold up this one.
             *group_from = self.branches.len();

@@ -22,6 +22,12 @@ impl ResponseContext {
     /// Begins a search for the targets of a redirection, if the final response of a branch is one that is followed. Then
     /// the response is not forwarded.
     pub(super) fn follow(&mut self, id: BranchId, response: &Message, context: &mut Context<'_>) -> bool {
+        if self.answers_challenge(id, response, context) {
+            return true;
+        }
+        if self.hides_failure(id, response.status().unwrap_or(500)) {
+            return false;
+        }
         let search = self.redirection(id, response, context);
         let follows = search.is_some();
         context.searches.extend(search);
@@ -57,12 +63,13 @@ impl ResponseContext {
         {
             branch.set_outcome(Outcome::NoResponse(480));
         }
+        let spares = self.unknown(plan.spares);
         for group in plan.groups.into_iter().rev() {
             self.add_next_group(group, context);
         }
         if let Some(open) = self.open_mut() {
             open.has_ring_time = true;
-            open.spares.extend(plan.spares);
+            open.spares.extend(spares);
             if self.disposition.strategy == Strategy::Parallel {
                 self.start_group(context);
             }
@@ -120,6 +127,7 @@ impl ResponseContext {
             // It has moved: the old hop does not lead to it.
             branch.give_up();
         }
+        branch.is_replaced |= rings_again;
         if rings_again {
             // Other branches may hold the breadth of this one by now.
             let share = share.min(self.free_breadth());
@@ -189,6 +197,13 @@ impl ResponseContext {
             context.outbox.emit(Event::LimitReached(Limit::Targets));
         }
         room
+    }
+
+    /// Those of the further targets whose URI is not in the context. Another branch may have led to the same host name, and
+    /// each of its servers is tried once.
+    pub(super) fn unknown(&self, mut spares: Vec<Target>) -> Vec<Target> {
+        spares.retain(|spare| !self.knows(&spare.uri));
+        spares
     }
 
     /// Whether the context has this URI (RFC 3261 16.5).

@@ -315,3 +315,26 @@ fn a_user_who_may_call_other_domains_is_redirected_there() {
     alice.acks(&invite, &moved);
     assert_eq!(far.all_received(), []);
 }
+
+#[test]
+fn two_redirections_to_one_name_try_each_of_its_servers_once() {
+    // checklist 54
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
+    let (first, second) = (sim.udp("carol/first").named("sip:carol@desk.lan.example:5060"), sim.udp("carol/second"));
+    sim.dns("desk.lan.example", &[first.address, second.address]);
+    for phone in [&desk, &mobile, &first] {
+        phone.registers();
+    }
+    let (_, received) = alice.calls_phones("bob", [&desk, &mobile]);
+    for (phone, invite) in [&desk, &mobile].into_iter().zip(received) {
+        phone.sends(&phone.answer(&invite, 302).set("Contact", "<sip:carol@office.example>"));
+        phone.expects("ACK");
+    }
+    for server in [&first, &second] {
+        server.answers(&server.expects("INVITE"), 503);
+        server.expects("ACK");
+    }
+    assert_eq!((first.all_received(), second.all_received()), (vec![], vec![]));
+    alice.expects("500");
+}

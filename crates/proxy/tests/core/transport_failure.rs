@@ -255,3 +255,36 @@ fn any_other_final_response_tries_no_further_address() {
     alice.acks(&invite, &failed);
     assert_eq!(second.all_received(), []);
 }
+
+#[test]
+fn a_late_report_about_a_server_tries_no_further_one() {
+    // checklist 54, 120: the second one is still being tried.
+    let sim = Simulation::new();
+    let (alice, first, second) = two_addresses(&sim, "");
+    let third = sim.udp("bob/third");
+    sim.dns("desk.lan.example", &[first.address, second.address, third.address]);
+    alice.calls("bob");
+    sim.seconds(12);
+    assert!(!second.all_received().is_empty(), "the first one has not responded in its share of the time");
+    first.reports_failures();
+    first.is_unplugged();
+    // The next copy of the INVITE to the first one is due after 15.5 s.
+    sim.seconds(8);
+    assert_eq!(third.all_received(), []);
+}
+
+#[test]
+fn a_late_failure_of_a_server_tries_no_further_one() {
+    // checklist 54, 120: the second one is still being tried.
+    let sim = Simulation::new();
+    let (alice, first, second) = two_addresses(&sim, "");
+    let third = sim.udp("bob/third");
+    sim.dns("desk.lan.example", &[first.address, second.address, third.address]);
+    alice.calls("bob");
+    sim.seconds(12);
+    assert!(!second.all_received().is_empty(), "the first one has not responded in its share of the time");
+    let invite = first.all_received().remove(0);
+    first.answers(&invite, 408);
+    sim.seconds(2);
+    assert_eq!(third.all_received(), []);
+}

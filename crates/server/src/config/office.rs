@@ -20,12 +20,12 @@ use proxy::{
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use super::Config;
 use super::accounts::{AccountEntry, FixedContact, UserName};
 use super::error::{Conflict, PathStep};
 use super::keys::{entry, section};
 use super::office_codes;
 use super::scalar::{Flag, Period, Scalar, scalars};
+use super::{Config, trunks};
 
 /// How long the members of a group ring if the group does not say.
 const RING_TIME: Duration = Duration::from_secs(20);
@@ -502,7 +502,7 @@ pub(super) fn check_rules(
     entries: &[AccountEntry],
     path: &[PathStep],
 ) -> Result<(), Conflict> {
-    let names = Names { accounts, is_complete: true };
+    let names = Names { accounts, is_complete: true, may_be_outside: true };
     for (at, entry) in entries.iter().enumerate() {
         let ForwardEntry { always, busy, no_answer, unavailable, .. } = &entry.forward;
         let domain = entry.domain(config);
@@ -550,7 +550,7 @@ pub(crate) fn check_party_text(text: &str, domain: &str, config: &Config, accoun
     let Some(PartyOrOff(party)) = PartyOrOff::read(text) else {
         return Err(format!("invalid value {text:?}, expected {}", PartyOrOff::EXPECTED));
     };
-    let names = Names { accounts, is_complete: true };
+    let names = Names { accounts, is_complete: true, may_be_outside: true };
     let checked = party.map_or(Ok(()), |party| check_party(&party, Vec::new(), (config, domain), &names));
     checked.map_err(|conflict| conflict.message)
 }
@@ -570,6 +570,8 @@ struct Names<'a> {
     accounts: &'a Accounts,
     /// Whether there are no other users than these.
     is_complete: bool,
+    /// Whether the party may be a number outside of the office: a user dials it.
+    may_be_outside: bool,
 }
 
 /// Checks that a party exists. Its name is of this domain; groups and `numbers` are of the first one.
@@ -587,17 +589,25 @@ fn check_party(
         PartyName::Name(name) => {
             let aor = name.aor(domain);
             let is_user = names.accounts.find(&aor).is_some() || names.accounts.has_number(&aor);
-            if is_user || !names.is_complete {
+            let (text, first) = (name.text(), config.first_domain());
+            let is_group = config.groups.iter().any(|group| group.user == *name || group.numbers.contains(name));
+            if is_user || (domain == first && (is_group || config.numbers.contains_key(name))) {
                 return Ok(());
             }
-            let (text, first) = (name.text(), config.first_domain());
-            if domain == first {
-                let is_group = config.groups.iter().any(|group| group.user == *name || group.numbers.contains(name));
-                let is_known = is_group || config.numbers.contains_key(name);
-                let unknown = || conflict(path, format!("{text:?} is no user, group or number of `numbers`"));
-                return if is_known { Ok(()) } else { unknown() };
+            match trunks::is_outside(config, name) {
+                true if names.may_be_outside => return Ok(()),
+                true => {
+                    let message = "is a number outside of the office; only `forward` of a user leads there";
+                    return conflict(path, format!("{text:?} {message}"));
+                }
+                false if !names.is_complete => return Ok(()),
+                false => {}
             }
-            conflict(path, format!("{text:?} is no user of {domain}; write sip:{text}@{first} for a name of {first}"))
+            if domain != first {
+                let advice = format!("write sip:{text}@{first} for a name of {first}");
+                return conflict(path, format!("{text:?} is no user of {domain}; {advice}"));
+            }
+            conflict(path, format!("{text:?} is no user, group or number of `numbers`"))
         }
     }
 }
@@ -628,7 +638,7 @@ fn check_definitions<'a>(config: &Config, accounts: &'a Accounts) -> Result<Name
         define(number, vec![PathStep::Key("numbers"), PathStep::Name(number.text().into())])?;
     }
     // Without accounts in the configuration there are those of the first start, or anybody may register.
-    Ok(Names { accounts, is_complete: !accounts.is_empty() })
+    Ok(Names { accounts, is_complete: !accounts.is_empty(), may_be_outside: false })
 }
 
 fn check_hours_name(name: Option<&UserName>, path: Vec<PathStep>, config: &Config) -> Result<(), Conflict> {

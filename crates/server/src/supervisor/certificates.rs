@@ -42,9 +42,10 @@ impl Certificates {
             None => {}
             Some(Ok(material)) => {
                 let material = Arc::new(material);
-                tracing::info!("renewed certificates are in use: {}", describe(&material));
                 publish(&material);
-                active.replace(Some(material));
+                active.replace(Some(Arc::clone(&material)));
+                // After that, so that the next connection gets what the line says.
+                tracing::info!("renewed certificates are in use: {}", describe(&material));
             }
             Some(Err(error)) => {
                 Gauge::CertificateRefused.set_flag(true);

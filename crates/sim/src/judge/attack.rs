@@ -220,6 +220,9 @@ impl Judge {
         for (rule, check) in rules {
             enforce(rule, sip.value("Call-ID"), check(&leaving));
         }
+        if let Some(to) = to.filter(|_| sip.is_request()) {
+            self.transactions.attacked.insert(to, self.transactions.now);
+        }
         if !sip.is_request() {
             self.attacks.answered(attack, sip);
         } else if self.attacks.request_left(attack, to, sip) {

@@ -7,6 +7,7 @@
 mod attack;
 mod attack_log;
 mod end;
+mod names;
 mod requests;
 mod responses;
 mod rule;
@@ -29,6 +30,7 @@ use rule::Verdict;
 use transactions::{Incoming, Outgoing, ReceivedResponse, SentResponse, Transactions};
 
 pub(crate) use attack_log::{AttackLog, Roles};
+pub(crate) use names::{Server, Site};
 pub(crate) use rule::{Violation, enforce, must};
 pub(crate) use settings::{GIVE_UP, JudgeSettings, PHONE_MARK, T1, T2, T4, TWO_FLOWS};
 
@@ -66,9 +68,9 @@ pub(crate) struct Judge {
 pub(crate) struct SharedJudge(Rc<RefCell<Judge>>);
 
 impl SharedJudge {
-    pub(crate) fn new(settings: JudgeSettings, attack_log: AttackLog, roles: Roles) -> Self {
+    pub(crate) fn new(settings: JudgeSettings, sites: Vec<Site>, attack_log: AttackLog, roles: Roles) -> Self {
         Self(Rc::new(RefCell::new(Judge {
-            transactions: Transactions::new(settings),
+            transactions: Transactions::new(settings, sites),
             attacks: Attacks::new(attack_log, roles),
             seen: Counters::default(),
             touched: BTreeSet::new(),
@@ -132,6 +134,18 @@ impl Observer for SharedJudge {
             _ if !sip.is_request() => judge.response_sent(now, agent, sip, cause),
             "ACK" | "CANCEL" if sip.branch_below().is_none() => judge.own_ack_or_cancel_sent(now, agent, sip),
             _ => judge.request_sent(now, agent, sip, taken),
+        }
+    }
+
+    fn on_refused(&mut self, now: u64, sip: &Rc<Sip>) {
+        let mut judge = self.0.borrow_mut();
+        judge.transactions.now = now;
+        let Some(outgoing) = judge.transactions.outgoing.get_mut(sip.branch()) else { return };
+        let has_received = outgoing.is_invite() && !outgoing.responses.is_empty();
+        if outgoing.ended().is_none() && outgoing.refused.is_none() && !has_received {
+            outgoing.refused = Some(now);
+            let incoming = Rc::clone(&outgoing.incoming);
+            judge.touched.insert(incoming);
         }
     }
 
@@ -261,7 +275,8 @@ impl Judge {
             if let Some(incoming) = self.transactions.incoming.get_mut(&below) {
                 incoming.outgoing.push(Rc::clone(&branch));
             }
-            self.transactions.outgoing.insert(Rc::clone(&branch), Outgoing::new(&below, agent, sip));
+            let outgoing = Outgoing::new(&below, agent, sip, self.transactions.patience(sip));
+            self.transactions.outgoing.insert(Rc::clone(&branch), outgoing);
             self.begin(now, &branch);
         }
         let outgoing = self.transactions.outgoing.get_mut(&branch).expect("it is there");
@@ -278,7 +293,7 @@ impl Judge {
         }
         let outgoing = &self.transactions.outgoing[&branch];
         if fresh {
-            for (rule, check) in requests::OF_NEW_BRANCHES {
+            for (rule, check) in requests::OF_NEW_BRANCHES.iter().chain(names::OF_NEW_BRANCHES) {
                 enforce(rule, call_id, check(&self.transactions, outgoing));
             }
         }
@@ -336,7 +351,7 @@ impl Judge {
             else {
                 continue;
             };
-            for (rule, check) in step::OF_STEPS {
+            for (rule, check) in step::OF_STEPS.iter().chain(names::OF_STEPS) {
                 enforce(rule, incoming.request.value("Call-ID"), check(&self.transactions, incoming));
             }
         }

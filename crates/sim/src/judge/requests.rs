@@ -163,7 +163,8 @@ fn a_request_has_one_response_context(transactions: &Transactions, outgoing: &Ou
 /// of another method than INVITE gave up.
 fn no_branch_begins_after_the_decision(transactions: &Transactions, outgoing: &Outgoing) -> Verdict {
     let incoming = transactions.incoming_of(outgoing);
-    let given_up = !incoming.is_invite() && transactions.now >= incoming.received_at[0] + GIVE_UP;
+    let latest = incoming.received_at[0] + GIVE_UP + transactions.dns_time(incoming);
+    let given_up = !incoming.is_invite() && transactions.now >= latest;
     let over = incoming.ended().is_some() || transactions.decided(incoming).is_some() || given_up;
     must(!over || !outgoing.is_forked(), || format!("{} began too late", outgoing.branch()))
 }
@@ -174,7 +175,7 @@ fn one_flow_of_a_phone_at_a_time(transactions: &Transactions, outgoing: &Outgoin
     let incoming = transactions.incoming_of(outgoing);
     let failed = |other: &Outgoing| {
         let unreached = other.ended().is_some_and(|ended| matches!(ended.status, 408 | 430));
-        unreached || other.refused.is_some() || other.is_mute_flow(transactions.now)
+        unreached || other.refused.is_some() || other.is_mute(transactions.now)
     };
     let rivals = |other: &&Outgoing| other.is_flow() && other.request.uri() != outgoing.request.uri();
     let rival = transactions.branches(incoming).filter(rivals).find(|other| outgoing.is_flow() && !failed(other));
@@ -196,7 +197,7 @@ fn a_cancel_follows_a_provisional(_: &Transactions, outgoing: &Outgoing) -> Verd
 /// RFC 3261 16.7 steps 5 and 10, 16.8, 16.10: the caller hung up, another phone decided the call, or a timer fired.
 fn a_cancel_has_a_cause(transactions: &Transactions, outgoing: &Outgoing) -> Verdict {
     let incoming = transactions.incoming_of(outgoing);
-    let moved = moved_on(transactions, incoming, outgoing) || outgoing.is_mute_flow(transactions.now);
+    let moved = moved_on(transactions, incoming, outgoing) || outgoing.is_mute(transactions.now);
     let last_news = outgoing.last_news().unwrap_or_else(|| outgoing.began());
     let no_news = transactions.now >= last_news + transactions.settings.timer_c;
     let good = transactions.decided(incoming).is_some()

@@ -1,8 +1,8 @@
 //! Invariants of each response that is sent.
 
-use super::JudgeSettings;
 use super::rule::{Rule, Verdict, must, rules};
 use super::transactions::{Incoming, Outgoing, ReceivedResponse, SentResponse, Transactions};
+use super::{GIVE_UP, JudgeSettings};
 use crate::Sip;
 
 pub(super) const OF_RESPONSES: &[Rule<Incoming>] = rules![
@@ -12,6 +12,7 @@ pub(super) const OF_RESPONSES: &[Rule<Incoming>] = rules![
     a_non_invite_has_at_most_one_response,
     the_best_final_is_chosen,
     challenges_are_merged,
+    a_closed_flow_gets_480,
 ];
 
 /// RFC 3261 18.2.2, 16.7 step 9: a response goes to the sender of the request with that Via, and to nobody else.
@@ -120,6 +121,16 @@ fn the_best_final_is_chosen(transactions: &Transactions, incoming: &Incoming) ->
     must(good, || format!("{} is not the best of {outcomes:?}", response.status))
 }
 
+/// RFC 3261 16.9, RFC 5626 11.5: a stateless call that has no other way than a closed flow. The pin knows that it was a flow.
+fn a_closed_flow_gets_480(transactions: &Transactions, incoming: &Incoming) -> Verdict {
+    let Some(response) = incoming.last_response() else { return Ok(()) };
+    let pinned = incoming.is_invite() && incoming.is_stateless() && incoming.is_pinned(transactions);
+    let new_call = incoming.request.to_tag().is_empty();
+    let closed = |branch: &Outgoing| branch.is_flow() && branch.agent.is_none() && branch.refused == Some(response.at);
+    let owed = pinned && new_call && response.own && transactions.branches(incoming).any(closed);
+    must(!owed || response.status == 480, || format!("{} for a closed flow", response.status))
+}
+
 /// The order of final responses, best first; the lower code within a place.
 fn place(status: u16, hung_up: bool) -> (u8, u16) {
     let place = match status {
@@ -144,9 +155,12 @@ fn place(status: u16, hung_up: bool) -> (u8, u16) {
 /// redirection that was followed.
 fn outcomes(transactions: &Transactions, incoming: &Incoming, outgoing: &Outgoing) -> Vec<Option<u16>> {
     let followed = |ended: &ReceivedResponse| transactions.decided(incoming).is_none_or(|at| ended.at < at);
-    if outgoing.ended().is_some_and(|ended| matches!(ended.status, 300..=302) && followed(ended)) {
+    if let Some(ended) = outgoing.ended().filter(|ended| matches!(ended.status, 300..=302) && followed(ended)) {
+        // RFC 4321 1.3: it is not followed any more when the sender has given up.
+        let began = incoming.received_at.first().copied().unwrap_or_default();
+        let is_late = !incoming.is_invite() && ended.at >= began + GIVE_UP;
         // The redirection led nowhere, or to other targets.
-        return vec![Some(480), None];
+        return [Some(480), None].into_iter().chain(is_late.then_some(Some(ended.status))).collect();
     }
     codes(transactions, incoming, outgoing).into_iter().map(Some).collect()
 }
@@ -162,7 +176,10 @@ fn codes(transactions: &Transactions, incoming: &Incoming, outgoing: &Outgoing) 
         // RFC 3261 16.9; RFC 5626 11.5 if only a flow led there.
         _ if outgoing.refused.is_some() => {
             let refused = if outgoing.agent.is_none() { 430 } else { 503 };
-            vec![refused, outgoing.ended().map_or(refused, |ended| ended.status)]
+            let ended = outgoing.ended().map_or(refused, |ended| ended.status);
+            // A late report may come after the branch was to be cancelled.
+            let is_late = outgoing.refused.is_some_and(|at| at > outgoing.began());
+            if is_late { vec![refused, ended, 408, 487] } else { vec![refused, ended] }
         }
         Some(ended) if unheard || outgoing.gave_up_before(ended.at) => vec![ended.status, 408, 487],
         // RFC 3261 16.8: a branch that our own timer cancelled counts as 408, not as 487.
@@ -180,7 +197,7 @@ fn codes(transactions: &Transactions, incoming: &Incoming, outgoing: &Outgoing) 
 /// Whether it did not respond while the server waited for it, so that a later response may count or not.
 fn was_mute(transactions: &Transactions, incoming: &Incoming, outgoing: &Outgoing) -> bool {
     let rang_out = transactions.rings_until(incoming, outgoing);
-    outgoing.first_response_at().is_none_or(|first| first >= rang_out || outgoing.is_mute_flow(first))
+    outgoing.first_response_at().is_none_or(|first| first >= rang_out || outgoing.is_mute(first))
 }
 
 /// All combinations of one value from each set.

@@ -13,6 +13,8 @@ pub(crate) struct JudgeSettings {
     pub(crate) core_messages: Option<u64>,
     /// How long a change takes to become durable.
     pub(crate) commits: u64,
+    /// The longest time that DNS takes, or the resolver until it gives up.
+    pub(crate) dns: u64,
 }
 
 /// The user that has one phone with two flows (RFC 5626). A single phone has no ring time.
@@ -24,6 +26,9 @@ pub(crate) const T2: u64 = 4_000_000;
 pub(crate) const T4: u64 = 5_000_000;
 /// Timers B, F, H, J, L and M.
 pub(crate) const GIVE_UP: u64 = 64 * T1;
+
+/// For how long a server that failed is tried last: `dns.unreachable_for`.
+pub(crate) const UNREACHABLE_FOR: u64 = 30_000_000;
 
 /// Phones add this header to responses, so that the judge can tell them from responses that the server created.
 pub(crate) const PHONE_MARK: &str = "Server";

@@ -112,7 +112,9 @@ fn a_retransmission_gets_the_last_response(transactions: &Transactions, incoming
 /// challenged if its nonce has expired since.
 fn a_retransmission_takes_the_same_route(transactions: &Transactions, incoming: &Incoming) -> Verdict {
     let pinned = incoming.is_stateless() && incoming.is_pinned(transactions);
-    let went = transactions.branches(incoming).any(|outgoing| outgoing.sent.contains(&transactions.now));
+    // Without a pin the name is resolved again.
+    let waits = !incoming.is_invite() && transactions.dns_time(incoming) > 0;
+    let went = waits || transactions.branches(incoming).any(|outgoing| outgoing.sent.contains(&transactions.now));
     let challenged =
         incoming.responses.iter().any(|sent| sent.at == transactions.now && sent.own && sent.status == 407);
     must(!pinned || went || challenged, || "the retransmission was not forwarded".to_owned())

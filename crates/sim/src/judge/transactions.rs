@@ -7,9 +7,9 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
-use crate::Sip;
+use crate::{DOMAIN, Sip};
 
-use super::{GIVE_UP, JudgeSettings, T4, TWO_FLOWS};
+use super::{GIVE_UP, JudgeSettings, Site, T4, TWO_FLOWS};
 
 /// A request that the server received: a server transaction, or a stateless request.
 pub(crate) struct Incoming {
@@ -42,6 +42,8 @@ pub(crate) struct Outgoing {
     pub(crate) incoming: Rc<str>,
     pub(crate) agent: Option<usize>,
     pub(crate) request: Rc<Sip>,
+    /// How long it may go without a response if another flow or server can be tried.
+    patience: Option<u64>,
     /// When each copy of it was sent.
     pub(crate) sent: Vec<u64>,
     /// When the transport refused it, if it did.
@@ -68,6 +70,10 @@ pub(crate) struct ReceivedResponse {
 /// All transactions by the top Via branch of their request.
 pub(crate) struct Transactions {
     pub(crate) settings: JudgeSettings,
+    /// The host names with several servers.
+    pub(crate) sites: Vec<Site>,
+    /// When an attack last reached an agent.
+    pub(crate) attacked: HashMap<usize, u64>,
     /// The time in microseconds since the beginning.
     pub(crate) now: u64,
     pub(crate) incoming: HashMap<Rc<str>, Incoming>,
@@ -77,8 +83,16 @@ pub(crate) struct Transactions {
 }
 
 impl Transactions {
-    pub(crate) fn new(settings: JudgeSettings) -> Self {
-        Self { settings, now: 0, incoming: HashMap::new(), outgoing: HashMap::new(), senders: HashMap::new() }
+    pub(crate) fn new(settings: JudgeSettings, sites: Vec<Site>) -> Self {
+        Self {
+            settings,
+            sites,
+            attacked: HashMap::new(),
+            now: 0,
+            incoming: HashMap::new(),
+            outgoing: HashMap::new(),
+            senders: HashMap::new(),
+        }
     }
 
     /// The branches of a request.
@@ -92,16 +106,23 @@ impl Transactions {
         self.branches(incoming).filter_map(Outgoing::decided_at).chain(incoming.hung_up()).min()
     }
 
-    /// The earliest end of the ring time of a branch: a phone that joins a group shares the ring time of the group.
+    /// The earliest end of the ring time of a branch: a phone that joins a group shares the ring time of the group, and so
+    /// does the next server of a name.
     pub(crate) fn rings_until(&self, incoming: &Incoming, outgoing: &Outgoing) -> u64 {
-        let shared = |began: &u64| self.settings.joins && *began < outgoing.began();
-        let group = self.branches(incoming).map(Outgoing::began).filter(shared).min();
+        let shared = |other: &&Outgoing| {
+            let same_name = outgoing.patience.is_some() && other.request.uri() == outgoing.request.uri();
+            (self.settings.joins || same_name) && other.began() < outgoing.began()
+        };
+        let group = self.branches(incoming).filter(shared).map(Outgoing::began).min();
         group.unwrap_or_else(|| outgoing.began()) + self.settings.ring_time
     }
 
     /// How long each group rings at most. A single phone has no ring time.
     pub(crate) fn ring_time(&self, incoming: &Incoming) -> u64 {
-        let bounded = !incoming.request.uri().contains(TWO_FLOWS);
+        let uri = incoming.request.uri();
+        // A call to the Contact of a phone reaches one phone, perhaps over another of its contacts.
+        let is_user = uri.contains(DOMAIN);
+        let bounded = is_user && !uri.contains(TWO_FLOWS) && self.site_of_request(incoming).is_none();
         if bounded { self.settings.ring_time } else { u64::MAX }
     }
 
@@ -210,11 +231,12 @@ impl Incoming {
 }
 
 impl Outgoing {
-    pub(crate) fn new(incoming: &Rc<str>, agent: Option<usize>, request: &Rc<Sip>) -> Self {
+    pub(crate) fn new(incoming: &Rc<str>, agent: Option<usize>, request: &Rc<Sip>, patience: Option<u64>) -> Self {
         Self {
             incoming: Rc::clone(incoming),
             agent,
             request: Rc::clone(request),
+            patience,
             sent: Vec::new(),
             refused: None,
             responses: Vec::new(),
@@ -259,7 +281,7 @@ impl Outgoing {
 
     pub(crate) fn is_over(&self, now: u64) -> bool {
         let timed_out = !self.is_invite() && now >= self.began() + GIVE_UP;
-        self.ended().is_some() || self.gave_up_before(now) || timed_out || self.is_mute_flow(now)
+        self.ended().is_some() || self.gave_up_before(now) || timed_out || self.is_mute(now)
     }
 
     /// Whether it went to a phone with two flows.
@@ -267,10 +289,10 @@ impl Outgoing {
         self.request.uri().contains(TWO_FLOWS)
     }
 
-    /// Whether the other flow is tried because this one did not respond in its share of the caller's time.
-    pub(crate) fn is_mute_flow(&self, now: u64) -> bool {
-        let answer_delay = self.began() + GIVE_UP / 2;
-        self.is_flow() && now >= answer_delay && self.first_response_at().is_none_or(|first| first >= answer_delay)
+    /// Whether another flow or server may be tried because this one did not respond in its share of the caller's time.
+    pub(crate) fn is_mute(&self, now: u64) -> bool {
+        let until = self.patience.map(|patience| self.began() + patience);
+        until.is_some_and(|until| now >= until && self.first_response_at().is_none_or(|first| first >= until))
     }
 
     /// Whether its client transaction had given up before this time (Timer B; RFC 3261 9.1 after a CANCEL).
@@ -310,7 +332,9 @@ impl Outgoing {
     /// When it received a 2xx, or a 6xx in time.
     pub(crate) fn decided_at(&self) -> Option<u64> {
         let success = self.responses.iter().find(|received| (200..300).contains(&received.status));
-        let success = success.filter(|received| self.is_invite() || received.at < self.began() + GIVE_UP);
+        // The transaction of another request than INVITE has ended when the request could not be sent.
+        let is_late = |at: u64| at >= self.began() + GIVE_UP || self.refused.is_some_and(|refused| at >= refused);
+        let success = success.filter(|received| self.is_invite() || !is_late(received.at));
         let refusal = self.ended().filter(|ended| ended.status >= 600 && !self.gave_up_before(ended.at));
         success.into_iter().chain(refusal).map(|received| received.at).min()
     }

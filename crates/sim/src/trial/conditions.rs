@@ -5,8 +5,9 @@ use std::time::Duration;
 use proxy::{Settings, Strategy};
 
 use super::security::Security;
-use crate::judge::JudgeSettings;
-use crate::{Fault, Impairments, Random, Simulation, StoreState};
+use super::sites::SITES;
+use crate::judge::{JudgeSettings, TWO_FLOWS};
+use crate::{DnsState, Fault, Impairments, Random, Simulation, StoreState};
 
 /// Everything about a trial except its agents.
 pub(super) struct Conditions {
@@ -20,6 +21,14 @@ pub(super) struct Conditions {
     /// How many of a thousand agents are disconnected for a while.
     cut_off: u64,
     disconnected: u64,
+    /// How many of a thousand flows (RFC 5626) break.
+    broken_flows: u64,
+    /// How many of a thousand servers of a host name are disconnected for a while.
+    dead_servers: u64,
+    /// The longest time that DNS takes.
+    dns: Duration,
+    /// How often DNS does not answer for a while, or answers that no name exists.
+    dns_failures: u64,
     clock_steps: u64,
     core_messages: Duration,
     /// How long a change takes to become durable.
@@ -49,6 +58,10 @@ impl Conditions {
             impair: if calm { Impairments::NONE } else { impair },
             cut_off: if random.chance(300) { random.below(500) } else { 0 },
             disconnected: if random.chance(300) { random.below(800) } else { 0 },
+            broken_flows: if random.chance(500) { random.below(1000) } else { 0 },
+            dead_servers: if random.chance(600) { random.below(1000) } else { 0 },
+            dns: Duration::from_micros([0, 0, 200_000, 3_000_000][random.index(4)]),
+            dns_failures: if random.chance(200) { 1 + random.below(3) } else { 0 },
             clock_steps: if random.chance(200) { 1 + random.below(3) } else { 0 },
             core_messages: Duration::from_micros(if random.chance(500) { random.below(3000) } else { 0 }),
             commits: Duration::from_micros(if random.chance(400) { random.below(5_000_000) } else { 0 }),
@@ -79,6 +92,7 @@ impl Conditions {
             joins: self.joins,
             core_messages: (self.impair.core_messages_lost == 0).then_some(micros(self.core_messages)),
             commits: micros(self.commits),
+            dns: micros(if self.dns_failures > 0 { self.dns.max(Duration::from_secs(2)) } else { self.dns }),
         }
     }
 
@@ -91,6 +105,7 @@ impl Conditions {
         sim.impair(self.impair);
         sim.core_messages_take(self.core_messages);
         sim.commits_take(self.commits);
+        sim.dns_takes(self.dns);
         let mut soon = |most: u64| Duration::from_millis(random.below(most));
         for _ in 0..self.clock_steps {
             let step = i64::try_from(soon(8_000_000).as_millis()).unwrap_or(0) - 4_000_000;
@@ -101,7 +116,21 @@ impl Conditions {
             sim.inject(when, Fault::Store(if refusal % 2 == 0 { StoreState::ReadOnly } else { StoreState::Full }));
             sim.inject(when + soon(20_000), Fault::Store(StoreState::Working));
         }
+        for failure in 0..self.dns_failures {
+            let when = soon(90_000);
+            sim.inject(when, Fault::Dns(if failure % 2 == 0 { DnsState::Silent } else { DnsState::Empty }));
+            sim.inject(when + soon(20_000), Fault::Dns(DnsState::Answering));
+        }
+        let users = sim.users();
         for agent in agents {
+            if users[agent] == TWO_FLOWS && soon(1000).as_millis() < self.broken_flows.into() {
+                sim.inject(soon(90_000), Fault::Disconnect(agent));
+            }
+            if SITES.contains(&&*users[agent]) && soon(1000).as_millis() < self.dead_servers.into() {
+                let when = if soon(2).is_zero() { Duration::ZERO } else { soon(60_000) };
+                sim.inject(when, Fault::Unplug(agent));
+                sim.inject(when + soon(60_000), Fault::Plug(agent));
+            }
             if soon(1000).as_millis() < self.cut_off.into() {
                 let when = soon(80_000);
                 sim.inject(when, Fault::Unplug(agent));

@@ -12,6 +12,7 @@ mod phone;
 mod population;
 mod report;
 mod security;
+mod sites;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -56,11 +57,18 @@ impl Trial {
         sim.use_network([10, 0, 0]);
         let report = Rc::new(RefCell::new(Report::default()));
         let attack_log = AttackLog::default();
-        let mut office = Population { sim: &sim, workers: conditions.workers, security: conditions.security, random };
+        let mut office = Population {
+            sim: &sim,
+            workers: conditions.workers,
+            security: conditions.security,
+            random,
+            sites: Vec::new(),
+        };
         let (trusted, mallory) = office.add_agents(&report);
+        let sites = office.sites.clone();
         let addresses = office.add_adversary(&attack_log, &report, mallory, attacks);
         let roles = office.roles(&addresses, &trusted, conditions.loses_core_messages());
-        let judge = SharedJudge::new(conditions.judge_settings(), attack_log, roles);
+        let judge = SharedJudge::new(conditions.judge_settings(), sites, attack_log, roles);
         sim.observe_with(judge.clone());
         let Population { mut random, security, .. } = office;
         let others = (0..sim.agents()).filter(|agent| !addresses.iter().any(|address| address.id() == *agent));

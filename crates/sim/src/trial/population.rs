@@ -10,7 +10,8 @@ use super::looping_proxy::LoopingProxy;
 use super::phone::Phone;
 use super::report::Report;
 use super::security::{Adversary, Security, USERS};
-use crate::judge::{AttackLog, Roles, TWO_FLOWS};
+use super::sites::SITES;
+use crate::judge::{AttackLog, Roles, Site, TWO_FLOWS};
 use crate::{Agent, DOMAIN, Random, Simulation, Sip};
 
 /// How many requests the callers of a trial make.
@@ -23,6 +24,9 @@ const CALLERS: [&str; 5] = ["alice", "anna", "adam", "gateway", "stranger"];
 
 /// The index of the gateway, the first caller without an account.
 const GATEWAY: usize = 3;
+
+/// How many of a thousand flows are on TCP: only a connection can break.
+const FLOWS_ON_STREAMS: u64 = 700;
 
 /// How many requests the adversary's caller makes.
 const OWN_CALLS: u64 = 6;
@@ -39,6 +43,8 @@ pub(super) struct Population<'w> {
     pub(super) workers: u8,
     pub(super) security: Security,
     pub(super) random: Random,
+    /// The host names with several servers.
+    pub(super) sites: Vec<Site>,
 }
 
 impl Population<'_> {
@@ -56,7 +62,7 @@ impl Population<'_> {
         }
         // One phone that keeps two flows (RFC 5626).
         for number in 1..=2 {
-            let flow = self.agent(&format!("{TWO_FLOWS}/{number}"));
+            let flow = self.agent_on(&format!("{TWO_FLOWS}/{number}"), FLOWS_ON_STREAMS);
             let instance = "<urn:uuid:00000000-0000-1000-8000-000a95a0e128>";
             self.add_phone(&flow, true, &format!(";+sip.instance=\"{instance}\";reg-id={number}"));
         }
@@ -66,6 +72,11 @@ impl Population<'_> {
         ];
         let phone = self.agent("dave/0");
         self.add_phone(&phone, true, "");
+        for user in SITES {
+            let site = self.add_site(user);
+            self.sites.push(site);
+        }
+        self.register_name();
         let callers = CALLERS.map(|name| self.agent(name));
         let trusted: Vec<Agent> = looping_proxies.iter().chain([&callers[GATEWAY]]).cloned().collect();
         let trusted = if self.security.trusts { trusted } else { Vec::new() };
@@ -91,6 +102,18 @@ impl Population<'_> {
             caller.acts_as(behaviour);
         }
         (trusted, mallory)
+    }
+
+    /// Registers the name of the first site as a Contact of its user. A registration over a stream would lead to the
+    /// connection instead.
+    fn register_name(&mut self) {
+        let Site { user, uri, .. } = self.sites[0].clone();
+        let registrar = self.agent_on(&format!("{user}/name"), 0).named(&uri);
+        let mut credentials = self.security.credentials(registrar.user());
+        register(&registrar, &self.preference(), credentials.as_mut());
+        let changes = self.random.below(3);
+        let behaviour = self.phone(&registrar, changes, "", credentials);
+        registrar.acts_as(behaviour);
     }
 
     /// The registered phone of the adversary's user.
@@ -166,7 +189,12 @@ impl Population<'_> {
 
     /// An agent on UDP or TCP whose packets arrive at a random worker.
     fn agent(&mut self, name: &str) -> Agent {
-        let stream = self.random.chance(300);
+        self.agent_on(name, 300)
+    }
+
+    /// The same, on TCP in so many of a thousand cases.
+    pub(super) fn agent_on(&mut self, name: &str, streams: u64) -> Agent {
+        let stream = self.random.chance(streams);
         let agent = if stream { self.sim.tcp(name) } else { self.sim.udp(name) };
         agent.reaches_worker(self.random.index(usize::from(self.workers)));
         agent
@@ -197,8 +225,8 @@ impl Population<'_> {
     }
 
     /// The behaviour of a phone that changes its registration so often.
-    fn phone(&mut self, phone: &Agent, changes: u64, flow: &str, credentials: Option<Credentials>) -> Phone {
-        let elsewhere = ["dave", "carol", "nobody", "bob"][self.random.index(4)];
+    pub(super) fn phone(&mut self, phone: &Agent, changes: u64, flow: &str, credentials: Option<Credentials>) -> Phone {
+        let elsewhere = ["dave", "carol", "nobody", "bob", "grace"][self.random.index(5)];
         let forges = if self.random.chance(500) { 60 } else { 0 };
         let seed = self.random.below(u64::MAX);
         let elsewhere = format!("sip:{elsewhere}@{DOMAIN}");
@@ -223,13 +251,14 @@ impl Population<'_> {
     }
 
     fn intent(&mut self, caller: &Agent, partner: &Agent) -> Intent {
-        let outside = self.security.required && self.random.chance(40);
+        let outside = self.security.required && self.random.chance(if self.security.foreign { 150 } else { 40 });
         let to_adversary = self.security.adversary == Adversary::User && self.random.chance(60);
         let random = &mut self.random;
         let user = match random.below(100) {
             _ if to_adversary => MALLORY,
-            0..58 => "bob",
-            58..74 => "carol",
+            0..52 => "bob",
+            52..64 => SITES[0],
+            64..74 => "carol",
             74..84 => TWO_FLOWS,
             84..96 => "dave",
             96..99 => "eve",
@@ -243,7 +272,11 @@ impl Population<'_> {
         };
         // RFC 3261 9.1: there is nothing to cancel but an INVITE.
         let cancelled = if method == "INVITE" { 350 } else { 0 };
-        let uri = if outside { partner.contact() } else { format!("sip:{user}@{DOMAIN}") };
+        let uri = match (outside, self.security.foreign) {
+            (true, true) if random.chance(700) => self.sites[1].uri.clone(),
+            (true, _) => partner.contact(),
+            (false, _) => format!("sip:{user}@{DOMAIN}"),
+        };
         let request = caller.request(method, &uri);
         let request = if USERS.contains(&caller.user()) {
             request

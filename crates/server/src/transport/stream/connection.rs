@@ -17,15 +17,15 @@ use super::framing::{self, CloseReason};
 use super::layer::ByteStream;
 use super::limits::StreamLimits;
 use super::open::connect;
-use super::reader::{ConnectionReader, FlowTimeout};
+use super::reader::ConnectionReader;
 use super::writer::{ConnectionWriter, WriteError};
 use crate::tls::ActiveTls;
 use crate::transport::{Inbound, OutgoingMessage, UndeliveredMessage};
 
 /// A connection.
 pub(super) enum Connection {
-    /// It is being opened.
-    Opening(OpeningConnection),
+    /// It is being opened. In a box, because there are few of them, and an open connection needs less memory.
+    Opening(Box<OpeningConnection>),
     /// It is open.
     Open(OpenConnection),
 }
@@ -45,12 +45,10 @@ pub(super) struct OpeningConnection {
 
 /// An open connection.
 pub(super) struct OpenConnection {
-    flow: Flow,
     host: Option<Arc<str>>,
     /// Where requests that may use it lead to, if its peer has opened it.
     aliases: Aliases,
     writer: Arc<ConnectionWriter>,
-    flow_timeout: Arc<FlowTimeout>,
     reader: AbortHandle,
 }
 
@@ -65,16 +63,18 @@ struct Aliases {
 
 impl Connection {
     /// Its addresses and id.
-    pub(super) const fn flow(&self) -> &Flow {
+    pub(super) fn flow(&self) -> &Flow {
         match self {
-            Self::Opening(OpeningConnection { flow, .. }) | Self::Open(OpenConnection { flow, .. }) => flow,
+            Self::Opening(opening) => &opening.flow,
+            Self::Open(open) => open.writer.flow(),
         }
     }
 
     /// The host that the peer has to be, or has proved to be (RFC 5922 7.3). `None`: none.
-    pub(super) const fn host(&self) -> Option<&Arc<str>> {
+    pub(super) fn host(&self) -> Option<&Arc<str>> {
         match self {
-            Self::Opening(OpeningConnection { host, .. }) | Self::Open(OpenConnection { host, .. }) => host.as_ref(),
+            Self::Opening(opening) => opening.host.as_ref(),
+            Self::Open(open) => open.host.as_ref(),
         }
     }
 
@@ -204,22 +204,18 @@ impl OpenConnection {
     ) -> Self {
         let (read_half, write_half) = stream.into_split();
         let (decoder, encoder) = framing::framing(flow.transport, limits.max_message);
-        let writer = ConnectionWriter::new(write_half, encoder, limits, connection, inbox.clone());
-        let flow_timeout = Arc::new(FlowTimeout::default());
+        let writer = ConnectionWriter::new(write_half, encoder, limits, (connection, flow), inbox.clone());
         let reader = ConnectionReader {
             read_half,
             writer: Arc::clone(&writer),
-            flow_timeout: Arc::clone(&flow_timeout),
             connection,
-            flow,
             inbox,
-            limits: *limits,
             expects_first_message: received.is_some(),
             received: received.unwrap_or_default(),
             permit,
         };
         let reader = tokio::spawn(reader.run(decoder)).abort_handle();
-        Self { flow, host: None, aliases: Aliases::default(), writer, flow_timeout, reader }
+        Self { host: None, aliases: Aliases::default(), writer, reader }
     }
 
     /// The same, whose peer has proved to be these hosts.
@@ -236,7 +232,7 @@ impl OpenConnection {
 
     fn peers(&self) -> impl Iterator<Item = Peer> {
         let Aliases { hosts, port } = &self.aliases;
-        let Flow { transport, remote, .. } = self.flow;
+        let Flow { transport, remote, .. } = *self.writer.flow();
         port.iter().flat_map(move |port| {
             let remote = SocketAddr::new(remote.ip(), *port);
             hosts.iter().map(move |host| Peer { transport, remote, host: Some(Arc::clone(host)) })
@@ -251,7 +247,7 @@ impl OpenConnection {
             return Err(WriteError::Broken);
         }
         self.writer.send(message.bytes)?;
-        message.flow_timeout.into_iter().for_each(|timeout| self.flow_timeout.set(timeout));
+        message.flow_timeout.into_iter().for_each(|timeout| self.writer.signals().set_flow_timeout(timeout));
         Ok(())
     }
 

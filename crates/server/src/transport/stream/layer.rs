@@ -137,11 +137,19 @@ impl WriteHalf {
     }
 
     /// Whether the peer has closed its side, even if the event loop has not seen that yet: data sent then would be
-    /// lost without an error. Asks the kernel.
+    /// lost without an error. Asks the kernel; see also [`WriteHalf::has_received`].
     pub(super) fn is_peer_closed(&self) -> bool {
         match self {
             Self::Plain(half) => is_peer_closed(half.as_ref()),
             Self::Tls(half) => half.0.is_peer_closed(),
+        }
+    }
+
+    /// Whether this side has taken something from the socket that the reader has to be woken for.
+    pub(super) fn has_received(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(half) => half.0.has_received(),
         }
     }
 }

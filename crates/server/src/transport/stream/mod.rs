@@ -18,6 +18,7 @@ mod layer;
 mod limits;
 mod open;
 mod reader;
+mod signals;
 mod table;
 mod tls;
 mod upgrade;

@@ -6,20 +6,18 @@
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use location::{ConnectionId, Flow};
+use location::ConnectionId;
 use parser::ParseError;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::codec::Decoder as _;
 
 use super::directory::ConnectionPermit;
 use super::framing::{CloseReason, Item, MessageDecoder, StreamError};
 use super::layer::ReadHalf;
-use super::limits::StreamLimits;
 use super::writer::ConnectionWriter;
 use crate::metrics::DriverLimit;
 use crate::transport::Inbound;
@@ -28,42 +26,16 @@ use crate::transport::Inbound;
 /// data, and the reset could discard our response before the peer reads it.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// The timeout of a flow with a Flow-Timer, if it is shorter than [`StreamLimits::idle_timeout`].
-#[derive(Debug, Default)]
-pub(crate) struct FlowTimeout {
-    /// In seconds; 0: none.
-    seconds: AtomicU64,
-    changed: Notify,
-}
-
-impl FlowTimeout {
-    /// Sets the timeout, and restarts it.
-    pub(crate) fn set(&self, timeout: Duration) {
-        self.seconds.store(timeout.as_secs(), Ordering::Relaxed);
-        self.changed.notify_one();
-    }
-
-    fn get(&self) -> Option<Duration> {
-        Some(self.seconds.load(Ordering::Relaxed)).filter(|seconds| *seconds > 0).map(Duration::from_secs)
-    }
-}
-
 /// The reader of one connection.
 pub(super) struct ConnectionReader {
     /// Its read side.
     pub(crate) read_half: ReadHalf,
-    /// Its write side, for responses to pings.
+    /// Its write side, for responses to pings, with the flow and the limits of the connection.
     pub(crate) writer: Arc<ConnectionWriter>,
-    /// The timeout for this flow.
-    pub(crate) flow_timeout: Arc<FlowTimeout>,
     /// Its number.
     pub(crate) connection: ConnectionId,
-    /// What its messages come over.
-    pub(crate) flow: Flow,
     /// Its worker.
     pub(crate) inbox: mpsc::Sender<Inbound>,
-    /// Its limits.
-    pub(crate) limits: StreamLimits,
     /// What was received after the handshake, before the reader was started.
     pub(crate) received: Bytes,
     /// Whether the first message is subject to `message_timeout`: the peer opened the connection.
@@ -73,21 +45,30 @@ pub(super) struct ConnectionReader {
 }
 
 impl ConnectionReader {
-    /// Reads until the connection ends, then reports that to the worker.
-    pub(super) async fn run(self, decoder: MessageDecoder) {
+    /// Reads until the connection ends, then reports that to the worker. Tens of thousands of these tasks wait at a time,
+    /// so they are kept small: what happens once at the end of a connection is in a box.
+    #[allow(clippy::manual_async_fn, reason = "an async fn would have room for its arguments twice")]
+    pub(super) fn run(self, decoder: MessageDecoder) -> impl Future<Output = ()> + Send {
+        async move {
+            let outcome = self.messages(decoder).await;
+            Box::pin(self.end(outcome)).await;
+        }
+    }
+
+    async fn end(self, outcome: Result<Option<DriverLimit>, StreamError>) {
         let connection = self.connection;
-        let limit = match self.messages(decoder).await {
+        let limit = match outcome {
             Ok(limit) => limit,
             Err(StreamError::Io(error)) => {
-                tracing::debug!(%error, remote = %self.flow.remote, "connection lost");
+                tracing::debug!(%error, remote = %self.writer.flow().remote, "connection lost");
                 None
             }
             Err(StreamError::Framing { error, head }) => {
-                tracing::debug!(%error, remote = %self.flow.remote, "framing error");
+                tracing::debug!(%error, remote = %self.writer.flow().remote, "framing error");
                 return self.fail(Some((head, error))).await;
             }
             Err(StreamError::WebSocket { error, close }) => {
-                tracing::debug!(error, remote = %self.flow.remote, "WebSocket error");
+                tracing::debug!(error, remote = %self.writer.flow().remote, "WebSocket error");
                 // The connection is closed anyway.
                 let _ = self.writer.send_bytes(&close);
                 return self.fail(None).await;
@@ -101,7 +82,7 @@ impl ConnectionReader {
 
     /// Reports a framing error, with the message that it was found in if that may be answered.
     async fn fail(self, unread: Option<(Bytes, ParseError)>) {
-        if self.inbox.send(Inbound::FramingError { flow: self.flow, unread }).await.is_ok() {
+        if self.inbox.send(Inbound::FramingError { flow: *self.writer.flow(), unread }).await.is_ok() {
             // The stream is shut down when the last writer is dropped. After this it is the worker's, which sends the
             // response.
             let Self { read_half, writer, permit, .. } = self;
@@ -132,9 +113,9 @@ impl ConnectionReader {
                     }
                     Item::Message(bytes) => {
                         (first_awaited, message_began) = (None, None);
-                        if self.inbox.send(Inbound::Message { bytes, flow: self.flow }).await.is_err() {
-                            return Ok(None);
-                        }
+                        // Not `send`, whose future has room for the largest item.
+                        let Ok(room) = self.inbox.reserve().await else { return Ok(None) };
+                        room.send(Inbound::Message { bytes, flow: *self.writer.flow() });
                     }
                 }
             }
@@ -148,7 +129,7 @@ impl ConnectionReader {
                 message_began = None;
             }
             let (deadline, limit) = match first_awaited.or(message_began) {
-                Some(began) => (began + self.limits.message_timeout, DriverLimit::MessageTime),
+                Some(began) => (began + self.writer.limits().message_timeout, DriverLimit::MessageTime),
                 None => self.idle_deadline(last_received),
             };
             // Deadlines are usually extended before they are reached, so the timer is only re-armed when it fires.
@@ -158,7 +139,7 @@ impl ConnectionReader {
             tokio::select! {
                 biased;
                 ready = self.read_half.readable() => ready?,
-                () = self.flow_timeout.changed.notified() => {
+                () = self.writer.signals().woken() => {
                     last_received = Instant::now();
                     continue;
                 }
@@ -181,17 +162,19 @@ impl ConnectionReader {
 
     /// The deadline of an idle peer.
     fn idle_deadline(&self, last_received: Instant) -> (Instant, DriverLimit) {
-        match self.flow_timeout.get().filter(|timeout| *timeout < self.limits.idle_timeout) {
+        let idle_timeout = self.writer.limits().idle_timeout;
+        match self.writer.signals().flow_timeout().filter(|timeout| *timeout < idle_timeout) {
             // RFC 5626 5.4
             Some(timeout) => (last_received + timeout, DriverLimit::FlowTimer),
-            None => (last_received + self.limits.idle_timeout, DriverLimit::ConnectionIdle),
+            None => (last_received + idle_timeout, DriverLimit::ConnectionIdle),
         }
     }
 
     async fn send_pong(&self, pong: &[u8]) {
         let refused = self.writer.send_bytes(pong).is_err();
-        let ping = Inbound::Ping { flow: self.flow, refused };
-        let _ = self.inbox.send(ping).await;
+        if let Ok(room) = self.inbox.reserve().await {
+            room.send(Inbound::Ping { flow: *self.writer.flow(), refused });
+        }
     }
 }
 
@@ -213,6 +196,7 @@ async fn linger(read_half: ReadHalf) {
 
 #[cfg(test)]
 mod tests {
+    use location::Flow;
     use parser::Transport;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
@@ -221,6 +205,7 @@ mod tests {
     use super::super::directory::Directory;
     use super::super::framing::framing;
     use super::super::layer::ByteStream;
+    use super::super::limits::StreamLimits;
     use super::*;
 
     const OPTIONS: &[u8] = b"OPTIONS sip:a@b SIP/2.0\r\nContent-Length: 0\r\n\r\n";
@@ -231,10 +216,10 @@ mod tests {
         (peer, inbox)
     }
 
-    /// The same, and the timeout of the flow.
+    /// The same, and the writer, which can signal to the reader.
     async fn connect_with_timeout(
         expects_first_message: bool,
-    ) -> (TcpStream, mpsc::Receiver<Inbound>, Arc<FlowTimeout>) {
+    ) -> (TcpStream, mpsc::Receiver<Inbound>, Arc<ConnectionWriter>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let local = listener.local_addr().expect("an address");
         let (peer, ours) = tokio::join!(TcpStream::connect(local), listener.accept());
@@ -250,21 +235,23 @@ mod tests {
             max_queue: 1000,
         };
         let (decoder, encoder) = framing(Transport::Tcp, limits.max_message);
-        let flow_timeout = Arc::new(FlowTimeout::default());
+        let flow = Flow { transport: Transport::Tcp, remote, local, id: ConnectionId::FIRST.into() };
+        let known = (ConnectionId::FIRST, flow);
+        let writer = ConnectionWriter::new(write_half, encoder, &limits, known, inbox.clone());
         let reader = ConnectionReader {
             read_half,
-            flow_timeout: Arc::clone(&flow_timeout),
-            writer: ConnectionWriter::new(write_half, encoder, &limits, ConnectionId::FIRST, inbox.clone()),
-            flow: Flow { transport: Transport::Tcp, remote, local, id: ConnectionId::FIRST.into() },
+            writer: Arc::clone(&writer),
             connection: ConnectionId::FIRST,
             inbox,
-            limits,
             received: Bytes::new(),
             expects_first_message,
             permit: Arc::new(Directory::new(1, 1)).admit(remote.ip()).expect("a permit"),
         };
-        tokio::spawn(reader.run(decoder));
-        (peer, receiver, flow_timeout)
+        let task = reader.run(decoder);
+        // Each idle connection has one.
+        assert!(size_of_val(&task) <= 1024, "the task has {} octets", size_of_val(&task));
+        tokio::spawn(task);
+        (peer, receiver, writer)
     }
 
     async fn end(inbox: &mut mpsc::Receiver<Inbound>) -> Option<DriverLimit> {
@@ -311,10 +298,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_flow_that_stops_its_keep_alives_is_closed() {
         // checklist 145
-        let (mut peer, mut inbox, flow_timeout) = connect_with_timeout(false).await;
+        let (mut peer, mut inbox, writer) = connect_with_timeout(false).await;
         // The reader already waits.
         sleep(Duration::from_secs(100)).await;
-        flow_timeout.set(Duration::from_secs(150));
+        writer.signals().set_flow_timeout(Duration::from_secs(150));
         let started = Instant::now();
         for _ in 0..3 {
             sleep(Duration::from_secs(140)).await;
@@ -324,8 +311,8 @@ mod tests {
         assert_eq!(end(&mut inbox).await, Some(DriverLimit::FlowTimer));
         assert!((570..575).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
         // A timeout above the idle timeout has no effect.
-        let (_peer, mut inbox, flow_timeout) = connect_with_timeout(false).await;
-        flow_timeout.set(Duration::from_secs(9000));
+        let (_peer, mut inbox, writer) = connect_with_timeout(false).await;
+        writer.signals().set_flow_timeout(Duration::from_secs(9000));
         assert_eq!(end(&mut inbox).await, Some(DriverLimit::ConnectionIdle));
     }
 

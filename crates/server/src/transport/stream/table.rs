@@ -263,7 +263,7 @@ impl Streams {
         self.directory.list(peer_of(hop), connection);
         let means = (&self.limits, Arc::clone(&self.tls));
         let opening = OpeningConnection::start(connection, flow, permit, &message, means, self.inbox.clone());
-        self.connections.insert(connection, Connection::Opening(opening));
+        self.connections.insert(connection, Connection::Opening(Box::new(opening)));
         Ok(())
     }
 }

@@ -11,7 +11,6 @@ use parking_lot::Mutex;
 use rustls::Connection;
 use socket2::SockRef;
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 
 use super::layer::{READ_CHUNK, read_some};
 
@@ -23,8 +22,6 @@ const MAX_RECORD: usize = 16 << 10;
 pub(crate) struct TlsSession {
     socket: TcpStream,
     state: Mutex<State>,
-    /// The writer has received something for the reader.
-    received: Notify,
 }
 
 #[derive(Debug)]
@@ -47,7 +44,7 @@ impl TlsSession {
             Err(_) => (0, true),
         };
         let state = Mutex::new(State { connection, decrypted, encrypted: 0, ended });
-        Self { socket, state, received: Notify::new() }
+        Self { socket, state }
     }
 
     /// The address of this side.
@@ -57,14 +54,7 @@ impl TlsSession {
 
     /// As `ReadHalf::readable`.
     pub(super) async fn readable(&self) -> io::Result<()> {
-        if self.state.lock().has_received() {
-            return Ok(());
-        }
-        tokio::select! {
-            biased;
-            ready = self.socket.readable() => ready,
-            () = self.received.notified() => Ok(()),
-        }
+        if self.has_received() { Ok(()) } else { self.socket.readable().await }
     }
 
     /// As `ReadHalf::try_read`. It reads the socket at most once, so that a peer that sends empty records does not keep
@@ -113,11 +103,14 @@ impl TlsSession {
         if !state.has_received() {
             let outcome = state.receive(&mut &*SockRef::from(&self.socket), &self.socket);
             state.ended |= outcome.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock);
-            if state.has_received() {
-                self.received.notify_one();
-            }
         }
         state.ended
+    }
+
+    /// Whether the reader can take something that is not in the socket any more. If the reader already waits, it has to
+    /// be woken.
+    pub(super) fn has_received(&self) -> bool {
+        self.state.lock().has_received()
     }
 
     /// Tells the peer that nothing more is sent (RFC 8446 6.1), and shuts down the write side.
@@ -186,7 +179,11 @@ impl Write for Socket<'_> {
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(slices)
+        match slices {
+            // Most messages are one record. The kernel needs less time for send(2) than for writev(2).
+            [only] => self.0.try_write(only),
+            _ => self.0.try_write_vectored(slices),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -199,17 +196,24 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use location::{ConnectionId, Flow};
+    use parser::Transport;
     use rcgen::{CertifiedKey, generate_simple_self_signed};
     use rustls::crypto::ring;
     use rustls::pki_types::ServerName;
     use rustls::{ClientConfig, RootCertStore, ServerConfig};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
+    use tokio::sync::mpsc;
     use tokio::time::timeout;
     use tokio_rustls::{TlsAcceptor, TlsConnector, client};
 
+    use super::super::framing::framing;
     use super::super::layer::{ByteStream, ReadHalf, WriteHalf};
+    use super::super::limits::StreamLimits;
+    use super::super::writer::ConnectionWriter;
     use super::*;
+    use crate::config::Limits;
 
     /// The two halves of this side, and the other side.
     async fn pair() -> (ReadHalf, WriteHalf, client::TlsStream<TcpStream>) {
@@ -339,17 +343,25 @@ mod tests {
     #[tokio::test]
     async fn what_the_writer_finds_wakes_the_reader() {
         let (read_half, write_half, mut peer) = pair().await;
-        let reading = tokio::spawn(async move {
-            let mut buffer = BytesMut::new();
-            read(&read_half, &mut buffer).await.map(|_| buffer)
-        });
-        tokio::task::yield_now().await;
+        let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (transport, id) = (Transport::Tls, ConnectionId::FIRST.into());
+        let flow = Flow { transport, remote: unknown, local: unknown, id };
+        let limits = StreamLimits::of(&Limits::default());
+        let (inbox, _keep) = mpsc::channel(1);
+        let encoder = framing(transport, limits.max_message).1;
+        let writer = ConnectionWriter::new(write_half, encoder, &limits, (ConnectionId::FIRST, flow), inbox);
+        let woken = writer.signals().woken();
         peer.write_all(b"request").await.expect("sent");
         peer.flush().await.expect("sent");
         // The kernel has the request now, and the event loop has not seen it.
         std::thread::sleep(Duration::from_millis(20));
-        assert!(!write_half.is_peer_closed());
-        assert_eq!(reading.await.expect("read").expect("read"), b"request"[..]);
+        assert!(!writer.is_peer_closed());
+        timeout(Duration::from_secs(5), woken).await.expect("a signal");
+        let mut buffer = BytesMut::new();
+        assert_eq!((read(&read_half, &mut buffer).await.ok(), &buffer[..]), (Some(7), &b"request"[..]));
+        // Nothing is left that it would have to be woken for.
+        assert!(!writer.is_peer_closed());
+        assert!(timeout(Duration::from_millis(50), writer.signals().woken()).await.is_err());
     }
 
     #[tokio::test]

@@ -4,10 +4,9 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
-use location::ConnectionId;
+use location::{ConnectionId, Flow};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -15,16 +14,19 @@ use tokio::time::timeout;
 use super::framing::{CloseReason, MessageEncoder};
 use super::layer::WriteHalf;
 use super::limits::StreamLimits;
+use super::signals::Signals;
 use crate::transport::Inbound;
 
-/// Writes to one connection. The stream is shut down when the last reference is dropped.
+/// Writes to one connection, and has what its reader and the table need to know of it. The stream is shut down when the
+/// last reference is dropped.
 #[derive(Debug)]
 pub(super) struct ConnectionWriter {
     write_half: WriteHalf,
     encoder: MessageEncoder,
     queue: Mutex<Queue>,
-    max_queue: usize,
-    write_timeout: Duration,
+    flow: Flow,
+    signals: Signals,
+    limits: StreamLimits,
     connection: ConnectionId,
     inbox: mpsc::Sender<Inbound>,
 }
@@ -51,11 +53,26 @@ impl ConnectionWriter {
         write_half: WriteHalf,
         encoder: MessageEncoder,
         limits: &StreamLimits,
-        connection: ConnectionId,
+        (connection, flow): (ConnectionId, Flow),
         inbox: mpsc::Sender<Inbound>,
     ) -> Arc<Self> {
-        let StreamLimits { max_queue, message_timeout: write_timeout, .. } = *limits;
-        Arc::new(Self { write_half, encoder, queue: Mutex::default(), max_queue, write_timeout, connection, inbox })
+        let (queue, signals) = (Mutex::default(), Signals::default());
+        Arc::new(Self { write_half, encoder, queue, flow, signals, limits: *limits, connection, inbox })
+    }
+
+    /// The addresses and the id of the connection.
+    pub(super) const fn flow(&self) -> &Flow {
+        &self.flow
+    }
+
+    /// The limits of the connection.
+    pub(super) const fn limits(&self) -> &StreamLimits {
+        &self.limits
+    }
+
+    /// The signals for the reader.
+    pub(super) const fn signals(&self) -> &Signals {
+        &self.signals
     }
 
     /// Writes or queues a message as a whole.
@@ -80,7 +97,7 @@ impl ConnectionWriter {
         if rest.is_empty() {
             return Ok(());
         }
-        if queue.waiting.len() + rest.len() > self.max_queue {
+        if queue.waiting.len() + rest.len() > self.limits.max_queue {
             return Err(WriteError::QueueFull);
         }
         queue.waiting.extend_from_slice(rest);
@@ -102,11 +119,15 @@ impl ConnectionWriter {
     /// Whether the peer has closed its side, even if the event loop has not seen that yet: data sent then would be
     /// lost without an error.
     pub(super) fn is_peer_closed(&self) -> bool {
-        self.write_half.is_peer_closed()
+        let is_closed = self.write_half.is_peer_closed();
+        if self.write_half.has_received() {
+            self.signals.wake();
+        }
+        is_closed
     }
 
     async fn flush(self: Arc<Self>) {
-        while let Ok(Ok(())) = timeout(self.write_timeout, self.write_half.writable()).await {
+        while let Ok(Ok(())) = timeout(self.limits.message_timeout, self.write_half.writable()).await {
             match self.write_some() {
                 Ok(true) => return,
                 Ok(false) => {}
@@ -134,6 +155,9 @@ impl ConnectionWriter {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
     use parser::Transport;
     use tokio::io::AsyncReadExt as _;
     use tokio::net::{TcpListener, TcpStream};
@@ -167,7 +191,10 @@ mod tests {
             brief_connect_timeout: connect_timeout,
             max_queue,
         };
-        (read_half, ConnectionWriter::new(write_half, framing(Transport::Tcp, 1000).1, &limits, connection, inbox))
+        let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
+        let flow = Flow { transport: Transport::Tcp, remote: unknown, local: unknown, id: connection.into() };
+        let encoder = framing(Transport::Tcp, 1000).1;
+        (read_half, ConnectionWriter::new(write_half, encoder, &limits, (connection, flow), inbox))
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use super::replay::Move;
 use super::{Adversary, AdversaryState, MALLORY};
 use crate::{DOMAIN, Sip, uri_in};
 
-pub(super) const OWN_MOVES: [Move; 14] = [
+pub(super) const OWN_MOVES: [Move; 16] = [
     call,
     call_as_another,
     follow_routes,
@@ -19,6 +19,8 @@ pub(super) const OWN_MOVES: [Move; 14] = [
     call_itself,
     go_on_in_twin,
     go_on_in_twin,
+    call_other_side,
+    call_other_side,
 ];
 
 /// A request in its own name: to users, to unknown users, and to where it may not call.
@@ -149,7 +151,27 @@ fn go_on_in_twin(state: &mut AdversaryState, address: usize) -> Option<Sip> {
     Some(if state.random.chance(700) { state.signed(address, request) } else { request })
 }
 
+/// A call to the callee of a dialog of others, with the From tag of that dialog and a Call-ID of its own. Its token may fit
+/// the dialog of others, because a token has a checksum of that tag.
+fn call_other_side(state: &mut AdversaryState, address: usize) -> Option<Sip> {
+    let theirs = state.captured_dialog()?;
+    let from = state.as_mallory(theirs.param("From", "tag")?);
+    let uri = uri_in(theirs.value("Contact")).to_owned();
+    let request = state.request(address, "INVITE", &uri, &from, &format!("<{uri}>"));
+    state.models.insert(request.value("Call-ID").to_owned(), theirs);
+    Some(state.signed(address, request))
+}
+
 impl AdversaryState {
+    /// After the callee has responded to such a call: a request in the dialog of others, with the Route of its own.
+    pub(super) fn enter_other_dialog(&mut self, address: usize, response: &Sip) -> Option<Sip> {
+        let theirs = self.models.remove(response.value("Call-ID"))?;
+        let invite = self.invite_of(response)?;
+        let method = self.one_of(&["BYE", "INVITE", "INFO"]);
+        let request = self.addresses[address].agent.clone().within(&invite, response, method);
+        Some(request.set("Call-ID", theirs.value("Call-ID")).set("To", theirs.value("To")))
+    }
+
     /// The REGISTER of an address that is not yet a phone of mallory, as its first attack.
     pub(super) fn becomes_phone(&mut self, address: usize) -> Option<Sip> {
         if self.security.adversary != Adversary::User || self.addresses[address].is_phone {

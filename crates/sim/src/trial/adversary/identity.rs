@@ -7,7 +7,7 @@ use crate::{DOMAIN, Sip, uri_in};
 const NOWHERE: [&str; 3] = ["sip:x@203.0.113.9", "sip:premium@203.0.113.9:5070", "sip:someone@elsewhere.example"];
 
 /// Other users: with phones, with an account only, and without.
-pub(super) const OTHERS: [&str; 8] = ["alice", "anna", "bob", "carol", "dave", "frank", "ghost", "nobody"];
+pub(super) const OTHERS: [&str; 9] = ["alice", "anna", "bob", "carol", "dave", "frank", "ghost", "grace", "nobody"];
 
 impl AdversaryState {
     /// A user of the local domain.

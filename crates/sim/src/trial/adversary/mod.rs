@@ -13,7 +13,7 @@ mod replay;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 
 use super::credentials::Credentials;
 use super::security::{Adversary, Security};
@@ -33,6 +33,8 @@ pub(super) struct AdversaryState {
     random: Random,
     attack_log: AttackLog,
     security: Security,
+    /// A response in a dialog of others, by the Call-ID of the call that imitates this dialog.
+    models: HashMap<String, Rc<Sip>>,
     /// How many identifiers it has created.
     made: u32,
 }
@@ -57,7 +59,8 @@ pub(super) struct AddressBehaviour {
 
 impl AdversaryState {
     pub(super) fn new(wire: Wire, random: Random, attack_log: AttackLog, security: Security) -> Rc<RefCell<Self>> {
-        Rc::new(RefCell::new(Self { addresses: Vec::new(), wire, random, attack_log, security, made: 0 }))
+        let (addresses, models) = (Vec::new(), HashMap::new());
+        Rc::new(RefCell::new(Self { addresses, wire, random, attack_log, security, models, made: 0 }))
     }
 
     /// Adds an address.
@@ -86,7 +89,13 @@ impl AdversaryState {
         if let Some(credentials) = &mut self.addresses[address].credentials {
             credentials.on_response(sip);
         }
-        if sip.status() != Some(200) || sip.method() != "INVITE" {
+        if !matches!(sip.status(), Some(101..=200)) || sip.method() != "INVITE" {
+            return;
+        }
+        if let Some(request) = self.enter_other_dialog(address, sip) {
+            self.send_attack(address, request, None, reaction);
+        }
+        if sip.status() != Some(200) {
             return;
         }
         if self.random.chance(500) {
