@@ -304,8 +304,10 @@ pub(crate) enum CodeOutcome {
     NotForwarded,
     DoNotDisturb,
     MayDisturb,
-    /// The party does not exist, or the change could not be stored.
-    Unchanged,
+    /// The change was refused: the party does not exist, or is the user itself.
+    Refused,
+    /// The server is busy with other changes.
+    Busy,
 }
 
 impl CodeOutcome {
@@ -315,7 +317,8 @@ impl CodeOutcome {
             Self::NotForwarded => "Calls are not forwarded now",
             Self::DoNotDisturb => "Do not disturb is on",
             Self::MayDisturb => "Do not disturb is off",
-            Self::Unchanged => "Not changed: no such number",
+            Self::Refused => "Not changed: no such number",
+            Self::Busy => "Not changed: try again later",
         }
     }
 }

@@ -115,7 +115,8 @@ impl Core {
             (Answer::RulesChanged(true), CodeCommand::ForwardOff) => CodeOutcome::NotForwarded,
             (Answer::RulesChanged(true), CodeCommand::DoNotDisturb(true)) => CodeOutcome::DoNotDisturb,
             (Answer::RulesChanged(true), CodeCommand::DoNotDisturb(false)) => CodeOutcome::MayDisturb,
-            _ => CodeOutcome::Unchanged,
+            (Answer::RulesChanged(false), CodeCommand::ForwardAlways(_)) => CodeOutcome::Refused,
+            _ => CodeOutcome::Busy,
         };
         self.refuse(now, &request, Reject::Code(outcome), outbox);
     }

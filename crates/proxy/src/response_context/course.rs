@@ -53,12 +53,19 @@ impl ResponseContext {
         let number = u8::try_from(first_branch).unwrap_or(u8::MAX);
         self.template.histories.extend(history.map(|history| (number, history)));
         let until = course.no_answer.map(|time| context.now.mono + time);
-        let followers_until = course.followers.iter().filter_map(|user| {
-            let forward = &self.template.settings.rules(user)?.forward;
-            forward.no_answer.as_ref().map(|_| (context.now.mono + forward.after, user.clone()))
-        });
-        let followers_until = followers_until.collect();
-        self.course = Some(Box::new(Attempt { course, first_branch, until, followers_until }));
+        self.course = Some(Box::new(Attempt { course, first_branch, until, followers_until: Vec::new() }));
+    }
+
+    /// A phone of this user begins to ring. If the user is a member of a group whose own forwarding applies, its time
+    /// begins now, which may be long after the first member has begun to ring.
+    pub(super) fn time_follower(&mut self, user: &[u8], context: &Context<'_>) {
+        let Some(Attempt { course, followers_until, .. }) = self.course.as_deref_mut() else { return };
+        let Some(user) = course.followers.iter().find(|follower| follower.as_bytes() == user) else { return };
+        let forward = self.template.settings.rules(user).map(|rules| &rules.forward);
+        let is_timed = followers_until.iter().any(|(_, other)| other == user);
+        if let Some(forward) = forward.filter(|forward| forward.no_answer.is_some() && !is_timed) {
+            followers_until.push((context.now.mono + forward.after, user.clone()));
+        }
     }
 
     /// Fires the timers of the course that are due; whether one was.

@@ -241,6 +241,9 @@ impl ResponseContext {
         }
         let (method, transport) = (self.upstream.method, branch.hop().transport);
         context.outbox.emit(Event::RequestForwarded { method, transport });
+        if self.course.is_some() {
+            self.time_follower(branch.target().uri.aor(), context);
+        }
         self.branches.push(branch);
     }
 

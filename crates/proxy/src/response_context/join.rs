@@ -45,7 +45,8 @@ impl ResponseContext {
         self.searching += 1;
         // With `no-fork` the caller may still be redirected, to one target after another.
         let plan = Plan { disposition: Disposition { fork: true, ..self.disposition }, ..Plan::default() };
-        let targets = TargetSearch::for_redirection(request, from, contacts, plan, &self.template.settings);
+        let (settings, now) = (&self.template.settings, context.now);
+        let targets = TargetSearch::for_redirection(request, (from, contacts), plan, settings, now);
         Some(Search { targets, purpose: Purpose::Redirection(id) })
     }
 

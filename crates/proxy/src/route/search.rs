@@ -16,7 +16,7 @@ use location::Aor;
 use parser::Method;
 use smallvec::SmallVec;
 
-use super::office::{Course, Leg, Member, members_in_place_of};
+use super::office::{Course, Leg, Member, members_in_place_of, members_of_name};
 use super::redirect::Redirect;
 use super::targets::{plan_for_uri, target_for_trunk};
 use super::user_contacts::UserContacts;
@@ -193,18 +193,24 @@ impl TargetSearch {
     }
 
     /// For the Contacts of a redirection, by descending q value. `from` is the address of the phone that sent it.
-    /// `plan` is empty; its disposition tells how the Contacts are tried.
+    /// `plan` is empty; its disposition tells how the Contacts are tried. A Contact may name a group or a number.
     pub(crate) fn for_redirection(
         request: &Request,
-        from: IpAddr,
-        contacts: Vec<Redirect>,
+        (from, contacts): (IpAddr, Vec<Redirect>),
         plan: Plan,
         settings: &Settings,
+        now: Now,
     ) -> Self {
         let mut search = Self::new(plan, request, from, true);
         for contact in contacts {
             let q = contact.q;
             if let Destination::User(aor) = &contact.destination {
+                if let Some(members) = members_of_name(request, aor, (settings, settings.civil_time(now))) {
+                    for (_, member) in members {
+                        search.add_member(member, q, (request, settings, now));
+                    }
+                    continue;
+                }
                 search.waiting.push_back(Lookup { callee: Callee::user(aor.clone()), q, depth: 1, is_party: false });
             } else if let Some(target) = contact.target(settings) {
                 search.insert(Plan::with_target(target), q, settings);

@@ -114,6 +114,11 @@ impl Accounts {
         named.is_anonymous() || is_among(&self.callers, named)
     }
 
+    /// The name of this account, as it is stored; `None` if there is no such account.
+    pub(crate) fn name_of(&self, user: &Aor) -> Option<&Aor> {
+        self.by_aor.get_key_value(user).map(|(name, _)| name)
+    }
+
     /// The fixed bindings of this user.
     pub(crate) fn contacts(&self, aor: &Aor) -> Option<&Record> {
         self.find(aor)?.contacts.as_ref()
@@ -139,7 +144,7 @@ impl Accounts {
     }
 
     /// The user that this is a further number of.
-    pub(crate) fn with_number(&self, number: &Aor) -> Option<&Aor> {
+    pub fn with_number(&self, number: &Aor) -> Option<&Aor> {
         if self.numbers.is_empty() { None } else { self.numbers.get(number) }
     }
 

@@ -205,6 +205,7 @@ fn command(words: &[String]) -> Option<Command> {
             let reason = ["always", "busy", "no_answer", "unavailable"].into_iter().find(|known| known == reason)?;
             forward(user, Some((reason, rule_party(party))))
         }
+        ["dnd", user] => forward(user, None),
         ["dnd", user, "on"] => forward(user, Some(("do_not_disturb", Some(RuleValue::Flag(true))))),
         ["dnd", user, "off"] => forward(user, Some(("do_not_disturb", Some(RuleValue::Flag(false))))),
         ["dnd", user, "default"] => forward(user, Some(("do_not_disturb", None))),

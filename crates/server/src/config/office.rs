@@ -23,6 +23,7 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use super::accounts::{AccountEntry, FixedContact, UserName};
 use super::error::{Conflict, PathStep};
 use super::keys::{entry, section};
+use super::office_codes;
 use super::scalar::{Flag, Period, Scalar, scalars};
 use super::{Config, trunks};
 
@@ -461,7 +462,9 @@ impl HoursEntry {
 pub(super) fn check(config: &Config, accounts: &Accounts) -> Result<(), Conflict> {
     check_hours(config)?;
     let names = check_definitions(config, accounts)?;
-    let check = |party: &PartyName, path: Vec<PathStep>| check_party(party, path, config, &names);
+    office_codes::check(config, accounts)?;
+    let domain = config.first_domain();
+    let check = |party: &PartyName, path: Vec<PathStep>| check_party(party, path, (config, domain), &names);
     for (at, group) in config.groups.iter().enumerate() {
         let path = [PathStep::Key("groups"), PathStep::Item(at)];
         if group.members.is_empty() {
@@ -502,11 +505,12 @@ pub(super) fn check_rules(
     let names = Names { accounts, is_complete: true, may_be_outside: true };
     for (at, entry) in entries.iter().enumerate() {
         let ForwardEntry { always, busy, no_answer, unavailable, .. } = &entry.forward;
+        let domain = entry.domain(config);
         for (key, party) in [("always", always), ("busy", busy), ("no_answer", no_answer), ("unavailable", unavailable)]
         {
             if let Some(party) = &party.0 {
                 let steps = [PathStep::Item(at), PathStep::Key("forward"), PathStep::Key(key)];
-                check_party(party, path.iter().cloned().chain(steps).collect(), config, &names)?;
+                check_party(party, path.iter().cloned().chain(steps).collect(), (config, domain), &names)?;
             }
         }
         for (item, also) in entry.also_ring.iter().enumerate() {
@@ -524,7 +528,7 @@ pub(super) fn check_rules(
                     "expected a party that can ring; voicemail may be in `forward`".to_owned(),
                 );
             }
-            check_party(&also.to, path("to"), config, &names)?;
+            check_party(&also.to, path("to"), (config, domain), &names)?;
             check_hours_name(also.hours.as_ref(), path("hours"), config)?;
         }
     }
@@ -536,13 +540,18 @@ pub(crate) fn read_party(text: &str, domain: &str) -> Option<Party> {
     PartyOrOff::read(text)?.0.map(|party| party.party(domain))
 }
 
-/// Checks the text of a party, or `off`; the error says what was expected.
-pub(crate) fn check_party_text(text: &str, config: &Config, accounts: &Accounts) -> Result<(), String> {
+/// Whether a text is the name of a user, group or number, and nothing else that a party may be.
+pub(crate) fn is_called_name(text: &str) -> bool {
+    matches!(PartyOrOff::read(text), Some(PartyOrOff(Some(PartyName::Name(_)))))
+}
+
+/// Checks the text of a party of a user of this domain, or `off`; the error says what was expected.
+pub(crate) fn check_party_text(text: &str, domain: &str, config: &Config, accounts: &Accounts) -> Result<(), String> {
     let Some(PartyOrOff(party)) = PartyOrOff::read(text) else {
         return Err(format!("invalid value {text:?}, expected {}", PartyOrOff::EXPECTED));
     };
     let names = Names { accounts, is_complete: true, may_be_outside: true };
-    let checked = party.map_or(Ok(()), |party| check_party(&party, Vec::new(), config, &names));
+    let checked = party.map_or(Ok(()), |party| check_party(&party, Vec::new(), (config, domain), &names));
     checked.map_err(|conflict| conflict.message)
 }
 
@@ -565,29 +574,40 @@ struct Names<'a> {
     may_be_outside: bool,
 }
 
-fn check_party(party: &PartyName, path: Vec<PathStep>, config: &Config, names: &Names<'_>) -> Result<(), Conflict> {
+/// Checks that a party exists. Its name is of this domain; groups and `numbers` are of the first one.
+fn check_party(
+    party: &PartyName,
+    path: Vec<PathStep>,
+    (config, domain): (&Config, &str),
+    names: &Names<'_>,
+) -> Result<(), Conflict> {
     match party {
         PartyName::Voicemail if config.voicemail.is_none() => {
             conflict(path, "voicemail needs the key `voicemail`, the SIP URI of a voicemail server".to_owned())
         }
         PartyName::Voicemail | PartyName::Uri(_) => Ok(()),
         PartyName::Name(name) => {
-            let aor = name.aor(config.first_domain());
-            let is_group = config.groups.iter().any(|group| group.user == *name || group.numbers.contains(name));
+            let aor = name.aor(domain);
             let is_user = names.accounts.find(&aor).is_some() || names.accounts.has_number(&aor);
-            if is_group || is_user || config.numbers.contains_key(name) {
+            let (text, first) = (name.text(), config.first_domain());
+            let is_group = config.groups.iter().any(|group| group.user == *name || group.numbers.contains(name));
+            if is_user || (domain == first && (is_group || config.numbers.contains_key(name))) {
                 return Ok(());
             }
             match trunks::is_outside(config, name) {
                 true if names.may_be_outside => return Ok(()),
                 true => {
                     let message = "is a number outside of the office; only `forward` of a user leads there";
-                    return conflict(path, format!("{:?} {message}", name.text()));
+                    return conflict(path, format!("{text:?} {message}"));
                 }
                 false if !names.is_complete => return Ok(()),
                 false => {}
             }
-            conflict(path, format!("{:?} is no user, group or number of `numbers`", name.text()))
+            if domain != first {
+                let advice = format!("write sip:{text}@{first} for a name of {first}");
+                return conflict(path, format!("{text:?} is no user of {domain}; {advice}"));
+            }
+            conflict(path, format!("{text:?} is no user, group or number of `numbers`"))
         }
     }
 }
@@ -646,6 +666,6 @@ fn check_hours(config: &Config) -> Result<(), Conflict> {
     Ok(())
 }
 
-fn conflict<T>(path: Vec<PathStep>, message: String) -> Result<T, Conflict> {
+pub(super) fn conflict<T>(path: Vec<PathStep>, message: String) -> Result<T, Conflict> {
     Err(Conflict { path, message })
 }

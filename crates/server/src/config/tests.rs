@@ -371,6 +371,8 @@ fn errors_in_office_rules_name_the_key() {
         ("numbers:\n  \"+49891\": { to: 101 }\n", "5:", &["numbers.+49891", "a user already"]),
         ("voicemail: vm\n", "4:", &["voicemail", "SIP URI"]),
         ("codes: { dnd_on: dnd }\n", "4:", &["codes.dnd_on", "like *21"]),
+        ("codes: { dnd_on: \"*1\", dnd_off: \"*1\" }\n", "4:", &["codes.dnd_off", "of `dnd_on` already"]),
+        ("codes: { dnd_on: 101 }\n", "4:", &["codes.dnd_on", "is the name of a user"]),
     ];
     for (text, place, expected) in table {
         refused(&[(&format!("{users}{text}"), place, expected)]);
@@ -392,6 +394,16 @@ fn errors_in_the_rules_of_users_name_the_key() {
             "accounts:\n  - { user: 101, password: x, also_ring: [{ to: 101, hours: h }] }\n",
             "2:",
             &["also_ring[0].hours", "not defined"],
+        ),
+        (
+            "domains: [a.example, b.example]
+groups: [{ user: 600, members: [101] }]
+accounts:
+  - { user: 101, password: x }
+  - { user: 101, password: x, domain: b.example, forward: { busy: 600 } }
+",
+            "5:",
+            &["accounts[1].forward.busy", "no user of b.example", "sip:600@a.example"],
         ),
         (
             "accounts:\n  - { user: 101, password: x, do_not_disturb: maybe }\n",

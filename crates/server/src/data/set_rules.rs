@@ -117,8 +117,13 @@ impl SetRules {
         accounts: &Accounts,
     ) -> Result<(), RuleError> {
         accounts.find(user).ok_or(RuleError::NoAccount)?;
+        let domain = String::from_utf8_lossy(user.domain());
         for (key, text) in change.parties() {
-            config::check_party_text(text, config, accounts).map_err(|message| RuleError::Invalid { key, message })?;
+            let checked = config::check_party_text(text, &domain, config, accounts);
+            checked.map_err(|message| RuleError::Invalid { key, message })?;
+            if is_user(text, user, accounts) {
+                return Err(RuleError::Invalid { key, message: format!("{text:?} is this user") });
+            }
         }
         if let Some(Some(text)) = &change.after {
             let invalid = || RuleError::Invalid { key: "after", message: config::expected_period(text) };
@@ -156,6 +161,13 @@ impl SetRules {
             accounts.set_rules(&user, (rules != UserRules::default()).then(|| Box::new(rules)));
         }
     }
+}
+
+/// Whether the text of a party is this user, by its name or by one of its numbers.
+fn is_user(text: &str, user: &Aor, accounts: &Accounts) -> bool {
+    let domain = String::from_utf8_lossy(user.domain());
+    let Some(Party::Name(name)) = config::read_party(text, &domain) else { return false };
+    name == *user || accounts.with_number(&name) == Some(user)
 }
 
 const FILE_HEADER: &str = "\
@@ -202,15 +214,18 @@ impl SetRule {
 }
 
 impl RuleChange {
-    /// The change that a feature code asks for.
-    pub(crate) fn of_code(command: &CodeCommand) -> Self {
-        match command {
+    /// The change that a feature code asks for. `None` if what follows the code is not a name or number: a user may not
+    /// forward calls to a URI, which could lead to another domain, or to an address that users must not make this server
+    /// send to.
+    pub(crate) fn of_code(command: &CodeCommand) -> Option<Self> {
+        Some(match command {
             CodeCommand::ForwardAlways(to) => {
-                Self { always: Some(Some(String::from_utf8_lossy(to.user()).into_owned())), ..Self::default() }
+                let name = std::str::from_utf8(to.user()).ok().filter(|text| config::is_called_name(text))?;
+                Self { always: Some(Some(name.to_owned())), ..Self::default() }
             }
             CodeCommand::ForwardOff => Self { always: Some(Some("off".to_owned())), ..Self::default() },
             CodeCommand::DoNotDisturb(is_on) => Self { do_not_disturb: Some(Some(*is_on)), ..Self::default() },
-        }
+        })
     }
 
     fn parties(&self) -> impl Iterator<Item = (&'static str, &str)> {
@@ -327,6 +342,20 @@ mod tests {
         assert!(refused("101", r#"{"busy":"voicemail"}"#).contains("`voicemail`"));
         assert!(refused("101", r#"{"after":"5"}"#).contains("after: "));
         assert!(refused("101", r#"{"busy":"a b"}"#).contains("expected a user"));
+        assert!(refused("101", r#"{"always":"101"}"#).contains("always: \"101\" is this user"));
         assert!(serde_json::from_str::<RuleChange>(r#"{"bussy":"102"}"#).is_err());
+    }
+
+    #[test]
+    fn a_feature_code_names_a_user_group_or_number_only() {
+        let to = |name: &str| RuleChange::of_code(&CodeCommand::ForwardAlways(aor(name)));
+        let forwards_to = |name: &str| Some(change(&format!("{{\"always\":\"{name}\"}}")));
+        for name in ["102", "+4989123450", "sales"] {
+            assert_eq!(to(name), forwards_to(name), "{name}");
+        }
+        // A URI could lead to an address that the user must not make this server send to.
+        for other in ["sip:a@127.0.0.1:9", "sips:a@b.example", "voicemail", "off", "false", "a b"] {
+            assert_eq!(to(other), None, "{other}");
+        }
     }
 }

@@ -179,8 +179,11 @@ impl Answers {
         command: &CodeCommand,
         continuation: Continuation,
     ) -> Option<(Continuation, Answer)> {
+        let Some(change) = RuleChange::of_code(command) else {
+            return Some((continuation, Answer::RulesChanged(false)));
+        };
         let (reply, outcome) = oneshot::channel();
-        let request = RuleRequest { user, change: RuleChange::of_code(command), reply };
+        let request = RuleRequest { user, change, reply };
         if self.rule_requests.try_send(request).is_err() {
             return Some((continuation, Answer::Failed));
         }

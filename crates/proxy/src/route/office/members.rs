@@ -10,7 +10,7 @@ use crate::reject::Reject;
 use crate::settings::{AlsoRing, GroupMember, GroupStrategy, Meaning, Party, RingGroup};
 use crate::target::ToTrunk;
 
-use super::{Call, Course, DiversionReason, Turn, outgoing};
+use super::{Call, Course, DiversionReason, Turn, local_name, outgoing};
 
 /// One attempt: the parties that ring, and the course of the call up to there.
 #[derive(Debug)]
@@ -80,8 +80,8 @@ pub(super) fn members_of(group: &RingGroup, call: Call<'_>) -> (Vec<(u16, Member
 }
 
 /// The members that a party is, all in one turn. `by`: the user whose rules name the party.
-pub(super) fn members_of_party(party: &Party, by: &Aor, call: Call<'_>) -> Vec<(u16, Member)> {
-    let mut expansion = Expansion::new(call, Some(by.clone()));
+pub(super) fn members_of_party(party: &Party, by: Option<&Aor>, call: Call<'_>) -> Vec<(u16, Member)> {
+    let mut expansion = Expansion::new(call, by.cloned());
     expansion.add(party, 0);
     expansion.members.iter_mut().for_each(|(turn, _)| *turn = 0);
     expansion.members
@@ -159,7 +159,10 @@ impl<'a> Expansion<'a> {
     fn add(&mut self, party: &Party, turn: u16) -> u16 {
         let settings = self.call.settings;
         match party {
-            Party::Uri(uri) => self.ring(turn, Member::Uri(uri.clone())),
+            Party::Uri(uri) => match local_name(uri, settings) {
+                Some(name) => self.add(&Party::Name(name), turn),
+                None => self.ring(turn, Member::Uri(uri.clone())),
+            },
             // A group has `otherwise` for this.
             Party::Voicemail => turn,
             Party::Name(name) if settings.dialled(name).is_some() => self.add_outside(name, turn),

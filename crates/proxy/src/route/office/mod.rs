@@ -15,13 +15,14 @@ mod tests;
 use std::borrow::Cow;
 
 use location::Aor;
-use parser::Method;
+use parser::{Method, Uri};
 
 use crate::clock::Wall;
 use crate::reject::Reject;
 use crate::request::{Proven, Request};
 use crate::settings::{CodeCommand, GroupStrategy, Meaning, Named, NumberRule, Party, Settings};
 
+use super::{Destination, destination};
 use crate::event::DiversionReason;
 pub(crate) use course::{Course, Turn};
 pub(crate) use members::{Leg, Member};
@@ -147,7 +148,34 @@ pub(crate) fn members_in_place_of(
         is_invite: true,
         is_real: true,
     };
-    Some(members_of_party(party, user, call)).filter(|members| !members.is_empty())
+    Some(members_of_party(party, Some(user), call)).filter(|members| !members.is_empty())
+}
+
+/// The parties that ring for a name to which a phone has redirected a call, as if the name were a member of a group.
+/// `None` if no rule applies to the name.
+pub(crate) fn members_of_name(
+    request: &Request,
+    name: &Aor,
+    (settings, at): (&Settings, Wall),
+) -> Option<Vec<(u16, Member)>> {
+    let has_rules = settings.meaning(name).is_some() || settings.rules(name).is_some();
+    if !has_rules || !applies(request, settings) {
+        return None;
+    }
+    let caller = caller_of(request, settings);
+    let is_invite = request.method() == Method::Invite;
+    let caller = caller.as_ref();
+    let call = Call { settings, at, caller, is_proven: false, may_change: false, is_invite, is_real: true };
+    // A redirection dials no number outside of the office.
+    Some(members_of_party(&Party::Name(name.clone()), None, call))
+}
+
+/// The name that a URI of the configuration stands for, if it is one of this server.
+fn local_name(uri: &str, settings: &Settings) -> Option<Aor> {
+    match destination(&Uri::parse(uri.as_bytes()).ok()?, Method::Invite, settings).ok()? {
+        Destination::User(name) => Some(name),
+        _ => None,
+    }
 }
 
 /// Follows the rules from a party to those that ring. `reason`: why the call is forwarded to it.
@@ -168,10 +196,17 @@ fn lead(
         }
         let name = match party {
             Party::Name(name) => name,
-            Party::Uri(uri) => return Ok(Leg::to_uri(course, uri)),
+            Party::Uri(uri) => match local_name(&uri, settings) {
+                Some(name) => name,
+                None => return Ok(Leg::to_uri(course, uri)),
+            },
+            // The voicemail server may be registered here. Then History-Info names the mailbox.
             Party::Voicemail => {
                 let uri = course.voicemail_uri(settings).ok_or(Reject::NotRegistered)?;
-                return Ok(Leg::to_uri(course, uri));
+                match local_name(&uri, settings) {
+                    Some(name) => name,
+                    None => return Ok(Leg::to_uri(course, uri)),
+                }
             }
         };
         course.enter(&name)?;

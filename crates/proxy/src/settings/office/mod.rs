@@ -182,7 +182,10 @@ impl Settings {
         if self.accounts.find(name).is_some() {
             return None;
         }
-        self.meaning_of(name).or_else(|| self.meaning_of(&plain(name)?))
+        self.meaning_of(name).or_else(|| {
+            let plain = plain(name)?;
+            self.accounts.name_of(&plain).map(Meaning::User).or_else(|| self.meaning_of(&plain))
+        })
     }
 
     fn meaning_of(&self, name: &Aor) -> Option<Meaning<'_>> {
@@ -226,7 +229,15 @@ impl RingGroup {
     }
 }
 
-/// The name without visual separators, if it is a number that has some.
+/// The name without visual separators and parameters, if it is a number that has some. The user part of a URI that was
+/// made from a `tel` URI may have its parameters (RFC 3261 19.1.6), as in `+4989123451;ext=1`.
 pub(super) fn plain(name: &Aor) -> Option<Aor> {
-    plain_number(name.user()).map(|number| Aor::new(&number, name.domain()))
+    let user = name.user();
+    let number = user.split(|octet| *octet == b';').next().unwrap_or(user);
+    let has_digits = number.iter().any(u8::is_ascii_digit);
+    let is_number = has_digits && number.strip_prefix(b"+").unwrap_or(number).iter().all(u8::is_ascii_digit);
+    match plain_number(number) {
+        Some(plain) => Some(Aor::new(&plain, name.domain())),
+        None => (is_number && number.len() < user.len()).then(|| Aor::new(number, name.domain())),
+    }
 }
