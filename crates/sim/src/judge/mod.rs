@@ -7,7 +7,9 @@
 mod attack;
 mod attack_log;
 mod end;
+mod legs;
 mod names;
+mod office;
 mod requests;
 mod responses;
 mod rule;
@@ -31,6 +33,7 @@ use transactions::{Incoming, Outgoing, ReceivedResponse, SentResponse, Transacti
 
 pub(crate) use attack_log::{AttackLog, Roles};
 pub(crate) use names::{Server, Site};
+pub(crate) use office::{GroupModel, NumberModel, OfficeModel, To, UserModel};
 pub(crate) use rule::{Violation, enforce, must};
 pub(crate) use settings::{GIVE_UP, JudgeSettings, PHONE_MARK, T1, T2, T4, TWO_FLOWS};
 
@@ -68,9 +71,14 @@ pub(crate) struct Judge {
 pub(crate) struct SharedJudge(Rc<RefCell<Judge>>);
 
 impl SharedJudge {
-    pub(crate) fn new(settings: JudgeSettings, sites: Vec<Site>, attack_log: AttackLog, roles: Roles) -> Self {
+    pub(crate) fn new(
+        settings: JudgeSettings,
+        (sites, office): (Vec<Site>, Option<OfficeModel>),
+        attack_log: AttackLog,
+        roles: Roles,
+    ) -> Self {
         Self(Rc::new(RefCell::new(Judge {
-            transactions: Transactions::new(settings, sites),
+            transactions: Transactions::new(settings, sites, office),
             attacks: Attacks::new(attack_log, roles),
             seen: Counters::default(),
             touched: BTreeSet::new(),
@@ -293,7 +301,11 @@ impl Judge {
         }
         let outgoing = &self.transactions.outgoing[&branch];
         if fresh {
-            for (rule, check) in requests::OF_NEW_BRANCHES.iter().chain(names::OF_NEW_BRANCHES) {
+            let until = self.transactions.leg_rings_on_until(self.transactions.incoming_of(outgoing), outgoing);
+            self.due.extend(until.map(|until| Reverse((until, Rc::clone(&branch)))));
+            for (rule, check) in
+                requests::OF_NEW_BRANCHES.iter().chain(names::OF_NEW_BRANCHES).chain(legs::OF_NEW_BRANCHES)
+            {
                 enforce(rule, call_id, check(&self.transactions, outgoing));
             }
         }
