@@ -538,3 +538,31 @@ fn a_party_rings_in_place_of_a_member_without_a_phone() {
     accepts(&alice, &invite, &carol, &at_carol);
     stops(&bob, &at_bob);
 }
+
+#[test]
+fn a_phone_does_not_ring_again_over_its_other_flow_when_the_call_is_forwarded() {
+    // RFC 5626 7: one phone with two flows. The other flow is the newer one when the call is forwarded to the group.
+    let (sim, alice, _) = setup(|settings| {
+        add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["dave"], "");
+        forward(settings, "dave", Forward { no_answer: party("600"), ..Forward::default() });
+    });
+    let flows = ["dave/1", "dave/2"].map(|name| sim.udp(name));
+    let register = |number: usize| {
+        let (flow, reg_id) = (&flows[number], number + 1);
+        let instance = "<urn:uuid:00000000-0000-1000-8000-000a95a0e128>";
+        flow.registers_with(&format!(";+sip.instance=\"{instance}\";reg-id={reg_id}"));
+        sim.seconds(1);
+    };
+    register(0);
+    register(1);
+    let invite = alice.calls("dave");
+    alice.expects("100");
+    let at_dave = rings(&alice, &flows[1]);
+    register(0);
+    sim.seconds(19);
+    alice.expects("181");
+    stops(&flows[1], &at_dave);
+    flows[0].receives_nothing();
+    let nobody = alice.expects("408");
+    alice.acks(&invite, &nobody);
+}
