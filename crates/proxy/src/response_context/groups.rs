@@ -68,6 +68,7 @@ impl ResponseContext {
             self.cancel_pending(None, CancelCause::TimedOut, context);
         }
         if is_last {
+            self.stop_following();
             self.divert(DiversionReason::NoAnswer, context);
         } else {
             self.start_group(context);

@@ -566,3 +566,22 @@ fn a_phone_does_not_ring_again_over_its_other_flow_when_the_call_is_forwarded() 
     let nobody = alice.expects("408");
     alice.acks(&invite, &nobody);
 }
+
+#[test]
+fn nobody_rings_in_place_of_a_member_after_the_ring_time_of_the_group() {
+    let (sim, alice, [bob, carol]) = setup(|settings| {
+        add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob>"], "");
+        let after = Duration::from_secs(30);
+        forward(settings, "bob", Forward { no_answer: party("carol"), after, ..Forward::default() });
+    });
+    let invite = alice.calls("600");
+    alice.expects("100");
+    let at_bob = rings(&alice, &bob);
+    sim.seconds(20);
+    stops(&bob, &at_bob);
+    carol.receives_nothing();
+    let nobody = alice.expects("408");
+    alice.acks(&invite, &nobody);
+    sim.seconds(20);
+    carol.receives_nothing();
+}
