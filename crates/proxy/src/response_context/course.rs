@@ -211,6 +211,13 @@ impl ResponseContext {
         reason.or_else(|| has_failed().then_some(DiversionReason::Busy))
     }
 
+    /// Whether phones of earlier turns ring on, so that the call is not forwarded yet.
+    pub(super) fn rings_beside(&self) -> bool {
+        let rings = |branch: &ClientBranch| branch.is_pending() && !branch.is_cancelled();
+        let attempt = self.course.as_ref();
+        attempt.is_some_and(|attempt| self.branches.iter().skip(attempt.first_branch).any(rings))
+    }
+
     /// Whether the phones of a group ring: a 6xx is about one member then, although it is about all branches otherwise
     /// (RFC 3261 16.7 step 5).
     pub(super) fn rings_group(&self) -> bool {

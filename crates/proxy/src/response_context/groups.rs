@@ -39,6 +39,9 @@ impl ResponseContext {
                 return;
             }
             if is_last {
+                if self.rings_beside() {
+                    return;
+                }
                 if self.divert_by_outcomes(context) {
                     return;
                 }

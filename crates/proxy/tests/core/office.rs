@@ -585,3 +585,24 @@ fn nobody_rings_in_place_of_a_member_after_the_ring_time_of_the_group() {
     sim.seconds(20);
     carol.receives_nothing();
 }
+
+#[test]
+fn a_call_to_a_wave_is_not_forwarded_while_an_earlier_member_rings_on() {
+    let (sim, alice, [bob, carol]) =
+        setup(|settings| add_group(&mut settings.office, "600", GroupStrategy::Wave, &["bob", "carol"], "dave"));
+    let dave = sim.udp("dave");
+    dave.registers();
+    let invite = alice.calls("600");
+    alice.expects("100");
+    let at_bob = rings(&alice, &bob);
+    sim.seconds(20);
+    let at_carol = rings(&alice, &carol);
+    refuses(&carol, &at_carol, 486);
+    sim.seconds(19);
+    dave.receives_nothing();
+    sim.seconds(1);
+    alice.expects("181");
+    stops(&bob, &at_bob);
+    let at_dave = rings(&alice, &dave);
+    accepts(&alice, &invite, &dave, &at_dave);
+}

@@ -63,7 +63,7 @@ impl Transactions {
     /// The earliest time at which a branch may be cancelled because its time is over.
     pub(super) fn leg_rings_until(&self, incoming: &Incoming, outgoing: &Outgoing) -> Option<u64> {
         let times = self.times(incoming, outgoing)?;
-        let leg_began = self.leg(incoming, outgoing).map(Outgoing::began).min().unwrap_or(outgoing.began());
+        let leg_began = self.leg(incoming, outgoing).map(Outgoing::began).min().unwrap_or_else(|| outgoing.began());
         let after = self.leg_began_after(incoming, leg_began);
         // A phone that begins in the middle of a turn shares its time.
         let shares = self.settings.joins || times.follows < u64::MAX || outgoing.is_flow();

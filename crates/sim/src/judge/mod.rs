@@ -48,6 +48,9 @@ pub(crate) struct Counters {
     /// Attacks, and how many of them were forwarded.
     pub(crate) attacks: u64,
     pub(crate) admitted: u64,
+    /// Branches of calls that the rules of the office apply to, and responses that announce a diversion.
+    pub(crate) by_rules: u64,
+    pub(crate) diversions: u64,
 }
 
 pub(crate) struct Judge {
@@ -244,6 +247,7 @@ impl Judge {
         }
         let own = !sip.has(PHONE_MARK);
         let status = sip.status().unwrap_or_default();
+        self.seen.diversions += u64::from(own && status == 181);
         incoming.responses.push(SentResponse { at: now, status, sip: Rc::clone(sip), own });
         if !own && (101..300).contains(&status) && sip.method() == "INVITE" {
             let agents = [agent, cause.map(|(agent, _)| *agent)].map(Option::unwrap_or_default);
@@ -302,6 +306,7 @@ impl Judge {
         let outgoing = &self.transactions.outgoing[&branch];
         if fresh {
             let until = self.transactions.leg_rings_on_until(self.transactions.incoming_of(outgoing), outgoing);
+            self.seen.by_rules += u64::from(until.is_some());
             self.due.extend(until.map(|until| Reverse((until, Rc::clone(&branch)))));
             for (rule, check) in
                 requests::OF_NEW_BRANCHES.iter().chain(names::OF_NEW_BRANCHES).chain(legs::OF_NEW_BRANCHES)
