@@ -17,6 +17,7 @@
 //! These properties are checked: nothing panics; after [`Core::timeout`] no timer is due; each message that is sent can
 //! be parsed; the state stays below its limits; and when nobody sends anything any more, all state is removed.
 
+mod office;
 mod splice;
 
 use std::collections::VecDeque;
@@ -30,7 +31,7 @@ use parser::headers::Challenge;
 use parser::{HeaderName, Message, Transport, hex_text};
 use proxy::{
     Account, Accounts, Algorithm, Answer, Authentication, Continuation, Core, CoreMessage, Digest, Foreign, Forking,
-    Hop, Instant, Keys, Limits, Listener, Now, Outbox, Query, Question, Received, Records, Registrar, Secrets,
+    Hop, Instant, Keys, Limits, Listener, Now, Office, Outbox, Query, Question, Received, Records, Registrar, Secrets,
     Settings, SingleTarget, Strangers, Strategy, SubscriberIndex, Wall, fixed_bindings,
 };
 
@@ -49,6 +50,7 @@ const LIMITS: Limits = Limits {
     subscriptions: 4,
     subscriptions_per_user: 3,
     unreachable: 4,
+    udp_only: 4,
     moved_dialogs: 3,
     amplification: 3,
 };
@@ -253,6 +255,7 @@ impl Network {
                     _ => Answer::Failed,
                 }
             }
+            Question::ChangeRules(..) => Answer::RulesChanged(how & 3 == 0),
             Question::Resolve(resolutions) => {
                 let addresses = match how & 3 {
                     0 => vec![at(40).ip(), at(41).ip()],
@@ -392,11 +395,16 @@ fn accounts() -> Accounts {
 ///   oldest one;
 /// - 3: users may call foreign domains;
 /// - 4: strangers may call users;
-/// - 5: the server writes a name, instead of its address, into Via and Record-Route.
+/// - 5: the server writes a name, instead of its address, into Via and Record-Route;
+/// - 6: there is an office, see [`office`].
 fn settings(options: u8) -> Settings {
     let is = |bit: u8| options & 1 << bit != 0;
     let listener = |transport| Listener { transport, address: SERVER };
-    let accounts = if is(1) { accounts() } else { Accounts::default() };
+    let mut accounts = if is(1) { accounts() } else { Accounts::default() };
+    let aor = |user: &str| Aor::new(user.as_bytes(), DOMAIN.as_bytes());
+    if is(6) {
+        office::add_rules(&mut accounts, aor);
+    }
     let basis = Settings::default();
     Settings {
         domains: vec![DOMAIN.into()],
@@ -406,6 +414,7 @@ fn settings(options: u8) -> Settings {
         authentication: if is(1) { Authentication::Required } else { Authentication::Off },
         digest: Digest { algorithms: vec![Algorithm::Md5], ..basis.digest },
         accounts,
+        office: if is(6) { office::office(aor) } else { Office::default() },
         strangers: if is(4) { Strangers::Accept } else { Strangers::Refuse },
         foreign: if is(3) { Foreign::Authenticated } else { Foreign::Refuse },
         registrar: Registrar {

@@ -29,7 +29,7 @@ impl Processes {
 
     /// Their resident memory in octets.
     pub(crate) fn memory(&self) -> u64 {
-        self.0.iter().map(|pid| usage::memory(*pid)).sum()
+        self.0.iter().map(|pid| memory(*pid)).sum()
     }
 }
 
@@ -37,4 +37,12 @@ impl Processes {
 fn parent(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// The resident memory of a process in octets. A page that several processes use counts as a part for each of them, so that the sum
+/// over the processes of a server is right (`Pss`).
+fn memory(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("the server's process");
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).expect("its memory");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
 }

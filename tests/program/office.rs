@@ -1,11 +1,15 @@
 //! Calls by the rules of the office: each recipe of docs/office.md, and a call that is forwarded.
 
 use std::fs;
+use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
 
 use crate::commands::{frontdesk, good};
+use crate::harness::digest::Credentials;
+
 use crate::harness::message::ack_of;
-use crate::harness::{Phone, Server};
+use crate::harness::server::fresh_ip;
+use crate::harness::{DnsServer, Phone, Server};
 
 /// A recipe: its configuration, and the rows of its table.
 struct Recipe {
@@ -18,21 +22,23 @@ fn recipes() -> Vec<Recipe> {
     let page = fs::read_to_string(path).expect("docs/office.md");
     let blocks = page.split("```yaml\n").skip(1).map(|part| part.split_once("```").expect("the end of the block"));
     let recipe = |(config, rest): (&str, &str)| {
-        let rows = rest.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
-        let cells =
-            |row: &str| row.split(" | ").map(str::to_owned).collect::<Vec<_>>().try_into().expect("three cells");
+        let rows = rest.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix('|'));
+        let cells = |row: &str| {
+            row.split(" | ").map(|cell| cell.trim().to_owned()).collect::<Vec<_>>().try_into().expect("three cells")
+        };
         let rows = rows.skip(1).filter(|row| !row.starts_with("--")).map(cells).collect();
         Recipe { config: config.to_owned(), rows }
     };
     blocks.map(recipe).collect()
 }
 
-/// The accounts of a recipe that have a password.
-fn users(config: &str) -> Vec<String> {
+/// The accounts of a recipe that have a password, and that password.
+fn users(config: &str) -> Vec<(String, String)> {
     let config: serde_yaml::Value = serde_yaml::from_str(config).expect("YAML");
     let accounts = config["accounts"].as_sequence().expect("accounts");
     let phones = accounts.iter().filter(|account| account.get("password").is_some());
-    phones.map(|account| account["user"].as_str().expect("a user in quotation marks").to_owned()).collect()
+    let text = |account: &serde_yaml::Value, key: &str| account[key].as_str().expect("a text").to_owned();
+    phones.map(|account| (text(account, "user"), text(account, "password"))).collect()
 }
 
 /// Who rings, as in the tables: the groups of an explanation, with the user part of each target.
@@ -51,9 +57,17 @@ fn the_recipes_of_the_documentation_do_what_their_tables_say() {
     assert!(recipes.len() >= 8);
     for Recipe { config, rows } in recipes {
         assert!(!rows.is_empty(), "{config}");
-        let server = Server::start(&format!("authentication: off\n{config}"));
-        let _phones: Vec<_> =
-            users(&config).iter().map(|user| Phone::udp(user, server.address()).registered()).collect();
+        // Nobody dials without a password.
+        let dials = config.contains("\noutgoing:");
+        let authentication = if dials { "required" } else { "off" };
+        let server = Server::start(&format!("authentication: {authentication}\n{config}"));
+        let _phones: Vec<_> = users(&config)
+            .iter()
+            .map(|(user, password)| {
+                let phone = Phone::udp(user, server.address());
+                if dials { phone.registered_as(password) } else { phone.registered() }
+            })
+            .collect();
         for [call, at, expected] in rows {
             let explanation = good(&server, &format!("explain {call} --at {at}"));
             assert_eq!(who_rings(&explanation), expected, "{call} at {at} with\n{config}\n{explanation}");
@@ -136,4 +150,105 @@ accounts:
         let (output, code) = frontdesk(server.path(), line);
         assert!(code == 1 && output.contains(expected), "{line}: {output}");
     }
+}
+
+#[test]
+fn a_call_leaves_by_the_second_trunk_and_one_comes_in() {
+    let [first, second] = [(); 2].map(|()| fresh_ip());
+    let config = format!(
+        "\
+domains: [office.example]
+authentication: required
+accounts:
+  - {{ user: alice, password: a, caller_id: \"+4989111\" }}
+  - {{ user: bob, password: b, numbers: [\"+4989112\"] }}
+trunks:
+  - {{ name: first, server: \"{first}:5060\", probe: off }}
+  - {{ name: second, server: second.example, shows: from, max_calls: 1, probe: off }}
+outgoing:
+  - {{ prefix: \"0\", strip: 1, add: \"+49\", trunks: [first, second] }}
+"
+    );
+    let dns = DnsServer::start();
+    dns.set(&format!("second.example A {second}\n"));
+    let server = Server::start(&format!("{config}{}", dns.config()));
+    let trunk = |name: &str, ip: IpAddr| {
+        Phone::on_socket(name, server.address(), UdpSocket::bind((ip, 5060)).expect("a port")).of("provider.example")
+    };
+    let (mut first, mut second) = (trunk("first", first), trunk("second", second));
+    let mut alice = Phone::udp("alice", server.address()).registered_as("a");
+    let mut bob = Phone::udp("bob", server.address()).registered_as("b");
+    let invite = alice.invite("sip:0891234@office.example");
+    let invite = alice.authenticated(invite, Credentials::new("alice", "a"));
+    let received = first.expect("INVITE");
+    assert_eq!(received.header("P-Asserted-Identity"), format!("<sip:+4989111@{}>", first.local().ip()));
+    first.reply(&received, 503);
+    first.expect("ACK");
+    let received = second.expect("INVITE");
+    assert!(received.header("From").starts_with("<sip:+4989111@second.example>;tag="), "{received}");
+    second.reply(&received, 200);
+    let ok = alice.response(200);
+    assert_eq!(ok.header("From"), invite.header("From"));
+    alice.send(ack_of(&invite, &ok));
+    second.expect("ACK");
+    // The trunk has no further line.
+    let incoming = second.invite("sip:4989112@office.example");
+    let incoming = second.send(incoming);
+    let busy = second.response(486);
+    second.send(ack_of(&incoming, &busy));
+    server.counts("frontdesk_limits_reached_total", &[("limit", "max_calls")], |count| count == 1.0);
+    // The other one reaches the number, and no name.
+    let (incoming, received) = first.calls("sip:4989112@office.example", &mut bob);
+    bob.reply(&received, 200);
+    let ok = first.response(200);
+    first.send(ack_of(&incoming, &ok));
+    bob.expect("ACK");
+    let incoming = first.invite("sip:bob@office.example");
+    let incoming = first.send(incoming);
+    let refusal = first.response(404);
+    first.send(ack_of(&incoming, &refusal));
+}
+
+#[test]
+fn the_server_registers_at_a_trunk_and_ends_the_registration_when_it_stops() {
+    let ip = fresh_ip();
+    let config = format!(
+        "\
+domains: [office.example]
+authentication: required
+accounts:
+  - {{ user: bob, password: b, numbers: [\"+4989112\"] }}
+trunks:
+  - {{ name: provider, server: \"{ip}\", user: \"4989100\", password: secret, register: true, probe: off }}
+"
+    );
+    let socket = UdpSocket::bind((ip, 5060)).expect("a port");
+    let server = Server::start(&config);
+    let mut trunk = Phone::on_socket("4989100", server.address(), socket).of("provider.example");
+    let register = trunk.expect("REGISTER");
+    server.counts("frontdesk_trunks_unregistered", &[], |count| count == 1.0);
+    let challenge = trunk.answer(&register, 401);
+    trunk.send(
+        challenge.with("WWW-Authenticate", "Digest realm=\"provider\", nonce=\"n\", algorithm=MD5, qop=\"auth\""),
+    );
+    let register = trunk.expect("REGISTER");
+    assert!(register.header("Authorization").contains("username=\"4989100\", realm=\"provider\""), "{register}");
+    let contact = register.header("Contact").to_owned();
+    let granted = trunk.answer(&register, 200).with("Contact", format!("{contact};expires=600"));
+    trunk.send(granted);
+    server.counts("frontdesk_trunks_unregistered", &[], |count| count == 0.0);
+    server.logs("registered at the trunk provider");
+    // A call comes to the Contact, with the number in To.
+    let mut bob = Phone::udp("bob", server.address()).registered_as("b");
+    let invite = trunk.invite(contact.trim_matches(['<', '>'])).set("To", "<sip:+4989112@provider.example>");
+    let invite = trunk.send(invite);
+    let received = bob.expect("INVITE");
+    bob.reply(&received, 486);
+    let busy = trunk.response(486);
+    trunk.send(ack_of(&invite, &busy));
+    server.stop();
+    let last = trunk.expect("REGISTER");
+    assert_eq!(last.header("Expires"), "0");
+    assert_eq!(last.header("Call-ID"), register.header("Call-ID"));
+    assert!(last.header("Authorization").contains("nc=00000002"), "{last}");
 }

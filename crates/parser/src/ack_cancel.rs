@@ -14,6 +14,10 @@ pub struct SentInvite<'a> {
     pub via: &'a [u8],
     /// The values of the Route, in order.
     pub routes: SmallVec<[&'a [u8]; 2]>,
+    /// The value of From, if it is not that of `message`.
+    pub from: Option<&'a [u8]>,
+    /// The CSeq number, if it is not that of `message`.
+    pub sequence: Option<u32>,
     /// The INVITE as sent or as received: the source of From, To, Call-ID and CSeq.
     pub message: &'a Message,
 }
@@ -25,6 +29,8 @@ impl<'a> SentInvite<'a> {
             uri: message.request_uri(),
             via: message.values(HeaderName::Via).next().unwrap_or_default(),
             routes: message.values(HeaderName::Route).collect(),
+            from: None,
+            sequence: None,
             message,
         }
     }
@@ -48,7 +54,7 @@ pub fn write_cancel(sent: &SentInvite<'_>, reason: Option<&[u8]>, out: &mut Vec<
 }
 
 fn head(method: &[u8], sent: &SentInvite<'_>, to: Option<&[u8]>, out: &mut Vec<u8>) {
-    let SentInvite { uri, via, routes, message } = sent;
+    let SentInvite { uri, via, routes, from, sequence, message } = sent;
     out.extend_from_slice(method);
     out.push(b' ');
     out.extend_from_slice(uri);
@@ -61,7 +67,7 @@ fn head(method: &[u8], sent: &SentInvite<'_>, to: Option<&[u8]>, out: &mut Vec<u
     }
     line(HeaderName::MaxForwards, b"70", out);
     for (name, value) in [
-        (HeaderName::From, message.value(HeaderName::From)),
+        (HeaderName::From, from.or_else(|| message.value(HeaderName::From))),
         (HeaderName::To, to),
         (HeaderName::CallId, message.value(HeaderName::CallId)),
     ] {
@@ -72,7 +78,7 @@ fn head(method: &[u8], sent: &SentInvite<'_>, to: Option<&[u8]>, out: &mut Vec<u
     let cseq = message.value(HeaderName::CSeq).and_then(|value| CSeq::parse(value).ok());
     if let Some(cseq) = cseq {
         out.extend_from_slice(b"CSeq: ");
-        octets::write_decimal(out, cseq.number);
+        octets::write_decimal(out, sequence.unwrap_or(cseq.number));
         out.push(b' ');
         out.extend_from_slice(method);
         out.extend_from_slice(b"\r\n");

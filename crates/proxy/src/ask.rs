@@ -102,6 +102,8 @@ pub(crate) enum Resume {
     Dialog(RequestSlot, Box<DialogCheck>),
     /// A request to the Contact of a phone waits for the bindings of a user that may have registered it.
     Contact(RequestSlot, Box<ContactSearch>),
+    /// An emergency call waits for the bindings of its caller.
+    Emergency(RequestSlot, Aor),
     /// A call to a feature code waits for the change that it asks for.
     Code(RequestSlot, CodeCommand),
     /// The CANCEL of an unknown INVITE waits for the bindings of its caller.
@@ -112,6 +114,8 @@ pub(crate) enum Resume {
     Notify(u64),
     /// A subscription waits for the addresses that its NOTIFYs go to.
     NotifyTarget(u64, Name),
+    /// A task at a trunk waits for the addresses of its server.
+    Trunk(u64, Name),
     /// A message that could not be sent.
     Transmit(Bytes),
 }

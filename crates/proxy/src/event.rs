@@ -42,6 +42,15 @@ pub enum Event {
         /// The transport that it went over.
         transport: Transport,
     },
+    /// A task at a trunk has failed, or works again.
+    Trunk {
+        /// The name of the trunk.
+        trunk: Box<str>,
+        /// The task.
+        task: TrunkTask,
+        /// The status of the trunk, 408 without response; `None` if the task works.
+        status: Option<u16>,
+    },
     /// A REGISTER for a local domain was processed.
     Registration {
         /// The result.
@@ -241,6 +250,15 @@ pub enum ForkOutcome {
     TimedOut,
 }
 
+/// What this server does at a trunk again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TrunkTask {
+    /// It registers there.
+    Register,
+    /// It asks whether the trunk responds.
+    Probe,
+}
+
 /// Why a call goes to another party.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
@@ -335,6 +353,8 @@ pub enum Limit {
     TransactionMemory,
     /// Targets of one request.
     Targets,
+    /// Number of calls of a trunk.
+    MaxCalls,
     /// Number of pins.
     Pins,
     /// Nonces in the replay window.

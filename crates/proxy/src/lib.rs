@@ -35,7 +35,9 @@ mod peer;
 mod pin;
 mod reach;
 mod registrar;
+mod registration_client;
 mod reject;
+mod renumbering;
 mod request;
 mod resolution;
 mod resolving;
@@ -56,7 +58,7 @@ pub use connections::Connections;
 pub use dialog::{Moved, SideOfDialog};
 pub use event::{
     AuthenticationFailure, DialogRequest, DiversionReason, Drop, Event, ForkOutcome, LargeRequest, Limit, Notification,
-    Offence, Registration,
+    Offence, Registration, TrunkTask,
 };
 pub use hop::{Endpoint, Endpoints, Hop, Name, Over};
 pub use location::Flow;
@@ -64,11 +66,12 @@ pub use notifier::SubscriberIndex;
 pub use outbox::{Alias, CoreMessage, Handover, Outbox, Passed, Transmit};
 pub use request::Received;
 pub use resolution::{Naptr, Query, Records, Resolution, Srv};
-pub use route::Rule;
+pub use route::{Rule, trunk_resolutions};
 pub use settings::{
-    Account, Accounts, Algorithm, AlsoRing, Authentication, Caller, CodeCommand, Codes, Digest, Foreign, Forking,
-    Forward, GroupMember, GroupStrategy, Hours, Interfaces, Keys, LargeRequests, Limits, Listener, NamedHours,
-    NumberRule, Office, OfficeName, Party, Registrar, RingGroup, Secrets, Sender, Senders, Settings, SingleTarget,
-    Strangers, Strategy, SubscriptionTimes, Timers, UnannouncedPath, UserRules, Window, fixed_bindings, plain_number,
+    Account, Accounts, Algorithm, AlsoRing, Authentication, Caller, CodeCommand, Codes, Dialling, Digest, Foreign,
+    Forking, Forward, GroupMember, GroupStrategy, Hours, Interfaces, Keys, LargeRequests, Limits, Listener, Login,
+    NamedHours, NumberRule, Office, OfficeName, Outgoing, Party, Registrar, RingGroup, Secrets, Sender, Senders,
+    Settings, Shows, SingleTarget, Strangers, Strategy, SubscriptionTimes, Timers, Trunk, TrunkCalls, TrunkHealth,
+    Trunks, UnannouncedPath, UserRules, Window, fixed_bindings, plain_number,
 };
 pub use source::{NoSource, Source};

@@ -91,6 +91,8 @@ pub(crate) fn is_reachable(target: &Target, binding: &Binding<'_>, settings: &Se
 pub(crate) fn may_resolve_to(target: &Target, ip: IpAddr, from: IpAddr, settings: &Settings) -> bool {
     match target.uri.binding() {
         Some(binding) => is_allowed_at(&binding, ip, target.over_flow, settings),
+        // The configuration names it.
+        None if target.uri.trunk().is_some() => true,
         None if target.uri.is_redirect() => check_phone_address(ip, from, settings).is_ok(),
         None => check_address(ip, from, settings).is_ok(),
     }

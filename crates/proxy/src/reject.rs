@@ -68,6 +68,10 @@ pub(crate) enum Reject {
     NotRegistered,
     /// The user does not want to be disturbed.
     Busy,
+    /// The user may not dial this class of numbers.
+    Class,
+    /// All lines of the trunk are in use.
+    TrunkFull,
     /// A feature code was called: this is set now.
     Code(CodeOutcome),
     /// No address to send to is known.
@@ -168,6 +172,7 @@ impl Reject {
             Self::Identity
             | Self::Stranger
             | Self::Relay
+            | Self::Class
             | Self::ForeignRoute
             | Self::NotThePeer
             | Self::SelfContact
@@ -185,7 +190,7 @@ impl Reject {
             // RFC 5630 5.3
             Self::NotRegistered | Self::Code(_) | Self::Unroutable | Self::SipsNotAllowed | Self::SipsRequired => 480,
             Self::NoTransaction | Self::Subscription => 481,
-            Self::Busy => 486,
+            Self::Busy | Self::TrunkFull => 486,
             // RFC 3261 8.2.2.2
             Self::Loop | Self::Merged => 482,
             Self::TooManyHops => 483,
@@ -228,6 +233,8 @@ impl Reject {
             Self::ForeignRoute => "Route of several dialogs",
             Self::NotThePeer => "Not from a peer of this dialog",
             Self::Relay => "Not relaying to foreign domains",
+            Self::Class => "Not allowed to dial this number",
+            Self::TrunkFull => "All lines of the trunk are in use",
             Self::Identity => "Authenticated as another user",
             Self::Subscription => "Subscription Does Not Exist",
             Self::Subscriber => "Not allowed to watch this user",

@@ -3,14 +3,17 @@
 //! Only values. `route` decides which targets a request has.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use location::{Binding, Record};
 use parser::headers::Route;
-use parser::{Header as _, SipUri, Uri, write_target};
+use parser::{Header as _, SipUri, Uri, escape_user, write_target};
 
 use crate::event::CalledPhone;
 use crate::hop::{Hop, Name};
+use crate::renumbering::Renumbering;
 use crate::request::Request;
+use crate::settings::Trunk;
 
 /// One URI of the target set (RFC 3261 16.5).
 #[derive(Clone, Debug)]
@@ -34,6 +37,62 @@ pub(crate) enum TargetUri {
     Request,
     /// A Contact of a redirection.
     Redirect(Box<[u8]>),
+    /// A number, by a trunk.
+    Trunk(Arc<ToTrunk>),
+}
+
+/// A number that a trunk is asked to call, and how the caller is shown.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ToTrunk {
+    pub(crate) trunk: Arc<Trunk>,
+    /// The Request-URI.
+    pub(crate) uri: Box<str>,
+    /// The number of the caller.
+    pub(crate) caller_id: Option<Box<str>>,
+    pub(crate) is_emergency: bool,
+    /// How many challenges of the trunk were answered for this call.
+    pub(crate) answered: u8,
+    /// The header line that answers the last one.
+    pub(crate) credentials: Option<Box<[u8]>>,
+}
+
+impl ToTrunk {
+    /// `caller_id`: the number of the caller, if it is not that of the trunk.
+    pub(crate) fn new(trunk: Arc<Trunk>, number: &str, caller_id: Option<&str>, is_emergency: bool) -> Self {
+        let (scheme, server) = trunk.server.split_once(':').unwrap_or(("sip", &trunk.server));
+        // RFC 3261 19.1.1: the user part is a telephone number.
+        let uri = format!("{scheme}:{}@{server};user=phone", user_part(number)).into();
+        let caller_id = caller_id.or(trunk.caller_id.as_deref()).map(Into::into);
+        Self { trunk, uri, caller_id, is_emergency, answered: 0, credentials: None }
+    }
+
+    /// The same call with credentials.
+    pub(crate) fn with_credentials(&self, credentials: Vec<u8>) -> Self {
+        Self {
+            trunk: Arc::clone(&self.trunk),
+            uri: self.uri.clone(),
+            caller_id: self.caller_id.clone(),
+            is_emergency: self.is_emergency,
+            answered: self.answered.saturating_add(1),
+            credentials: Some(credentials.into()),
+        }
+    }
+
+    /// The host of the server, without port.
+    pub(crate) fn host(trunk: &Trunk) -> Vec<u8> {
+        let mut host = Vec::new();
+        if let Ok(Uri::Sip(uri)) = Uri::parse(trunk.server.as_bytes()) {
+            uri.host.write(&mut host);
+        }
+        host
+    }
+}
+
+/// A number as the user part of a URI.
+fn user_part(number: &str) -> String {
+    let mut user = Vec::new();
+    escape_user(number.as_bytes(), &mut user);
+    String::from_utf8_lossy(&user).into_owned()
 }
 
 /// The next hop of a target.
@@ -50,7 +109,7 @@ impl TargetUri {
     pub(crate) fn binding(&self) -> Option<Binding<'_>> {
         match self {
             Self::Binding(record, index) | Self::BindingAlone(record, index) => record.bindings().get(*index),
-            Self::Request | Self::Redirect(_) => None,
+            Self::Request | Self::Redirect(_) | Self::Trunk(_) => None,
         }
     }
 
@@ -60,7 +119,7 @@ impl TargetUri {
             Self::Binding(record, index) | Self::BindingAlone(record, index) => {
                 Some(CalledPhone::new(record.clone(), *index))
             }
-            Self::Request | Self::Redirect(_) => None,
+            Self::Request | Self::Redirect(_) | Self::Trunk(_) => None,
         }
     }
 
@@ -68,7 +127,7 @@ impl TargetUri {
     pub(crate) fn aor(&self) -> &[u8] {
         match self {
             Self::Binding(record, _) | Self::BindingAlone(record, _) => record.aor(),
-            Self::Request | Self::Redirect(_) => b"",
+            Self::Request | Self::Redirect(_) | Self::Trunk(_) => b"",
         }
     }
 
@@ -85,12 +144,27 @@ impl TargetUri {
             Self::BindingAlone(..) => (self.binding().map(|binding| binding.contact()).unwrap_or_default(), b""),
             Self::Request => (request.uri(), b""),
             Self::Redirect(uri) => (uri, b""),
+            Self::Trunk(to) => (to.uri.as_bytes(), b""),
         }
     }
 
     /// Whether it is a Contact of a redirection.
     pub(crate) const fn is_redirect(&self) -> bool {
         matches!(self, Self::Redirect(_))
+    }
+
+    /// How the numbers of a request are changed that goes there.
+    pub(crate) fn renumbering(&self, request: &Request) -> Option<Renumbering> {
+        match self {
+            Self::Trunk(to) if to.trunk.login.is_some() => Renumbering::of_invite(request.sequence, to.answered),
+            Self::Trunk(_) => None,
+            _ => request.renumbering,
+        }
+    }
+
+    /// The trunk that it leads to.
+    pub(crate) fn trunk(&self) -> Option<&Arc<ToTrunk>> {
+        if let Self::Trunk(to) = self { Some(to) } else { None }
     }
 
     /// The instance of its phone: `+sip.instance` (RFC 5626 4.1).

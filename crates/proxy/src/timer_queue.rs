@@ -20,6 +20,8 @@ pub(crate) enum Timer {
     Pin(TransactionKey),
     /// The next NOTIFY, the retransmission of one, or the end of this subscription.
     Subscription(u64),
+    /// The next request of this task at a trunk, or its retransmission.
+    Trunk(u64),
 }
 
 /// The timers of one core.

@@ -33,6 +33,15 @@ impl Login<'_> {
         self.respond(&challenge(refused, algorithm), algorithm, request, nc)
     }
 
+    /// The response for a challenge with SHA-256, for the `nc`th request with its nonce and this cnonce.
+    pub fn response(&self, challenge: &str, request: &Sip, nc: u32, cnonce: &str) -> String {
+        let hash = |text: String| hex_text(&Sha256::digest(text.as_bytes()));
+        let (realm, nonce) = (quoted(challenge, "realm"), quoted(challenge, "nonce"));
+        let a1 = hash(format!("{}:{realm}:{}", self.user, self.password));
+        let a2 = hash(format!("{}:{}", request.what(), request.uri()));
+        hash(format!("{a1}:{nonce}:{nc:08x}:{cnonce}:auth:{a2}"))
+    }
+
     /// The Authorization value for a challenge with this algorithm, for the `nc`th request with its nonce.
     pub fn respond(&self, challenge: &str, algorithm: &str, request: &Sip, nc: u32) -> String {
         let hash = |text: String| match algorithm {

@@ -66,7 +66,7 @@ impl DigestInput<'_> {
 }
 
 /// The hash of the parts, joined by colons, as hex digits.
-fn hash(algorithm: Algorithm, parts: &[&[u8]]) -> Hex {
+pub(super) fn hash(algorithm: Algorithm, parts: &[&[u8]]) -> Hex {
     match algorithm {
         Algorithm::Md5 => hex(joined::<Md5>(parts).into()),
         Algorithm::Sha256 => hex(joined::<Sha256>(parts).into()),

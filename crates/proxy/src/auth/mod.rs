@@ -13,6 +13,7 @@ mod digest;
 mod md5_fallback;
 mod nonce;
 mod presented;
+mod respond;
 
 use ctutils::CtEq as _;
 use location::Aor;
@@ -27,6 +28,7 @@ use crate::request::{ContentHasher, Request};
 use crate::settings::{Algorithm, Authentication, Keys, Settings};
 
 pub(crate) use presented::Presented;
+pub(crate) use respond::Answerable;
 
 use md5_fallback::Md5Fallback;
 use nonce::{Nonce, Nonces};

@@ -8,17 +8,19 @@ use parser::headers::Via;
 use parser::{Message, Method, can_answer};
 
 use super::Core;
+use super::emergency::caller_in_emergency;
 use crate::ask::{Answer, Continuation, Question, Resume};
 use crate::clock::Now;
 use crate::context::Context;
 use crate::event::{Drop, Event};
-use crate::forward::{ViaBranch, without_claims};
+use crate::forward::{ViaBranch, without_challenges, without_claims};
 use crate::ingress;
 use crate::notifier::{self, LocalTag, SubscribeKind};
 use crate::outbox::{CoreMessage, Handover, Outbox};
 use crate::pin::Match;
 use crate::registrar::PendingRegister;
 use crate::reject::Reject;
+use crate::renumbering::with_number_of_caller;
 use crate::request::{Proven, Received, Request};
 use crate::response_context::ResponseContext;
 use crate::route::{self, ContactSearch, Destination, DialogCheck, NextStep, Toward, next_step, office_step};
@@ -64,6 +66,7 @@ impl Core {
             }
             Ok(Handling::Serve) => self.serve(now, &request, outbox),
             Ok(Handling::Route(step)) => self.take_step(now, request, step, outbox),
+            Ok(Handling::Emergency(caller)) => self.emergency_call(request, caller, outbox),
             Ok(Handling::CheckDialog(check)) => self.check_dialog(now, request, check, outbox),
             Ok(Handling::Notifier(kind)) => self.receive_subscribe(now, &request, kind, outbox),
             Ok(Handling::HandOver(worker)) => {
@@ -79,7 +82,7 @@ impl Core {
     fn handling_of(&mut self, now: Now, request: &mut Request, outbox: &mut Outbox) -> Result<Handling, Reject> {
         let dialog = route::accept_routes(request, &self.settings, &self.mac)?;
         let (uri, method) = (request.typed_uri()?, request.method());
-        let destination = route::destination_of_uri(&uri, method, &self.settings)?;
+        let mut destination = route::destination_of_uri(&uri, method, &self.settings)?;
         let watch = if method == Method::Subscribe { notifier::kind_of(request, &destination)? } else { None };
         // A SUBSCRIBE within its dialog needs no credentials. The worker that accepted the subscription keeps it.
         if let Some(SubscribeKind::InDialog(tag)) = watch {
@@ -105,6 +108,7 @@ impl Core {
         }
         ingress::check_max_forwards(request.hops)?;
         ingress::check_proxy_require(&request.message)?;
+        route::check_refer(request, &self.settings)?;
         let (toward, proven) = match dialog {
             Some(dialog) => match self.enter_dialog(now, request, &uri, dialog, &destination, outbox) {
                 Ok(toward) => {
@@ -115,6 +119,10 @@ impl Core {
             },
             None => {
                 route::check_outside_of_dialogs(request, &self.settings)?;
+                destination = route::called_by_trunk(request, destination, &self.settings)?;
+                if let Some(caller) = caller_in_emergency(request, &presented, &destination, &self.settings) {
+                    return Ok(Handling::Emergency(caller));
+                }
                 match self.admit(now, request, &presented, &destination, outbox) {
                     Err(Reject::Relay) if destination == Destination::Elsewhere => {
                         let search = ContactSearch::of_unproven(request, &uri, &self.settings);
@@ -146,13 +154,30 @@ impl Core {
         let status = message.status().unwrap_or_default();
         outbox.emit(Event::ResponseReceived { status, transport: flow.transport });
         let branch = self.own_branch(message);
-        let screened = branch.as_ref().and_then(ViaBranch::origin).and_then(|origin| {
+        let origin = branch.as_ref().and_then(ViaBranch::origin);
+        let renumbered = origin.filter(|origin| origin.is_renumbered);
+        let renumbered = renumbered.and_then(|_| with_number_of_caller(message, &mut self.rewrite));
+        let message = renumbered.as_ref().unwrap_or(message);
+        let screened = origin.and_then(|origin| {
             let (from, to) = (flow.remote.ip(), origin.peer.remote.ip());
             without_claims(message, from, to, &self.settings, &mut self.rewrite)
         });
         let message = screened.as_ref().unwrap_or(message);
+        // A response context answers the challenge of a trunk.
+        let is_stateless = matches!(branch, Some(ViaBranch::Stateless(_) | ViaBranch::Pinned { .. }));
+        let is_from_trunk = || self.settings.trunk_at(flow.remote.ip()).is_some();
+        let unchallenged = if is_stateless && matches!(status, 401 | 407) && is_from_trunk() {
+            without_challenges(message, &mut self.rewrite)
+        } else {
+            None
+        };
+        let message = unchallenged.as_ref().unwrap_or(message);
         match branch {
-            Some(ViaBranch::Transaction { worker, .. } | ViaBranch::Notify { worker, .. }) if worker != self.worker => {
+            Some(
+                ViaBranch::Transaction { worker, .. }
+                | ViaBranch::Notify { worker, .. }
+                | ViaBranch::Trunk { worker, .. },
+            ) if worker != self.worker => {
                 let core_message = CoreMessage::Response(Box::new(received));
                 outbox.handovers.push(Handover { worker: Some(worker), core_message });
             }
@@ -198,6 +223,7 @@ impl Core {
             (Some(ViaBranch::Notify { id, .. }), Some(source)) => {
                 self.notify_answered(now, id, message, source, outbox)
             }
+            (Some(ViaBranch::Trunk { id, .. }), Some(source)) => self.trunk_answered(now, id, message, source, outbox),
             _ => outbox.emit(Event::Dropped(Drop::StrayResponse)),
         }
     }
@@ -227,6 +253,9 @@ impl Core {
             }
             (Resume::Callee(slot, callee), answer) => self.callee_loaded(now, slot, &callee, answer, outbox),
             (Resume::Search(search), answer) => self.search_answered(now, search, answer, outbox),
+            (Resume::Emergency(slot, caller), answer) => {
+                self.emergency_caller_loaded(now, slot, caller, answer, outbox);
+            }
             (Resume::Code(slot, command), answer) => self.code_answered(now, slot, &command, answer, outbox),
             (Resume::Cancel(slot), answer) => self.cancel_looked_up(now, slot, answer, outbox),
             (Resume::Dialog(slot, check), answer) => self.dialog_looked_up(now, slot, check, answer, outbox),
@@ -239,6 +268,7 @@ impl Core {
             (Resume::NotifyTarget(id, host), answer) => {
                 self.notify_target_resolved(now, id, &host, &answer, outbox);
             }
+            (Resume::Trunk(key, name), answer) => self.trunk_resolved(now, key, &name, answer, outbox),
             (Resume::Transmit(text), _) => self.undelivered(now, text, outbox),
         }
     }
@@ -258,6 +288,8 @@ enum Handling {
     Serve,
     /// By the next step to its destination, where it may go.
     Route(NextStep),
+    /// As an emergency call of this user.
+    Emergency(Aor),
     /// By a check of its dialog: the token alone does not let the request pass.
     CheckDialog(Box<DialogCheck>),
     /// By the notifier.

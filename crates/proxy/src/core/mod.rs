@@ -9,6 +9,7 @@ mod alias;
 mod cancel;
 pub(crate) mod contact;
 mod dispatch;
+mod emergency;
 pub(crate) mod explain;
 pub(crate) mod in_dialog;
 mod late_registration;
@@ -18,6 +19,7 @@ mod respond;
 mod responses;
 mod send;
 mod targets;
+mod trunks;
 
 use std::sync::Arc;
 
@@ -43,6 +45,8 @@ use crate::settings::{Keys, Settings};
 use crate::timer_queue::{Timer, TimerQueue};
 use crate::unreachable::Unreachable;
 
+use trunks::TrunkClients;
+
 /// The registrar and proxy of one worker.
 pub struct Core {
     settings: Arc<Settings>,
@@ -60,6 +64,7 @@ pub struct Core {
     slots: RequestSlots,
     subscriptions: Subscriptions,
     timers: TimerQueue,
+    trunk_clients: TrunkClients,
     /// Searches to begin at the end of the current call of the driver.
     searches: Vec<Search>,
     rewrite: Rewrite,
@@ -86,7 +91,7 @@ impl Core {
     pub fn new(settings: Arc<Settings>, keys: &Keys, worker: u8, seed: u64, watched: Arc<SubscriberIndex>) -> Self {
         let mac = Mac::new(keys.route);
         let hasher = ContentHasher::default();
-        Self {
+        let mut this = Self {
             settings,
             mac,
             gruus: Gruus::new(keys.gruu, mac),
@@ -102,9 +107,12 @@ impl Core {
             slots: RequestSlots::default(),
             subscriptions: Subscriptions::new(watched),
             timers: TimerQueue::default(),
+            trunk_clients: TrunkClients::default(),
             searches: Vec::new(),
             rewrite: Rewrite::new(),
-        }
+        };
+        this.update_trunks();
+        this
     }
 
     /// The same core with the list of open connections. Without it, the core treats every connection as closed.
@@ -176,6 +184,7 @@ impl Core {
                     let (subscriptions, mut context) = self.notifier(now, outbox);
                     subscriptions.timeout(id, at, &mut context);
                 }
+                Timer::Trunk(key) => self.trunk_timer(now, key, at, outbox),
             }
         }
         self.begin_searches(now, outbox);
@@ -190,11 +199,13 @@ impl Core {
     /// Removes the stale timers if there are many: a flood of requests whose pins are evicted leaves one for each.
     fn bound_timers(&mut self) {
         let (pins, response_contexts, subscriptions) = (&self.pins, &self.response_contexts, &self.subscriptions);
+        let trunk_clients = &self.trunk_clients;
         if self.timers.is_crowded(pins.len() + response_contexts.len() + subscriptions.len()) {
             self.timers.retain(|at, timer| match timer {
                 Timer::ResponseContext(id) => response_contexts.is_armed(id, at),
                 Timer::Pin(key) => pins.is_armed(key, at),
                 Timer::Subscription(id) => subscriptions.is_armed(id, at),
+                Timer::Trunk(key) => Self::has_trunk_timer(trunk_clients, key, at),
             });
         }
     }
@@ -203,6 +214,7 @@ impl Core {
     pub fn reconfigure(&mut self, settings: Arc<Settings>) {
         self.settings = settings;
         self.subscriptions.on_new_settings(&mut self.timers);
+        self.update_trunks();
     }
 
     /// How many entries the core holds.

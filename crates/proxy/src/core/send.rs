@@ -15,13 +15,14 @@ use crate::forward::{Forwarding, Origin, ViaBranch, is_looped, loop_mark, prefer
 use crate::hop::Hop;
 use crate::ingress;
 use crate::large;
+use crate::mac::Mac;
 use crate::outbox::Outbox;
 use crate::pin::Match;
 use crate::reject::Reject;
 use crate::request::{Proven, Request};
-use crate::response_context::{ResponseContext, ResponseContexts};
+use crate::response_context::{ResponseContext, ResponseContexts, call_of, end_by_bye};
 use crate::route::{self, Plan, check_privacy};
-use crate::settings::{Named, Settings, SingleTarget};
+use crate::settings::{Direction, Named, Settings, SingleTarget, Trunk};
 use crate::target::{NextHop, Target, TargetUri};
 
 impl Core {
@@ -32,6 +33,9 @@ impl Core {
         }
         if is_new_call(&request) {
             self.log_call(&request, &plan, outbox);
+        }
+        if request.method() == Method::Bye {
+            end_by_bye(&request, &self.settings, &self.mac);
         }
         // RFC 5393 5.3.3: Max-Breadth allows no branch.
         if request.max_breadth() == 0 && !matches!(request.method(), Method::Ack | Method::Cancel) {
@@ -178,6 +182,10 @@ impl Core {
         let id = self.response_contexts.next_id(&self.mac);
         let key = request.key;
         let settings = Arc::clone(&self.settings);
+        if let Err(reject) = take_incoming_line(now, &request, &settings, &self.mac) {
+            outbox.emit(Event::LimitReached(Limit::MaxCalls));
+            return self.refuse(now, &request, reject, outbox);
+        }
         let is_joinable = settings.forking.late_registration && is_new_call(&request) && plan.disposition.fork;
         let callee = plan.aor.take().filter(|_| is_joinable);
         let (response_contexts, mut context) = self.split(now, outbox);
@@ -236,7 +244,7 @@ fn is_new_call(request: &Request) -> bool {
 fn send_request(
     forwarding: &Forwarding<'_>,
     settings: &Settings,
-    mac: &crate::mac::Mac,
+    mac: &Mac,
     rewrite: &mut parser::Rewrite,
     outbox: &mut Outbox,
 ) {
@@ -255,7 +263,21 @@ fn emit_forwarded(request: &Request, hop: &Hop, outbox: &mut Outbox) {
 pub(super) fn is_stateless(request: &Request, plan: &Plan, settings: &Settings) -> bool {
     let wants_context =
         settings.forking.single_target == SingleTarget::Stateful && plan.aor.is_some() && is_new_call(request);
-    plan.is_single() && !wants_context
+    plan.is_single() && !wants_context && !(is_new_call(request) && limited_trunk(request, settings).is_some())
+}
+
+/// The trunk that a call comes from, if it limits its calls.
+fn limited_trunk<'s>(request: &Request, settings: &'s Settings) -> Option<&'s Trunk> {
+    let limits = settings.trunks.limits_calls();
+    let trunk = limits.then(|| settings.trunk_at(request.flow.remote.ip())).flatten()?;
+    trunk.max_calls.is_some().then_some(trunk)
+}
+
+/// Counts a call that comes from a trunk. Refused if the trunk has no room for it.
+fn take_incoming_line(now: Now, request: &Request, settings: &Settings, mac: &Mac) -> Result<(), Reject> {
+    let Some(trunk) = limited_trunk(request, settings).filter(|_| is_new_call(request)) else { return Ok(()) };
+    let has_room = settings.trunks.calls.begin(call_of(request, mac), Direction::In, trunk, now.mono);
+    if has_room { Ok(()) } else { Err(Reject::TrunkFull) }
 }
 
 /// Caller and callee for the log: by From, and by the Request-URI if `called` is none.

@@ -24,6 +24,7 @@ use crate::nat;
 use crate::peer::Peer;
 use crate::reach;
 use crate::reject::Reject;
+use crate::renumbering::Renumbering;
 use crate::request::{FlowToPeer, Request};
 use crate::settings::{Authentication, Named, Settings};
 
@@ -39,6 +40,8 @@ pub(crate) struct InDialog {
     key: Option<u64>,
     /// When the other side was last seen; zero if its peer is still the one in the token.
     other_seen: Wall,
+    /// How the numbers of the sender are changed.
+    renumbering: Option<Renumbering>,
 }
 
 /// A side of a dialog that is the phone of a local user and is reached over its flow.
@@ -94,11 +97,12 @@ impl InDialog {
             Some(token) => (token, true),
             None => (verified(to_tag)?, false),
         };
-        let DialogToken { caller, callee, target } = token;
+        let DialogToken { caller, callee, target, renumbering } = token;
+        let renumbering = renumbering.filter(|_| from_caller);
         // The token that a side gets contains the target of the other side.
         let target = target.filter(|target| target.of_callee == from_caller).map(|target| target.next_hop);
         let (sender, other) = if from_caller { (caller, callee) } else { (callee, caller) };
-        Some(Self { sender, other, target, from_caller, key: None, other_seen: Wall::default() })
+        Some(Self { sender, other, target, from_caller, key: None, other_seen: Wall::default(), renumbering })
     }
 
     /// Joins the dialogs of two tokens in one request, if the request that created the dialog passed this server twice
@@ -116,6 +120,11 @@ impl InDialog {
             one.remote == two.remote || (one.connection != two.connection && one.remote.ip() == two.remote.ip());
         let linked = same_user && same_peer && self.from_caller == next.from_caller;
         linked.then(|| Self { sender: self.sender.clone(), ..next })
+    }
+
+    /// How the numbers of the sender are changed.
+    pub(crate) const fn renumbering(&self) -> Option<Renumbering> {
+        self.renumbering
     }
 
     /// The local user on the side of the sender.

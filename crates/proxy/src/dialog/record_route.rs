@@ -67,11 +67,12 @@ pub(crate) fn token_for(
     let called = called.filter(|called| !is_user(called) && is_asked_for(called));
     let identity = called.map(|called| identity_hash(&called.address, mac));
     let callee = Side { peer: Peer::of_hop(hop, settings), only_flow, user, phone, identity };
+    let renumbering = target.uri.renumbering(request);
     let target = target_of(next, &caller, settings, mac);
     let target = target.map(|next_hop| Target { of_callee: false, next_hop });
     let [caller_tag, _] = request.tags();
     let id = DialogId { call_id: message.value(HeaderName::CallId).unwrap_or_default(), caller_tag };
-    DialogToken { caller, callee, target }.text(id, mac)
+    DialogToken { caller, callee, target, renumbering }.text(id, mac)
 }
 
 /// The side that sent a response.

@@ -4,7 +4,7 @@
 //! ```text
 //! token [ "." mark:12 ]
 //! base64url( version mac:8 flags checksum caller-peer callee-peer [target:4]
-//!            [user [phone:4]] [user [phone:4]] [identity:4] [identity:4] )
+//!            [user [phone:4]] [user [phone:4]] [identity:4] [identity:4] [renumbering:4] )
 //! ```
 //!
 //! The MAC covers all other octets, the Call-ID and the tag of the caller. So a token that was changed, or copied into
@@ -21,10 +21,15 @@ use smallvec::SmallVec;
 use super::user::{MAX_USER, Octets, User, read_number};
 use crate::mac::{Mac, Purpose};
 use crate::peer::Peer;
+use crate::renumbering::Renumbering;
 
 /// Tokens of another version are not valid. After an update, requests in older calls need credentials, as after a
 /// change of the keys.
 const VERSION: u8 = 3;
+
+/// The version of tokens with a renumbering. The MAC does not cover the version, but the octets of a token are of one
+/// version only: their flags tell how many others there are.
+const VERSION_RENUMBERED: u8 = 4;
 
 /// Octets that the MAC does not cover: version and MAC.
 const HEAD: usize = 9;
@@ -39,7 +44,7 @@ const START: usize = HEAD + 2;
 const MAX_PEER: usize = 28;
 
 /// The most octets of a token: two IPv6 peers with connections, two users, and all other parts.
-const MAX_TOKEN: usize = START + 2 * MAX_PEER + 4 + 2 * (1 + MAX_USER + 4) + 2 * 4;
+const MAX_TOKEN: usize = START + 2 * MAX_PEER + 4 + 2 * (1 + MAX_USER + 4) + 2 * 4 + 4;
 
 mod flag {
     pub(super) const TARGET: u8 = 1;
@@ -61,6 +66,8 @@ pub(crate) struct DialogToken {
     pub(crate) callee: Side,
     /// The next hop of requests to one of the sides, if that is not its peer.
     pub(crate) target: Option<Target>,
+    /// How the numbers of the caller are changed.
+    pub(crate) renumbering: Option<Renumbering>,
 }
 
 /// One side of a dialog, as it was when the dialog was created.
@@ -124,9 +131,10 @@ impl DialogToken {
                 flags |= bit;
             }
         }
+        octets.extend(self.renumbering.into_iter().flat_map(Renumbering::octets));
         if let Some([head @ .., of_flags, of_checksum]) = octets.first_chunk_mut::<START>() {
             (*of_flags, *of_checksum) = (flags, checksum(id.caller_tag));
-            head[0] = VERSION;
+            head[0] = if self.renumbering.is_some() { VERSION_RENUMBERED } else { VERSION };
         }
         let signature = signature(id, octets.get(HEAD..).unwrap_or_default(), mac);
         octets.iter_mut().skip(1).zip(signature).for_each(|(octet, value)| *octet = value);
@@ -136,7 +144,7 @@ impl DialogToken {
         text
     }
 
-    fn parse(flags: u8, octets: &[u8]) -> Option<Self> {
+    fn parse(version: u8, flags: u8, octets: &[u8]) -> Option<Self> {
         let has = |bit| flags & bit != 0;
         let (caller, octets) = Peer::read_octets(octets)?;
         let (callee, octets) = Peer::read_octets(octets)?;
@@ -145,11 +153,13 @@ impl DialogToken {
         let (callee_user, callee_phone, octets) = User::read(octets, has(flag::CALLEE_USER))?;
         let (caller_identity, octets) = read_number(octets, has(flag::CALLER_IDENTITY))?;
         let (callee_identity, octets) = read_number(octets, has(flag::CALLEE_IDENTITY))?;
+        let (number, octets) = read_number(octets, version == VERSION_RENUMBERED)?;
         let side = |peer, flow, (user, phone), identity| Side { peer, only_flow: has(flow), user, phone, identity };
         octets.is_empty().then(|| Self {
             caller: side(caller, flag::CALLER_FLOW, (caller_user, caller_phone), caller_identity),
             callee: side(callee, flag::CALLEE_FLOW, (callee_user, callee_phone), callee_identity),
             target: next_hop.map(|next_hop| Target { of_callee: has(flag::OF_CALLEE), next_hop }),
+            renumbering: number.and_then(Renumbering::of_number),
         })
     }
 }
@@ -168,7 +178,8 @@ impl UnverifiedToken {
         let longest = MAX_TOKEN.div_ceil(3) * 4;
         let text = Some(text).filter(|text| text.len() <= longest)?;
         let length = URL_SAFE_NO_PAD.decode_slice(text, &mut octets).ok()?;
-        (length > START && octets.first() == Some(&VERSION)).then_some(Self { octets, length })
+        let is_known = matches!(octets.first(), Some(&(VERSION | VERSION_RENUMBERED)));
+        (length > START && is_known).then_some(Self { octets, length })
     }
 
     /// Whether the checksum is that of this tag: without it, verification as the caller's token is not worth a MAC.
@@ -178,9 +189,9 @@ impl UnverifiedToken {
 
     /// The content; `None` if this server did not write it for this dialog.
     pub(super) fn verify(&self, id: DialogId<'_>, mac: &Mac) -> Option<DialogToken> {
-        let (&[_, ref given @ ..], covered) = self.octets.get(..self.length)?.split_first_chunk::<HEAD>()?;
+        let (&[version, ref given @ ..], covered) = self.octets.get(..self.length)?.split_first_chunk::<HEAD>()?;
         let &[flags, _, ref rest @ ..] = covered else { return None };
-        (*given == signature(id, covered, mac)).then(|| DialogToken::parse(flags, rest))?
+        (*given == signature(id, covered, mac)).then(|| DialogToken::parse(version, flags, rest))?
     }
 }
 
@@ -218,16 +229,19 @@ mod tests {
                 caller: side("192.0.2.7:5060", 0, Some("alice@office.example"), None),
                 callee: side("192.0.2.8:5060", 0, Some("bob@office.example"), None),
                 target: None,
+                renumbering: None,
             },
             DialogToken {
                 caller: side("192.0.2.7:5060", 0, None, None),
                 callee: side("[2001:db8::8]:49152", u64::MAX, Some("bob@office.example"), Some(7)),
                 target: target(false),
+                renumbering: Renumbering::of_invite(7, 1),
             },
             DialogToken {
                 caller: side("[2001:db8::8]:1", 1, Some(&long), Some(8)),
                 callee: side("[2001:db8::9]:2", 2, Some(&long), Some(9)),
                 target: target(true),
+                renumbering: Renumbering::of_invite(1, 0),
             },
         ]
     }

@@ -3,8 +3,10 @@
 //! ```text
 //! z9hG4bK s           <mark:16> <peer>                                   stateless
 //! z9hG4bK p <worker:2> <mark:16> <peer>                                   stateless, pinned by that worker
+//! z9hG4bK S, P ...                                                       the same, with another CSeq number (`renumbering`)
 //! z9hG4bK t <worker:2> <fork:16> <index:2> <loop:16> <mark:16> <peer>     a client transaction of that worker
 //! z9hG4bK n <worker:2> <subscription:16> <sequence:8>                     a NOTIFY of that worker
+//! z9hG4bK r <worker:2> <id:16> <sequence:8>                               a request of that worker to a trunk
 //! ```
 //!
 //! A branch contains the peer that the response goes to, and a mark: a keyed hash of that peer, of the address that the
@@ -55,6 +57,7 @@ pub(crate) enum ViaBranch {
     Pinned { worker: u8, origin: Origin },
     Transaction { worker: u8, id: BranchId, loop_mark: u64, origin: Origin },
     Notify { worker: u8, id: NotifyId },
+    Trunk { worker: u8, id: NotifyId },
 }
 
 /// The sender of a request, which gets the response if there is no transaction.
@@ -63,6 +66,8 @@ pub(crate) struct Origin {
     /// The peer that the response goes to (RFC 3261 18.2.2, RFC 3581 4).
     pub(crate) peer: Peer,
     mark: u64,
+    /// Whether the request was sent with another CSeq number.
+    pub(crate) is_renumbered: bool,
 }
 
 impl Origin {
@@ -76,7 +81,8 @@ impl Origin {
         mac: &Mac,
     ) -> Self {
         let peer = Peer::of_hop(&request.response_hop, settings);
-        Self { peer, mark: mark(&peer, &Destination::of(hop, target), request.key, fork, mac) }
+        let mark = mark(&peer, &Destination::of(hop, target), request.key, fork, mac);
+        Self { peer, mark, is_renumbered: fork.is_none() && target.uri.renumbering(request).is_some() }
     }
 
     /// The address that the response goes to.
@@ -86,7 +92,11 @@ impl Origin {
 
     fn parse(text: &[u8]) -> Option<Self> {
         let (mark, peer) = text.split_at_checked(16)?;
-        Some(Self { peer: Peer::parse(peer)?, mark: read_hex(mark)? })
+        Some(Self { peer: Peer::parse(peer)?, mark: read_hex(mark)?, is_renumbered: false })
+    }
+
+    fn renumbered(self, is_renumbered: bool) -> Self {
+        Self { is_renumbered, ..self }
     }
 
     fn write(self, out: &mut Vec<u8>) {
@@ -130,7 +140,7 @@ impl ViaBranch {
     pub(crate) const fn origin(&self) -> Option<&Origin> {
         match self {
             Self::Stateless(origin) | Self::Pinned { origin, .. } | Self::Transaction { origin, .. } => Some(origin),
-            Self::Notify { .. } => None,
+            Self::Notify { .. } | Self::Trunk { .. } => None,
         }
     }
 
@@ -139,7 +149,7 @@ impl ViaBranch {
         let destination = Destination::at(source.transport, source.remote);
         let fork = match self {
             Self::Transaction { worker, id, .. } => Some((*worker, id.context)),
-            Self::Stateless(_) | Self::Pinned { .. } | Self::Notify { .. } => None,
+            Self::Stateless(_) | Self::Pinned { .. } | Self::Notify { .. } | Self::Trunk { .. } => None,
         };
         self.origin().is_some_and(|origin| origin.mark == mark(&origin.peer, &destination, key, fork, mac))
     }
@@ -147,10 +157,11 @@ impl ViaBranch {
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let (kind, rest) = text.strip_prefix(COOKIE)?.split_first()?;
         match kind {
-            b's' => Some(Self::Stateless(Origin::parse(rest)?)),
-            b'p' => {
+            b's' | b'S' => Some(Self::Stateless(Origin::parse(rest)?.renumbered(*kind == b'S'))),
+            b'p' | b'P' => {
                 let (worker, origin) = rest.split_at_checked(2)?;
-                Some(Self::Pinned { worker: byte(worker)?, origin: Origin::parse(origin)? })
+                let origin = Origin::parse(origin)?.renumbered(*kind == b'P');
+                Some(Self::Pinned { worker: byte(worker)?, origin })
             }
             b't' => {
                 let (worker, rest) = rest.split_at_checked(2)?;
@@ -161,12 +172,13 @@ impl ViaBranch {
                 let (worker, loop_mark) = (byte(worker)?, read_hex(loop_mark)?);
                 Some(Self::Transaction { worker, id, loop_mark, origin: Origin::parse(origin)? })
             }
-            b'n' => {
+            b'n' | b'r' => {
                 let (worker, rest) = rest.split_at_checked(2)?;
                 let (subscription, sequence) = rest.split_at_checked(16)?;
                 let sequence = Some(sequence).filter(|sequence| sequence.len() == 8)?;
                 let (subscription, sequence) = (read_hex(subscription)?, u32::try_from(read_hex(sequence)?).ok()?);
-                Some(Self::Notify { worker: byte(worker)?, id: NotifyId { subscription, sequence } })
+                let (worker, id) = (byte(worker)?, NotifyId { subscription, sequence });
+                Some(if *kind == b'n' { Self::Notify { worker, id } } else { Self::Trunk { worker, id } })
             }
             _ => None,
         }
@@ -176,11 +188,11 @@ impl ViaBranch {
         out.extend_from_slice(COOKIE);
         match self {
             Self::Stateless(origin) => {
-                out.push(b's');
+                out.push(if origin.is_renumbered { b'S' } else { b's' });
                 origin.write(out);
             }
             Self::Pinned { worker, origin } => {
-                out.push(b'p');
+                out.push(if origin.is_renumbered { b'P' } else { b'p' });
                 write_hex(out, u64::from(worker), 2);
                 origin.write(out);
             }
@@ -192,8 +204,8 @@ impl ViaBranch {
                 write_hex(out, loop_mark, 16);
                 origin.write(out);
             }
-            Self::Notify { worker, id } => {
-                out.push(b'n');
+            Self::Notify { worker, id } | Self::Trunk { worker, id } => {
+                out.push(if matches!(self, Self::Notify { .. }) { b'n' } else { b'r' });
                 write_hex(out, u64::from(worker), 2);
                 write_hex(out, id.subscription, 16);
                 write_hex(out, u64::from(id.sequence), 8);
@@ -223,7 +235,11 @@ mod tests {
             let remote: SocketAddr = came.parse().unwrap();
             let flow =
                 Flow { transport: Transport::Tcp, remote, local: remote, id: ConnectionId::new(8).unwrap().into() };
-            assert_eq!(ViaBranch::Stateless(Origin { peer: own, mark }).verify(key, &flow, &mac), is_valid, "{came}");
+            assert_eq!(
+                ViaBranch::Stateless(Origin { peer: own, mark, is_renumbered: false }).verify(key, &flow, &mac),
+                is_valid,
+                "{came}"
+            );
         }
     }
 
@@ -234,15 +250,20 @@ mod tests {
     #[test]
     fn a_branch_is_read_as_it_was_written() {
         for branch in [
-            ViaBranch::Stateless(Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK }),
-            ViaBranch::Pinned { worker: 255, origin: Origin { peer: peer("[2001:db8::7]:5060", 77), mark: MARK } },
+            ViaBranch::Stateless(Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK, is_renumbered: false }),
+            ViaBranch::Stateless(Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK, is_renumbered: true }),
+            ViaBranch::Pinned {
+                worker: 255,
+                origin: Origin { peer: peer("[2001:db8::7]:5060", 77), mark: MARK, is_renumbered: false },
+            },
             ViaBranch::Transaction {
                 worker: 1,
                 id: BranchId { context: u64::MAX, index: 3 },
                 loop_mark: 7,
-                origin: Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK },
+                origin: Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK, is_renumbered: false },
             },
             ViaBranch::Notify { worker: 7, id: NotifyId { subscription: u64::MAX, sequence: 1 } },
+            ViaBranch::Trunk { worker: 7, id: NotifyId { subscription: u64::MAX, sequence: 1 } },
         ] {
             let mut text = Vec::new();
             branch.write(&mut text);
@@ -264,7 +285,7 @@ mod tests {
         };
         let to = flow(Transport::Udp, "192.0.2.9:5060", 0);
         let mark = mark(&own, &Destination::at(to.transport, to.remote), key, None, &mac);
-        let branch = ViaBranch::Stateless(Origin { peer: own, mark });
+        let branch = ViaBranch::Stateless(Origin { peer: own, mark, is_renumbered: false });
         assert!(branch.verify(key, &to, &mac));
         assert!(!branch.verify(TransactionKey(6), &to, &mac));
         assert!(!branch.verify(key, &to, &Mac::new([2; 16])));
@@ -273,7 +294,7 @@ mod tests {
         }
         let others = [peer("192.0.2.7:5060", 8), peer("192.0.2.7:5061", 9), peer("192.0.2.8:5060", 9)];
         for peer in others.into_iter().chain([Peer { listener: 2, ..own }]) {
-            assert!(!ViaBranch::Stateless(Origin { peer, mark }).verify(key, &to, &mac));
+            assert!(!ViaBranch::Stateless(Origin { peer, mark, is_renumbered: false }).verify(key, &to, &mac));
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::settings::Settings;
 use crate::target::{route_uri, write_request_uri};
 
 use super::Forwarding;
+use super::caller::from_for_trunk;
 use super::request::write_via_value;
 
 /// The initial capacity of the buffers, enough for most URIs and for our Via.
@@ -17,6 +18,7 @@ const CAPACITY: usize = 192;
 /// Calls `write` with the values that the request was sent with.
 pub(crate) fn as_sent(forwarding: &Forwarding<'_>, settings: &Settings, write: impl FnOnce(&SentInvite<'_>)) {
     let Forwarding { request, target, hop, branch, .. } = forwarding;
+    let from = from_for_trunk(request, target, hop, settings);
     let (mut uri, mut via, mut last) = (Vec::with_capacity(CAPACITY), Vec::with_capacity(CAPACITY), Vec::new());
     write_via_value(&mut via, hop, *branch, settings);
     let (target_uri, path) = target.uri.with_path(request);
@@ -32,5 +34,6 @@ pub(crate) fn as_sent(forwarding: &Forwarding<'_>, settings: &Settings, write: i
         routes.remove(0);
         routes.push(&last);
     }
-    write(&SentInvite { uri: &uri, via: &via, routes, message: &request.message });
+    let sequence = target.uri.renumbering(request).map(|renumbering| renumbering.of_invite_sent(request.sequence));
+    write(&SentInvite { uri: &uri, via: &via, routes, from: from.as_deref(), sequence, message: &request.message });
 }

@@ -17,6 +17,7 @@ use parser::{HeaderName, Message, Rewrite, Uri, escape_user, unquote};
 use crate::hop::Hop;
 use crate::request::{Proven, Request};
 use crate::settings::{Named, Settings};
+use crate::target::Target;
 
 /// Neighbours in the header index of the parser, so that the lookups are cheap.
 const CLAIMS: [HeaderName; 5] = [
@@ -29,13 +30,21 @@ const CLAIMS: [HeaderName; 5] = [
 
 /// Removes from a request the headers that its sender must not claim or that must not be sent to `hop`, and adds the
 /// identity that the authenticated sender prefers.
-pub(super) fn edit_claims(request: &Request, hop: &Hop, settings: &Settings, rewrite: &mut Rewrite) {
+pub(super) fn edit_claims(
+    request: &Request,
+    (hop, target): (&Hop, &Target),
+    settings: &Settings,
+    rewrite: &mut Rewrite,
+) {
     let message = &request.message;
     if !has_claims(message) {
         return;
     }
     let trusted = settings.trusts(request.flow.remote.ip());
-    let hidden = Hidden::new(message, hop.remote.ip(), settings);
+    let hidden = match target.uri.trunk() {
+        Some(_) => Hidden::default(),
+        None => Hidden::new(message, hop.remote.ip(), settings),
+    };
     for name in CLAIMS {
         if !trusted || hidden.has(name, message) {
             rewrite.remove_all(message, name);
@@ -43,6 +52,7 @@ pub(super) fn edit_claims(request: &Request, hop: &Hop, settings: &Settings, rew
     }
     if !trusted
         && !hidden.identity
+        && target.uri.trunk().is_none()
         && let Some(identity) = preferred(request, settings)
     {
         rewrite.append(message, |out| write_asserted(out, &identity));

@@ -4,6 +4,7 @@
 //! stays as it is.
 
 mod branch;
+mod caller;
 mod follow_up;
 mod history;
 mod identity;
@@ -12,9 +13,10 @@ mod request;
 mod response;
 
 pub(crate) use branch::{BranchId, NotifyId, Origin, ViaBranch};
+pub(crate) use caller::with_values_of_caller;
 pub(crate) use follow_up::as_sent;
 pub(crate) use history::{Diverted, History, Reached};
 pub(crate) use identity::{prefers_identity, without_claims};
 pub(crate) use loops::{is_looped, loop_mark};
 pub(crate) use request::{Forwarding, write_own_address, write_request, write_via_value};
-pub(crate) use response::{merge_challenges, write_response};
+pub(crate) use response::{merge_challenges, without_challenges, write_response};

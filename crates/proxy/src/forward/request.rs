@@ -5,6 +5,7 @@
 use parser::headers::Credentials;
 use parser::{HeaderName, Host, Message, Method, Rewrite, Transport, write_decimal};
 
+use super::caller::{edit_identity, from_for_trunk};
 use super::identity::edit_claims;
 use super::{History, ViaBranch};
 use crate::dialog::{token_for, write_record_routes_of_notify};
@@ -53,7 +54,21 @@ pub(crate) fn write_request(
         set_number(message, HeaderName::MaxBreadth, *breadth, rewrite);
     }
     remove_credentials(message, settings, rewrite);
-    edit_claims(request, hop, settings, rewrite);
+    edit_claims(request, (hop, target), settings, rewrite);
+    if let Some(to) = target.uri.trunk() {
+        edit_identity(request, to, rewrite);
+        if let Some(credentials) = &to.credentials {
+            rewrite.append(message, |out| out.extend_from_slice(credentials));
+        }
+    }
+    if let Some(renumbering) = target.uri.renumbering(request) {
+        renumbering.edit(message, rewrite);
+    }
+    if let Some(from) = from_for_trunk(request, target, hop, settings)
+        && let Some(span) = message.value(HeaderName::From).and_then(|value| message.span_of(value))
+    {
+        rewrite.replace(span, |out| out.extend_from_slice(&from));
+    }
     if let Some(history) = history {
         history.add_to(request, hop, settings, rewrite);
     }

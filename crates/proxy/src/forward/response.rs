@@ -26,6 +26,20 @@ pub(crate) fn write_response(
     rewrite.write(response, out);
 }
 
+/// A 401 or 407 without its challenges; `None` if it has none. A phone might answer the challenge of a trunk with the
+/// password of its user.
+pub(crate) fn without_challenges(response: &Message, rewrite: &mut Rewrite) -> Option<Message> {
+    let challenges = [HeaderName::WwwAuthenticate, HeaderName::ProxyAuthenticate];
+    if !matches!(response.status(), Some(401 | 407)) || !response.has_any(&challenges) {
+        return None;
+    }
+    rewrite.clear();
+    challenges.into_iter().for_each(|name| rewrite.remove_all(response, name));
+    let mut out = Vec::new();
+    rewrite.write(response, &mut out);
+    Message::parse(out.into()).ok()
+}
+
 /// Writes the challenges in the 401 and 407 responses of other branches, to be added to the response that is forwarded
 /// (RFC 3261 16.7 step 7, RFC 8760 2.5).
 pub(crate) fn merge_challenges<'m>(out: &mut Vec<u8>, others: impl Iterator<Item = &'m Message>) {

@@ -19,6 +19,7 @@ use crate::ingress;
 use crate::mac::{Mac, Purpose};
 use crate::peer::Peer;
 use crate::reject::Reject;
+use crate::renumbering::Renumbering;
 use crate::settings::Settings;
 
 pub(crate) use key::TransactionKey;
@@ -67,6 +68,8 @@ pub(crate) struct Request {
     pub(crate) has_only_own_routes: bool,
     /// The Request-URI to use if it is not the one in the start line (RFC 3261 16.4).
     pub(crate) effective_uri: Option<Box<[u8]>>,
+    /// How its numbers are changed, if it goes to a trunk in a dialog where that is done.
+    pub(crate) renumbering: Option<Renumbering>,
     /// The user that its sender has authenticated as.
     pub(crate) proven: Proven,
     /// Whether a retransmission that is routed again may go elsewhere: the search for a binding with this Request-URI as
@@ -157,6 +160,7 @@ impl Request {
             own_routes: 0,
             has_only_own_routes: false,
             effective_uri: None,
+            renumbering: None,
             proven: Proven::Nobody,
             needs_pin: false,
             content: OnceCell::new(),

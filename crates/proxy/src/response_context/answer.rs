@@ -95,6 +95,7 @@ impl ResponseContext {
         context: &mut Context<'_>,
     ) {
         context.outbox.emit(Event::Fork { outcome });
+        self.free_lines(status, context);
         if let Some(request) = self.template.request.as_ref().filter(|_| self.upstream.is_invite()) {
             let (call, tried) = (request.key.0, self.branches.len());
             context.outbox.emit(Event::CallEnded { call, status: Some(status), tried, by });

@@ -75,6 +75,19 @@ impl ClientBranch {
         branch
     }
 
+    /// A branch that ends at once, because its trunk has no room for the call.
+    pub(super) fn without_line(
+        number: u8,
+        (target, hop): (Target, Hop),
+        template: &Template,
+        context: &Context<'_>,
+    ) -> Self {
+        let mut client = Client::new(true, hop.transport.is_reliable(), template.timers(), context.now.mono);
+        client.abandon();
+        let progress = Progress::Ended(Outcome::NoResponse(503));
+        Self { number, target, hop, client, progress, breadth: 0, early: EarlyDialogs::new(), is_replaced: false }
+    }
+
     /// Processes a response. `method`: the method in its CSeq.
     pub(super) fn receive(
         &mut self,

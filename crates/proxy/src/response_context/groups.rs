@@ -38,6 +38,10 @@ impl ResponseContext {
             if self.branches.iter().skip(group_from).any(ClientBranch::is_pending) {
                 return;
             }
+            if !is_last && self.is_outside() {
+                self.keep_to_trunk(group_from);
+            }
+            let is_last = self.open().is_none_or(|open| open.waiting.is_empty());
             if is_last {
                 if self.rings_beside() {
                     return;
@@ -180,6 +184,10 @@ impl ResponseContext {
     fn ring_time(&self, now: Instant) -> Option<Duration> {
         let open = self.open()?;
         if self.upstream.is_invite() {
+            // The called party rings as long as the caller waits; another trunk would not change that.
+            if self.is_outside() {
+                return None;
+            }
             let own = self.course.as_ref().and_then(|attempt| attempt.turn(Some(open)).ring_time);
             return open.has_ring_time.then(|| own.unwrap_or(self.template.settings.forking.ring_time));
         }
@@ -200,7 +208,8 @@ impl ResponseContext {
         }
         let (open, request) = (self.open()?, self.template.request.as_deref()?);
         let others = open.spares.iter().filter(|spare| are_one_phone(&spare.uri, &target.uri, request)).count();
-        let others = u32::try_from(others).ok().filter(|others| *others > 0)?;
+        let trunks = if self.is_outside() { open.waiting.len() } else { 0 };
+        let others = u32::try_from(others + trunks).ok().filter(|others| *others > 0)?;
         self.template.timers().give_up().checked_div(others + 1)
     }
 
@@ -220,6 +229,9 @@ impl ResponseContext {
         let NextHop::Hop(hop) = &target.next_hop else { return };
         let hop = hop.now(context.connections);
         let Ok(number) = u8::try_from(self.branches.len()) else { return };
+        if !self.takes_line(&target, context) {
+            return self.branches.push(ClientBranch::without_line(number, (target, hop), &self.template, context));
+        }
         let (patience, mark) = (self.patience(&target, &hop), context.outbox.mark());
         let mut branch = ClientBranch::start(number, (target, hop), breadth, patience, &self.template, context);
         let length = context.outbox.len_since(mark);

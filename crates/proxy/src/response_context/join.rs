@@ -22,6 +22,12 @@ impl ResponseContext {
     /// Begins a search for the targets of a redirection, if the final response of a branch is one that is followed. Then
     /// the response is not forwarded.
     pub(super) fn follow(&mut self, id: BranchId, response: &Message, context: &mut Context<'_>) -> bool {
+        if self.answers_challenge(id, response, context) {
+            return true;
+        }
+        if self.hides_failure(id, response.status().unwrap_or(500)) {
+            return false;
+        }
         let search = self.redirection(id, response, context);
         let follows = search.is_some();
         context.searches.extend(search);

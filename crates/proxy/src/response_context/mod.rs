@@ -16,6 +16,7 @@ mod join;
 mod outcome;
 mod table;
 mod template;
+mod trunk;
 mod upstream;
 
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use crate::clock::Instant;
 use crate::connections::Connections;
 use crate::context::Context;
 use crate::event::{self, DiversionReason, Event};
-use crate::forward::BranchId;
+use crate::forward::{BranchId, with_values_of_caller};
 use crate::hop::Hop;
 use crate::request::{Request, RequestSource};
 use crate::route::{Disposition, Group, Plan, may_respond};
@@ -44,6 +45,7 @@ use upstream::Upstream;
 
 pub(crate) use best::status_for_caller;
 pub(crate) use table::ResponseContexts;
+pub(crate) use trunk::{call_of, end_by_bye};
 
 /// The Reason in the CANCEL to a phone that rings after another phone has accepted the call (RFC 3326 2).
 const COMPLETED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call completed elsewhere\"";
@@ -193,6 +195,8 @@ impl ResponseContext {
 
     /// A response came on a branch.
     pub(crate) fn receive(&mut self, id: BranchId, response: &Message, source: &Flow, context: &mut Context<'_>) {
+        let restored = self.restored(id, response, context);
+        let response = restored.as_ref().unwrap_or(response);
         let Some(branch) = self.branches.get_mut(usize::from(id.index)) else { return };
         if !may_respond(branch.hop(), branch.target(), source, &self.template.settings) {
             context.outbox.emit(Event::Dropped(event::Drop::StrayResponse));
@@ -205,8 +209,8 @@ impl ResponseContext {
             context.outbox.emit(Event::Dropped(event::Drop::StrayResponse));
             return;
         }
-        let event = branch.receive(response, method, &self.template, context);
         let address = Some(branch.target().remote(branch.hop()));
+        let event = branch.receive(response, method, &self.template, context);
         match event {
             // RFC 3261 16.7 step 5, RFC 4320 4.1: a 100 is not forwarded, nor is any 1xx to another method.
             ClientEvent::Provisional if status > 100 && self.upstream.is_invite() => {

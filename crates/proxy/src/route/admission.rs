@@ -43,13 +43,15 @@ pub(crate) fn auth_requirement<'s>(
         let domain = caller.unwrap_or_else(|| auth::realm_of(request, settings));
         return require_credentials(request, domain).ok_or(Reject::Relay);
     }
-    if settings.trusts(request.flow.remote.ip()) {
+    // Whatever the source, only an authenticated user dials numbers outside of the office.
+    let dials_out = matches!(destination, Destination::User(called) if settings.dialled(called).is_some());
+    if settings.trusts(request.flow.remote.ip()) && !dials_out {
         return Ok(AuthRequirement::None);
     }
     match caller {
         Some(_) if settings.authentication == Authentication::Off => Ok(AuthRequirement::None),
         Some(domain) => Ok(require_credentials(request, domain).unwrap_or(AuthRequirement::None)),
-        None if settings.strangers == Strangers::Accept => Ok(AuthRequirement::None),
+        None if settings.strangers == Strangers::Accept && !dials_out => Ok(AuthRequirement::None),
         None if may_prove => require_credentials(request, auth::realm_of(request, settings)).ok_or(Reject::Stranger),
         None => Err(Reject::Stranger),
     }

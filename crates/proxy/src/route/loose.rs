@@ -67,6 +67,7 @@ pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Ma
     }
     drop(routes);
     (request.own_routes, request.has_only_own_routes) = (own, has_only_own);
+    request.renumbering = dialog.as_ref().and_then(InDialog::renumbering);
     Ok(dialog)
 }
 

@@ -10,6 +10,7 @@ mod admission;
 mod contacts;
 mod current_flow;
 mod dialog_check;
+mod from_trunk;
 mod gruu;
 mod loose;
 mod next_step;
@@ -43,6 +44,8 @@ pub(crate) use admission::{
 pub(crate) use contacts::{ContactSearch, plan_for_contact};
 pub(crate) use current_flow::current_flow;
 pub(crate) use dialog_check::{DialogCheck, NextLoad};
+pub use from_trunk::trunk_resolutions;
+pub(crate) use from_trunk::{called_by_trunk, check_refer};
 pub(crate) use gruu::{Callee, Gruus, last_issue};
 pub(crate) use loose::accept_routes;
 pub(crate) use next_step::{NextStep, next_step, office_step};
@@ -174,20 +177,17 @@ pub(crate) fn destination_of(request: &Request, settings: &Settings) -> Result<D
     destination_of_uri(&request.typed_uri()?, request.method(), settings)
 }
 
-/// As [`destination`], for a Request-URI: a telephone number (RFC 3966) is a name of the office, if it has rules.
+/// As [`destination`], for a Request-URI: a telephone number (RFC 3966) is a name of the office, if it has rules, and so is
+/// `urn:service:sos`.
 pub(crate) fn destination_of_uri(
     uri: &Uri<'_>,
     method: Method<'_>,
     settings: &Settings,
 ) -> Result<Destination, Reject> {
     if let Uri::Other { scheme, rest, .. } = uri
-        && scheme.eq_ignore_ascii_case(b"tel")
-        && !settings.has_no_office_rules()
-        && let Some(domain) = settings.domains.first()
+        && let Some(number) = number_of(scheme, rest, settings)
     {
-        // RFC 3966 3: the number ends where its parameters begin.
-        let number = rest.split(|octet| *octet == b';').next().unwrap_or_default();
-        return Ok(Destination::User(Aor::new(number, domain.as_bytes())));
+        return Ok(number);
     }
     destination(uri, method, settings)
 }
@@ -210,6 +210,21 @@ pub(crate) fn destination(uri: &Uri<'_>, method: Method<'_>, settings: &Settings
     let aor = Aor::new(&user, domain.as_bytes());
     let is_gruu = uri.param("gr").is_some() && method != Method::Register;
     Ok(if is_gruu { Destination::Gruu(aor) } else { Destination::User(aor) })
+}
+
+/// The number in a `tel:` URI (RFC 3966 3), or the one that `urn:service:sos` stands for with its more special services
+/// (RFC 5031 4.2), as a name of the first domain. `None` where no name is a number.
+fn number_of(scheme: &[u8], rest: &[u8], settings: &Settings) -> Option<Destination> {
+    let domain = settings.domains.first().filter(|_| !settings.has_no_office_rules())?;
+    let number = if scheme.eq_ignore_ascii_case(b"tel") {
+        // RFC 3966 3: the number ends where its parameters begin.
+        rest.split(|octet| *octet == b';').next()?
+    } else {
+        let service = rest.get(..11).filter(|_| scheme.eq_ignore_ascii_case(b"urn"))?;
+        let is_sos = service.eq_ignore_ascii_case(b"service:sos") && matches!(rest.get(11), None | Some(b'.'));
+        settings.emergency_number().filter(|_| is_sos)?.as_bytes()
+    };
+    Some(Destination::User(Aor::new(number, domain.as_bytes())))
 }
 
 /// Whether a maddr is this server. The port of the URI must be ours too; without one, any listener of the address will

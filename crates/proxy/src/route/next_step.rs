@@ -53,8 +53,8 @@ pub(crate) fn next_step(
     }
 }
 
-/// The same step, unless the rules of the office say otherwise. `at`: the time for office hours. `trail`: to append the rules that apply, if the request is
-/// only explained.
+/// The same step, unless the rules of the office say otherwise. `at`: the time for office hours. `trail`: to append the rules
+/// that apply, if the request is only explained.
 pub(crate) fn office_step(
     step: NextStep,
     request: &Request,
@@ -68,8 +68,10 @@ pub(crate) fn office_step(
     }
     let caller = office::caller_of(request, settings);
     let (is_invite, is_real) = (request.method() == Method::Invite, trail.is_none());
-    let may_change = request.proven.is_authenticated() || settings.authentication == Authentication::Off || !is_real;
-    let call = Call { settings, at, caller: caller.as_ref(), may_change, is_invite, is_real };
+    // An explained call has no credentials; its caller is assumed to send them.
+    let is_proven = request.proven.is_authenticated() || !is_real;
+    let may_change = is_proven || settings.authentication == Authentication::Off;
+    let call = Call { settings, at, caller: caller.as_ref(), is_proven, may_change, is_invite, is_real };
     Ok(match office::begin(aor, call, trail.unwrap_or(&mut Vec::new()))? {
         Begin::User(user) => NextStep::LookUp(Callee::user(user.into_owned())),
         Begin::Leg(leg) => NextStep::Ring(leg),

@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 
 use super::office::{Course, Leg, Member, members_in_place_of};
 use super::redirect::Redirect;
-use super::targets::plan_for_uri;
+use super::targets::{plan_for_uri, target_for_trunk};
 use super::user_contacts::UserContacts;
 use super::{Callee, Destination, Disposition, Group, Gruus, Plan};
 use crate::clock::{Now, Wall};
@@ -150,7 +150,9 @@ impl TargetSearch {
     /// For these parties, without a course.
     pub(crate) fn for_members(request: &Request, members: Vec<(u16, Member)>, settings: &Settings, now: Now) -> Self {
         // A redirection by one of the phones is tried after the parties, as it must not shorten their turns.
-        let disposition = Disposition { strategy: Strategy::Sequential, ..Disposition::of(request, settings) };
+        let mut disposition = Disposition { strategy: Strategy::Sequential, ..Disposition::of(request, settings) };
+        // Phones do not learn the addresses of trunks.
+        disposition.redirect &= !members.iter().any(|(_, member)| matches!(member, Member::Trunk(_)));
         let mut search = Self::new(Plan { disposition, ..Plan::default() }, request, request.flow.remote.ip(), true);
         for (turn, member) in members {
             search.add_member(member, q_of(turn), (request, settings, now));
@@ -167,6 +169,10 @@ impl TargetSearch {
                 let plan = plan_for_uri(request, &uri, settings, now).unwrap_or_default();
                 self.insert(plan.in_one_group(), q, settings);
             }
+            Member::Trunk(to) => match target_for_trunk(request, to, settings) {
+                Ok(target) => self.insert(Plan::with_target(target), q, settings),
+                Err(reject) => self.reject = reject,
+            },
         }
     }
 

@@ -4,6 +4,7 @@
 
 use std::cmp::Reverse;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use location::{Aor, Binding, Flow, FlowId, Record};
 use parser::{Method, SipUri, Transport, Uri};
@@ -16,7 +17,7 @@ use crate::reach;
 use crate::reject::Reject;
 use crate::request::{FlowToPeer, Request};
 use crate::settings::{Settings, Strategy, fixed_bindings, unregistered_fixed_bindings};
-use crate::target::is_sips;
+use crate::target::{ToTrunk, is_sips};
 
 use super::preferences::{self, Candidate, Candidates, Disposition};
 use super::{
@@ -212,7 +213,7 @@ fn refreshed_at(uri: &TargetUri) -> Option<(Wall, usize)> {
         TargetUri::Binding(_, index) | TargetUri::BindingAlone(_, index) => {
             Some((uri.binding()?.registered_at(), *index))
         }
-        TargetUri::Request | TargetUri::Redirect(_) => None,
+        TargetUri::Request | TargetUri::Redirect(_) | TargetUri::Trunk(_) => None,
     }
 }
 
@@ -268,6 +269,17 @@ pub(crate) fn target_for_next(
         reach::check_address(hop.remote.ip(), from, settings).map_err(|barred| Reject::Address { place, barred })?;
     }
     Ok(Target { uri, next_hop, over_flow: false })
+}
+
+/// The target of a call by a trunk.
+pub(super) fn target_for_trunk(request: &Request, to: Arc<ToTrunk>, settings: &Settings) -> Result<Target, Reject> {
+    let Ok(Uri::Sip(uri)) = Uri::parse(to.uri.as_bytes()) else { return Err(Reject::Unroutable) };
+    let next_hop = next_hop_of(&uri, settings)?;
+    // RFC 3261 26.2.2: a call to a `sips:` URI goes over TLS.
+    if is_sips(request.uri()) && !next_hop.is_secure() {
+        return Err(Reject::SipsNotAllowed);
+    }
+    Ok(Target { uri: TargetUri::Trunk(to), next_hop, over_flow: false })
 }
 
 /// Whether a response comes from the phone or server that its request was sent to, so that nobody else can answer a

@@ -169,6 +169,17 @@ pub struct Account {
     pub may_call_as: Vec<Caller>,
     /// What happens to its calls, if it is not only that its phones ring.
     pub rules: Option<Box<UserRules>>,
+    /// What it may dial, and how it is shown there; without, everything and as the trunk says.
+    pub dialling: Option<Box<Dialling>>,
+}
+
+/// What a user may dial outside of the office.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dialling {
+    /// The classes of outgoing lines; all of them if `None`.
+    pub classes: Option<Vec<Box<str>>>,
+    /// The number that the called see.
+    pub caller_id: Option<Box<str>>,
 }
 
 /// The secrets of one user: H(user:realm:password) by algorithm (RFC 7616 3.4.2), realm = the domain of the user.

@@ -18,6 +18,7 @@ mod registrar;
 mod senders;
 mod subscriptions;
 mod timers;
+mod trunks;
 
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use ipnet::IpNet;
 
 use crate::clock::{Now, Wall};
 
-pub use accounts::{Account, Accounts, Secrets};
+pub use accounts::{Account, Accounts, Dialling, Secrets};
 pub use callers::Caller;
 pub(crate) use callers::Named;
 pub(crate) use digest::Algorithms;
@@ -46,6 +47,8 @@ pub use registrar::{Registrar, UnannouncedPath};
 pub use senders::{Sender, Senders};
 pub use subscriptions::SubscriptionTimes;
 pub use timers::Timers;
+pub(crate) use trunks::{Dialled, Direction};
+pub use trunks::{Login, Outgoing, Shows, Trunk, TrunkCalls, TrunkHealth, Trunks};
 
 /// Settings of one core; shared by all workers.
 #[derive(Clone, Debug)]
@@ -68,6 +71,8 @@ pub struct Settings {
     pub accounts: Accounts,
     /// Groups and numbers.
     pub office: Office,
+    /// The way to the telephone network.
+    pub trunks: Trunks,
     /// Networks whose requests to users of this server need no credentials.
     pub trusted: Vec<IpNet>,
     /// Whether foreign domains may call users of this server.
@@ -103,6 +108,7 @@ impl Default for Settings {
             digest: Digest::default(),
             accounts: Accounts::default(),
             office: Office::default(),
+            trunks: Trunks::default(),
             trusted: Vec::new(),
             strangers: Strangers::Refuse,
             foreign: Foreign::Refuse,

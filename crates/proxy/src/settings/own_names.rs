@@ -155,9 +155,10 @@ impl Settings {
         local
     }
 
-    /// Whether a source needs no credentials to reach our users.
+    /// Whether a source needs no credentials to reach our users, and what it says about identities is believed. Trunks
+    /// reach numbers only (`route::called_by_trunk`).
     pub(crate) fn trusts(&self, source: IpAddr) -> bool {
-        self.trusted.iter().any(|net| net.contains(&source))
+        self.trusted.iter().any(|net| net.contains(&source)) || self.trunk_at(source).is_some()
     }
 }
 

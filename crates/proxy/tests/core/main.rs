@@ -54,5 +54,6 @@ mod slow_dns;
 mod stateless;
 mod stolen_identifiers;
 mod transport_failure;
+mod trunks;
 mod user_contacts;
 mod validation;

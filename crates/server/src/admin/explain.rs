@@ -109,6 +109,15 @@ fn describe_step(step: &Step, settings: &Settings) -> String {
             "No password is needed (authentication: off).".to_owned()
         }
         Step::Free => "The caller needs no password: its network is in trusted, or strangers are accepted.".to_owned(),
+        Step::FromTrunk(trunk) => {
+            format!(
+                "It comes from the trunk {}, which needs no password and reaches numbers only.",
+                sanitize(trunk.as_bytes())
+            )
+        }
+        Step::Emergency => {
+            "It is an emergency number: a phone needs no password if it calls from where it registered.".to_owned()
+        }
         Step::Credentials(domain) => {
             format!("The caller must authenticate with a password (407, as a user of {domain}).")
         }
@@ -144,6 +153,14 @@ fn describe_rule(rule: &Rule) -> String {
             let state = if *is_open { "open" } else { "closed" };
             format!("By the hours {:?} the office is {state} now.", &*sanitize(name.as_bytes()))
         }
+        Rule::Outgoing { number, class } => {
+            let class = class.as_ref().map(|class| format!(" of the class {}", sanitize(class.as_bytes())));
+            format!(
+                "It is a number outside of the office{}: {}.",
+                class.unwrap_or_default(),
+                sanitize(number.as_bytes())
+            )
+        }
         Rule::Forwarded(reason, party) => {
             format!("It is forwarded to {}, because {}.", describe_party(party), describe_reason(*reason))
         }
@@ -170,9 +187,15 @@ const fn describe_reason(reason: DiversionReason) -> &'static str {
 }
 
 fn describe_target(goal: &Goal) -> String {
-    let Goal { uri, transport, address, over_flow, device } = goal;
+    let Goal { uri, transport, address, over_flow, trunk, device } = goal;
     let device = if device.is_empty() { String::new() } else { format!("{}, ", sanitize(device)) };
-    let way = if *over_flow { "by the flow that it registered" } else { "at the address in its Contact" };
+    let way = if let Some(trunk) = trunk {
+        format!("by the trunk {}", sanitize(trunk.as_bytes()))
+    } else if *over_flow {
+        "by the flow that it registered".to_owned()
+    } else {
+        "at the address in its Contact".to_owned()
+    };
     let transport = transport.map_or("the transport that DNS names", |transport| transport.param());
     format!("{device}{} at {address} over {transport}, {way}", sanitize(uri.as_bytes()))
 }

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use humantime::{format_duration, format_rfc3339_seconds};
 use proxy::{Foreign, Strangers, Strategy};
 
-use crate::config::{self, Authentication, Config, Endpoint, HostName, Loaded, StoreKind};
+use crate::config::{self, Authentication, Config, Endpoint, HostName, Loaded, OutgoingEntry, StoreKind};
 use crate::data::first_start;
 use crate::tls::{CertificateSummary, Validity};
 
@@ -44,7 +44,7 @@ pub(crate) fn summary(loaded: &Loaded) -> String {
     for (question, answer) in [
         ("Who may register?", registration(loaded)),
         ("Who may call a user?", inbound(config)),
-        ("Whom may users call?", outbound(config).to_owned()),
+        ("Whom may users call?", format!("{}{}", outbound(config), outgoing(config))),
         ("Where does a call go?", routing(config)),
         ("Which addresses get no response?", bans(config)),
         ("Who may see the status page?", admin_access(config)),
@@ -109,11 +109,13 @@ fn inbound(config: &Config) -> String {
         Strangers::Refuse => "No callers of other domains (strangers: refuse).",
     };
     let trusted: Vec<_> = config.trusted.iter().map(|network| network.0.to_string()).collect();
+    let trunks: String =
+        config.trunks.iter().map(|trunk| format!("\n  The trunk {}, to numbers only.", trunk.name.0)).collect();
     match trusted.as_slice() {
-        [] => format!("{users}\n  {strangers}"),
+        [] => format!("{users}\n  {strangers}{trunks}"),
         list => {
             format!(
-                "{users}\n  {strangers}\n  Anybody who sends from {}, without a password (trusted).",
+                "{users}\n  {strangers}{trunks}\n  Anybody who sends from {}, without a password (trusted).",
                 list.join(", ")
             )
         }
@@ -128,6 +130,21 @@ fn outbound(config: &Config) -> &'static str {
         (Foreign::Authenticated, Authentication::Off) => "Each other. Not other domains, which needs authentication.",
         (Foreign::Refuse, _) => "Each other. Not other domains (foreign: refuse).",
     }
+}
+
+/// The numbers outside of the office, one line for each.
+fn outgoing(config: &Config) -> String {
+    let describe = |entry: &OutgoingEntry| {
+        let digits = entry.digits.as_ref().map(|digits| format!(" with {digits} digits")).unwrap_or_default();
+        let kind = match (&entry.class, entry.is_emergency()) {
+            (_, true) => " (emergency)".to_owned(),
+            (Some(class), false) => format!(" ({})", class.0),
+            (None, false) => String::new(),
+        };
+        let trunks: Vec<_> = entry.trunks.iter().map(|trunk| &*trunk.0).collect();
+        format!("\n  Numbers that begin with {}{digits}{kind}: by {}.", entry.prefix.0, trunks.join(", else by "))
+    };
+    config.outgoing.iter().map(describe).collect()
 }
 
 fn routing(config: &Config) -> String {
@@ -226,6 +243,29 @@ voicemail: sip:vm@192.0.2.9
             "To 8: to 600 in the hours \"office\", else to voicemail.",
             "Warning: All calls go round in a circle and reach nobody: 101 to 102 to 7 to 101.",
             "Warning: Nobody rings in the group 600: all members have do_not_disturb.",
+        ] {
+            assert!(summary.contains(line), "no {line} in {summary}");
+        }
+    }
+
+    #[test]
+    fn the_summary_describes_trunks_and_warns_of_numbers() {
+        let summary = summary_of(
+            "\
+accounts:
+  - { user: \"01\", password: x }
+trunks:
+  - { name: a, server: 192.0.2.1 }
+  - { name: b, server: 192.0.2.2 }
+outgoing:
+  - { prefix: \"0\", digits: 2-15, class: national, trunks: [a, b] }
+",
+        );
+        for line in [
+            "The trunk b, to numbers only.",
+            "Numbers that begin with 0 with 2-15 digits (national): by a, else by b.",
+            "Warning: No line of outgoing is an emergency number",
+            "Warning: 01 is also a number of outgoing",
         ] {
             assert!(summary.contains(line), "no {line} in {summary}");
         }

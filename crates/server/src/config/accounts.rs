@@ -48,6 +48,11 @@ entry! {
         also_ring: Vec<AlsoRingEntry>,
         /// `true`: callers get 486, or go where `forward.busy` says
         do_not_disturb: Option<Flag>,
+        /// the classes of `outgoing` that this user may dial; without this key all of them, `[]`: none. Numbers without a
+        /// class are open to everybody
+        may_dial: Option<Vec<UserName>>,
+        /// the number that this user is shown by outside of the office; without it that of the trunk
+        caller_id: Option<CalledName>,
     }
 }
 

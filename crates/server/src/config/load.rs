@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::accounts::{AccountEntry, FixedContact, UserName};
 use super::error::{ConfigError, Conflict, PathStep};
-use super::{Config, conflicts, office, tls};
+use super::{Config, conflicts, office, tls, trunks};
 use crate::tls::Material;
 
 /// The configuration file without `--config`.
@@ -67,6 +67,7 @@ fn read(file: &Path) -> Result<Loaded, ConfigError> {
     }
     check_names(&accounts, &config, &config.accounts, &path).map_err(conflict)?;
     office::check(&config, &accounts).map_err(conflict)?;
+    trunks::check(&config, &accounts).map_err(conflict)?;
     Ok(Loaded { file: Some(file.to_owned()), config, accounts, tls })
 }
 
@@ -148,8 +149,8 @@ fn add_accounts(
             return conflict("may_call_as", format!("{user:?} cannot call as every user of a domain of this server"));
         }
         let may_call_as = callers.into_iter().flatten().collect();
-        let (contacts, rules) = (entry.bindings(), entry.rules(domain, config));
-        let account = Account { secrets, contacts, may_register, may_watch, may_call_as, rules };
+        let (contacts, rules, dialling) = (entry.bindings(), entry.rules(domain, config), entry.dialling());
+        let account = Account { secrets, contacts, may_register, may_watch, may_call_as, rules, dialling };
         if accounts.insert(entry.user.aor(domain), account).is_some() {
             return conflict("user", format!("{user:?} is listed twice for {domain:?}"));
         }
@@ -188,5 +189,6 @@ fn check_names(
             return conflict("contacts", item, "expected an address that is not this server's".to_owned());
         }
     }
+    trunks::check_classes(config, entries, path)?;
     office::check_rules(config, accounts, entries, path)
 }

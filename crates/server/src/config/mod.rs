@@ -20,6 +20,7 @@ mod registrar;
 mod scalar;
 mod sections;
 mod tls;
+mod trunks;
 mod websocket;
 
 use std::collections::BTreeMap;
@@ -37,6 +38,7 @@ pub(crate) use policy::Authentication;
 pub(crate) use registrar::Registrar as RegistrarSection;
 pub(crate) use scalar::{Endpoint, HostName, Token};
 pub(crate) use sections::{Level, Log, LogFormat, Masked, StoreKind};
+pub(crate) use trunks::OutgoingEntry;
 
 use keys::section;
 use policy::{ForeignName, StrangersName, Workers};
@@ -86,7 +88,12 @@ section! {
         voicemail: Option<accounts::FixedContact> = None,
         /// Feature codes.
         codes: office::Codes = office::Codes::default(),
-        /// networks whose requests to your users need no password: a provider's trunk, a gateway
+        /// the trunks, which connect the office to the telephone network
+        trunks: Vec<trunks::TrunkEntry> = Vec::new(),
+        /// which numbers that nobody here has are dialled, and by which trunk; needs `authentication: required`. Other
+        /// numbers get 404
+        outgoing: Vec<OutgoingEntry> = Vec::new(),
+        /// networks whose requests to your users need no password: a gateway, another server
         trusted: Vec<Network> = Vec::new(),
         /// Bans of addresses with too many failures.
         defence: Defence = Defence::default(),

@@ -20,11 +20,11 @@ use proxy::{
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use super::Config;
 use super::accounts::{AccountEntry, FixedContact, UserName};
 use super::error::{Conflict, PathStep};
 use super::keys::{entry, section};
 use super::scalar::{Flag, Period, Scalar, scalars};
+use super::{Config, trunks};
 
 /// How long the members of a group ring if the group does not say.
 const RING_TIME: Duration = Duration::from_secs(20);
@@ -499,7 +499,7 @@ pub(super) fn check_rules(
     entries: &[AccountEntry],
     path: &[PathStep],
 ) -> Result<(), Conflict> {
-    let names = Names { accounts, is_complete: true };
+    let names = Names { accounts, is_complete: true, may_be_outside: true };
     for (at, entry) in entries.iter().enumerate() {
         let ForwardEntry { always, busy, no_answer, unavailable, .. } = &entry.forward;
         for (key, party) in [("always", always), ("busy", busy), ("no_answer", no_answer), ("unavailable", unavailable)]
@@ -541,7 +541,7 @@ pub(crate) fn check_party_text(text: &str, config: &Config, accounts: &Accounts)
     let Some(PartyOrOff(party)) = PartyOrOff::read(text) else {
         return Err(format!("invalid value {text:?}, expected {}", PartyOrOff::EXPECTED));
     };
-    let names = Names { accounts, is_complete: true };
+    let names = Names { accounts, is_complete: true, may_be_outside: true };
     let checked = party.map_or(Ok(()), |party| check_party(&party, Vec::new(), config, &names));
     checked.map_err(|conflict| conflict.message)
 }
@@ -561,6 +561,8 @@ struct Names<'a> {
     accounts: &'a Accounts,
     /// Whether there are no other users than these.
     is_complete: bool,
+    /// Whether the party may be a number outside of the office: a user dials it.
+    may_be_outside: bool,
 }
 
 fn check_party(party: &PartyName, path: Vec<PathStep>, config: &Config, names: &Names<'_>) -> Result<(), Conflict> {
@@ -573,8 +575,17 @@ fn check_party(party: &PartyName, path: Vec<PathStep>, config: &Config, names: &
             let aor = name.aor(config.first_domain());
             let is_group = config.groups.iter().any(|group| group.user == *name || group.numbers.contains(name));
             let is_user = names.accounts.find(&aor).is_some() || names.accounts.has_number(&aor);
-            if is_group || is_user || config.numbers.contains_key(name) || !names.is_complete {
+            if is_group || is_user || config.numbers.contains_key(name) {
                 return Ok(());
+            }
+            match trunks::is_outside(config, name) {
+                true if names.may_be_outside => return Ok(()),
+                true => {
+                    let message = "is a number outside of the office; only `forward` of a user leads there";
+                    return conflict(path, format!("{:?} {message}", name.text()));
+                }
+                false if !names.is_complete => return Ok(()),
+                false => {}
             }
             conflict(path, format!("{:?} is no user, group or number of `numbers`", name.text()))
         }
@@ -607,7 +618,7 @@ fn check_definitions<'a>(config: &Config, accounts: &'a Accounts) -> Result<Name
         define(number, vec![PathStep::Key("numbers"), PathStep::Name(number.text().into())])?;
     }
     // Without accounts in the configuration there are those of the first start, or anybody may register.
-    Ok(Names { accounts, is_complete: !accounts.is_empty() })
+    Ok(Names { accounts, is_complete: !accounts.is_empty(), may_be_outside: false })
 }
 
 fn check_hours_name(name: Option<&UserName>, path: Vec<PathStep>, config: &Config) -> Result<(), Conflict> {

@@ -1,10 +1,12 @@
-//! Office rules that are valid and lead nowhere: `frontdesk check` warns of them.
+//! Office rules that are valid and lead nowhere, and numbers that nobody can dial: `frontdesk check` warns of them.
 
 use location::Aor;
 use proxy::{Accounts, Party};
 
-use super::Config;
-use super::office::{MemberEntry, PartyName};
+use super::office::{CalledName, MemberEntry, PartyName};
+use super::scalar::Scalar as _;
+use super::trunks::OutgoingEntry;
+use super::{Config, trunks};
 
 /// One sentence for each rule that leads nowhere.
 pub(crate) fn warnings(config: &Config, accounts: &Accounts) -> Vec<String> {
@@ -38,6 +40,23 @@ pub(crate) fn warnings(config: &Config, accounts: &Accounts) -> Vec<String> {
         };
         if group.members.iter().all(is_silent) {
             warnings.push(format!("Nobody rings in the group {}: all members have do_not_disturb.", group.user.text()));
+        }
+    }
+    warnings.extend(of_outgoing(config));
+    warnings
+}
+
+/// Numbers outside of the office that cannot be dialled.
+fn of_outgoing(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let has_emergency = config.outgoing.iter().any(OutgoingEntry::is_emergency);
+    if !config.outgoing.is_empty() && !has_emergency {
+        warnings.push("No line of outgoing is an emergency number, like 112: phones cannot call for help.".to_owned());
+    }
+    let users = config.accounts.iter().map(|account| &account.user.0);
+    for name in users.chain(config.groups.iter().map(|group| &group.user.0.0)) {
+        if CalledName::read(name).is_some_and(|name| trunks::is_outside(config, &name)) {
+            warnings.push(format!("{name} is also a number of outgoing: it is called inside only."));
         }
     }
     warnings

@@ -49,6 +49,8 @@ fn keys() -> Vec<(String, &'static str)> {
         ("hours", office::HoursEntry::KEYS),
         ("numbers", office::NumberEntry::KEYS),
         ("codes", office::Codes::KEYS),
+        ("trunks", trunks::TrunkEntry::KEYS),
+        ("outgoing", OutgoingEntry::KEYS),
         ("defence", Defence::KEYS),
         ("registrar", RegistrarSection::KEYS),
         ("subscriptions", sections::Subscriptions::KEYS),
@@ -83,7 +85,7 @@ fn keys() -> Vec<(String, &'static str)> {
 }
 
 /// The keys with a list or a mapping of entries.
-const LISTS: [&str; 4] = ["accounts", "groups", "hours", "numbers"];
+const LISTS: [&str; 6] = ["accounts", "groups", "hours", "numbers", "trunks", "outgoing"];
 
 /// The value of a key in a section, or in any entry of a list or a mapping.
 fn find<'v>(value: &'v serde_yaml::Value, path: &str) -> Option<&'v serde_yaml::Value> {
@@ -402,6 +404,67 @@ fn errors_in_the_rules_of_users_name_the_key() {
             &["accounts[1].numbers", "another user"],
         ),
     ]);
+}
+
+#[test]
+fn errors_in_trunks_name_the_key() {
+    let start = "accounts:\n  - { user: 101, password: x, numbers: [\"+4989101\"] }\ntrunks:\n  - { name: a, server: 192.0.2.1 }\n";
+    let table: &[(&str, &str, &[&str])] = &[
+        ("  - { name: a, server: b.example }\n", "5:", &["trunks[1].name", "earlier trunk"]),
+        ("  - { name: b }\n", "5:", &["trunks[1].name", "`server`"]),
+        ("  - { name: b, server: sips:b.example }\n", "5:", &["trunks[1].server", "sip.provider.example"]),
+        ("  - { name: b, server: \"x@b.example\" }\n", "5:", &["trunks[1].server", "sip.provider.example"]),
+        ("  - { name: b, server: office.example }\n", "5:", &["trunks[1].server", "not this server's"]),
+        ("  - { name: b, server: b.example, from: [b] }\n", "5:", &["trunks[1].from[0]", "network"]),
+        ("  - { name: b, server: b.example, register: true }\n", "5:", &["trunks[1].register", "`user`"]),
+        ("  - { name: b, server: b.example, user: x }\n", "5:", &["trunks[1].user", "`password`"]),
+        ("  - { name: b, server: b.example, password: x }\n", "5:", &["trunks[1].password", "`user`"]),
+        ("  - { name: b, server: b.example, probe: 30 }\n", "5:", &["trunks[1].probe", "off"]),
+        ("  - { name: b, server: b.example, shows: all }\n", "5:", &["trunks[1].shows", "asserted or from"]),
+        ("  - { name: b, server: b.example, max_call: 3 }\n", "5:", &["did you mean `max_calls`?"]),
+        ("outgoing:\n  - { prefix: \"0\" }\n", "6:", &["outgoing[0].prefix", "`trunks`"]),
+        ("outgoing:\n  - { prefix: \"0\", trunks: [a, c] }\n", "6:", &["outgoing[0].trunks[1]", "`trunks`"]),
+        ("outgoing:\n  - { prefix: 0x, trunks: [a] }\n", "6:", &["outgoing[0].prefix", "\"00\""]),
+        ("outgoing:\n  - { prefix: \"0\", trunks: [a], strip: 2 }\n", "6:", &["outgoing[0].strip", "length"]),
+        ("outgoing:\n  - { prefix: \"0\", trunks: [a], digits: 9-4 }\n", "6:", &["outgoing[0].digits", "4-15"]),
+        (
+            "outgoing:\n  - { prefix: \"0\", trunks: [a] }\n  - { prefix: \"0\", trunks: [a], digits: 4 }\n",
+            "7:",
+            &["outgoing[1].prefix", "earlier line"],
+        ),
+        (
+            "outgoing:\n  - { prefix: 112, trunks: [a], emergency: true, class: b }\n",
+            "6:",
+            &["outgoing[0].class", "emergency"],
+        ),
+        ("outgoing:\n  - { prefix: 101, trunks: [a], emergency: true }\n", "6:", &["outgoing[0].prefix", "a user"]),
+        (
+            "outgoing:\n  - { prefix: 1, trunks: [a] }\nauthentication: off\n",
+            "6:",
+            &["outgoing[0].prefix", "authentication: required"],
+        ),
+        (
+            "outgoing:\n  - { prefix: 0, trunks: [a] }\ngroups:\n  - { user: 600, members: [101, \"0891\"] }\n",
+            "8:",
+            &["groups[0].members[1]", "outside of the office", "`forward`"],
+        ),
+        (
+            "outgoing:\n  - { prefix: 0, trunks: [a] }\nnumbers:\n  \"+49892\": { to: \"0891\" }\n",
+            "8:",
+            &["numbers.+49892.to", "outside of the office"],
+        ),
+    ];
+    for (text, place, expected) in table {
+        refused(&[(&format!("{start}{text}"), place, expected)]);
+    }
+    refused(&[(
+        "accounts:\n  - { user: 101, password: x, may_dial: [national] }\n",
+        "2:",
+        &["accounts[0].may_dial[0]", "`class`"],
+    )]);
+    let outside = "outgoing:\n  - { prefix: 0, trunks: [a] }\n";
+    let user = "accounts:\n  - { user: 101, password: x, forward: { always: \"0 89-1\" } }\ntrunks: [{ name: a, server: a.example }]\n";
+    valid(&format!("{user}{outside}"));
 }
 
 /// Each text is refused with an error that begins with this position and contains these words.

@@ -12,6 +12,7 @@ mod ban_list;
 mod failure;
 mod table;
 
+use ipnet::IpNet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -63,15 +64,15 @@ impl Defence {
             history_count: AtomicUsize::new(0),
             version: AtomicUsize::new(0),
             max_addresses: config.limits.bans.0,
-            table: RwLock::new(Table::new(Rules::of(config))),
+            table: RwLock::new(Table::new(Rules::of(config, &[]))),
             store,
             registered: Mutex::new(None),
         }
     }
 
-    /// Applies a new configuration. Existing bans stay.
-    pub(crate) fn reconfigure(&self, config: &Config) {
-        self.table.write().rules = Rules::of(config);
+    /// Applies a new configuration. Existing bans stay. `trunks`: where calls of trunks come from, who are not banned.
+    pub(crate) fn reconfigure(&self, config: &Config, trunks: &[IpNet]) {
+        self.table.write().rules = Rules::of(config, trunks);
     }
 
     /// Number of banned addresses.

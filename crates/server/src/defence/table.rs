@@ -128,12 +128,13 @@ impl FailureHistory {
 }
 
 impl Rules {
-    pub(super) fn of(config: &Config) -> Self {
+    /// `trunks`: where calls of trunks come from.
+    pub(super) fn of(config: &Config, trunks: &[IpNet]) -> Self {
         Self {
             failures: config.defence.failures.0,
             within: config.defence.within.0,
             ban: config.defence.ban.0,
-            trusted: config.trusted.iter().map(|network| network.0).collect(),
+            trusted: config.trusted.iter().map(|network| network.0).chain(trunks.iter().copied()).collect(),
         }
     }
 }

@@ -6,8 +6,8 @@
 
 use location::Wall;
 use parking_lot::Mutex;
-use proxy::{AuthenticationFailure, DialogRequest, Event, Registration};
-use tracing::{Level, debug, enabled};
+use proxy::{AuthenticationFailure, DialogRequest, Event, Registration, TrunkTask};
+use tracing::{Level, debug, enabled, info, warn};
 
 use super::rate_limit::{REFUSAL_KINDS, RefusalKind};
 
@@ -55,6 +55,7 @@ impl EventQueue {
             | Event::LargeRequest { .. }
             | Event::Diverted { .. }
             | Event::Notified { .. } => debug!("{event:?}"),
+            Event::Trunk { trunk, task, status } => log_trunk(&trunk, task, status),
             // Refreshes are frequent and logged at debug level only.
             Event::Registration { outcome: Registration::Registered, before, bindings, .. }
                 if bindings <= before && !enabled!(Level::DEBUG) => {}
@@ -100,5 +101,15 @@ impl EventQueue {
         std::mem::swap(&mut waiting.list, empty);
         waiting.refusals = [0; REFUSAL_KINDS];
         std::mem::take(&mut waiting.dropped)
+    }
+}
+
+/// Logs what happened at a trunk. Such lines are few, so they need no place in the queue.
+fn log_trunk(trunk: &str, task: TrunkTask, status: Option<u16>) {
+    match (task, status) {
+        (TrunkTask::Register, None) => info!("registered at the trunk {trunk}"),
+        (TrunkTask::Register, Some(status)) => warn!("the registration at the trunk {trunk} failed with {status}"),
+        (TrunkTask::Probe, None) => info!("the trunk {trunk} responds again"),
+        (TrunkTask::Probe, Some(status)) => warn!("the trunk {trunk} does not respond ({status})"),
     }
 }

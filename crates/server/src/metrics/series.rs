@@ -200,6 +200,10 @@ gauges! {
     Bindings = "frontdesk_bindings",
     /// Addresses banned now.
     Bans = "frontdesk_bans",
+    /// Trunks at which the server should be registered and is not now.
+    TrunksUnregistered = "frontdesk_trunks_unregistered",
+    /// Trunks that do not respond now.
+    TrunksSilent = "frontdesk_trunks_silent",
     /// Accounts configured.
     Accounts = "frontdesk_accounts",
     /// Forked requests in progress now.

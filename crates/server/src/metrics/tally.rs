@@ -66,6 +66,8 @@ impl Tally {
             Event::LimitReached(limit) => (*limit).into(),
             // Counted by the event log, which knows the call.
             Event::CallEnded { .. } | Event::CallRefused { .. } | Event::RequestRefused { .. } => return,
+            // The gauges of trunks have their state.
+            Event::Trunk { .. } => return,
         });
     }
 }

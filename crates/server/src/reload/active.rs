@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use location::Aor;
-use proxy::{Interfaces, Listener, Settings};
+use proxy::{Interfaces, Listener, Resolution, Settings};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::restart::keep_restart_only;
 use super::settings::settings;
+use super::trunks::{TrunkAddresses, TrunkState};
 use crate::config::{self, Loaded, StoreKind};
 use crate::data::first_start;
 use crate::data::set_rules::{Forwarding, RuleChange, RuleError, RuleRequest, SetRules};
@@ -37,9 +38,16 @@ pub(crate) struct ActiveConfig {
 }
 
 /// The settings, with the rules that were set at run time.
-fn effective(loaded: &Loaded, set_rules: &SetRules, listeners: Vec<Listener>, interfaces: Interfaces) -> Arc<Settings> {
+fn effective(
+    loaded: &Loaded,
+    set_rules: &SetRules,
+    trunks: &mut TrunkState,
+    listeners: Vec<Listener>,
+    interfaces: Interfaces,
+) -> Arc<Settings> {
     let mut settings = settings(loaded, listeners, interfaces);
     set_rules.apply(&mut settings.accounts);
+    trunks.complete(&mut settings);
     Arc::new(settings)
 }
 
@@ -63,6 +71,7 @@ pub(crate) struct Reload {
     interfaces: Interfaces,
     level: LevelSwitch,
     set_rules: SetRules,
+    trunks: TrunkState,
 }
 
 impl Reload {
@@ -74,11 +83,12 @@ impl Reload {
         interfaces: Interfaces,
         level: LevelSwitch,
     ) -> Self {
-        let settings = effective(&loaded, &set_rules, listeners.clone(), interfaces.clone());
+        let mut trunks = TrunkState::default();
+        let settings = effective(&loaded, &set_rules, &mut trunks, listeners.clone(), interfaces.clone());
         let active_config = ActiveConfig { loaded, set_rules: set_rules.clone(), settings };
         let active_config = watch::Sender::new(Arc::new(active_config));
         Gauge::ReloadFailed.set_flag(false);
-        Self { active_config, listeners, interfaces, level, set_rules }
+        Self { active_config, listeners, interfaces, level, set_rules, trunks }
     }
 
     /// Changes the rules of a user, applies them to every worker, and replies.
@@ -162,14 +172,33 @@ impl Reload {
         }
     }
 
+    /// The trunks whose host names have to be resolved.
+    pub(crate) fn trunk_names(&self) -> Vec<(Box<str>, Resolution)> {
+        self.trunks.names()
+    }
+
+    /// Takes over the addresses of trunks. Returns whether one has changed.
+    pub(crate) async fn set_trunk_addresses(
+        &mut self,
+        found: TrunkAddresses,
+        inboxes: &[mpsc::Sender<Inbound>],
+    ) -> bool {
+        let changed = self.trunks.update(found);
+        if changed {
+            self.republish(inboxes).await;
+        }
+        changed
+    }
+
     /// Sends the settings to the workers again: they contain the offset of the machine's clock.
-    pub(crate) async fn republish(&self, inboxes: &[mpsc::Sender<Inbound>]) {
+    pub(crate) async fn republish(&mut self, inboxes: &[mpsc::Sender<Inbound>]) {
         self.activate(self.active_config().loaded.clone(), inboxes).await;
     }
 
-    async fn activate(&self, loaded: Loaded, inboxes: &[mpsc::Sender<Inbound>]) {
+    async fn activate(&mut self, loaded: Loaded, inboxes: &[mpsc::Sender<Inbound>]) {
         let set_rules = self.set_rules.clone();
-        let settings = effective(&loaded, &set_rules, self.listeners.clone(), self.interfaces.clone());
+        let (listeners, interfaces) = (self.listeners.clone(), self.interfaces.clone());
+        let settings = effective(&loaded, &set_rules, &mut self.trunks, listeners, interfaces);
         let active_config = ActiveConfig { loaded, set_rules, settings: Arc::clone(&settings) };
         self.active_config.send_replace(Arc::new(active_config));
         let mut waiting = Vec::with_capacity(inboxes.len());

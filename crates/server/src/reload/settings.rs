@@ -30,6 +30,7 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
         digest: config.digest.settings(),
         accounts: loaded.accounts.clone(),
         office: config.office(),
+        trunks: config.trunks(),
         trusted: config.trusted.iter().map(|network| network.0).collect(),
         strangers: config.strangers.0,
         foreign: config.foreign.0,

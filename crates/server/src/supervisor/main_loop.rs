@@ -11,7 +11,7 @@ use location::Store as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::Mutex;
 use parser::Transport;
-use proxy::Listener;
+use proxy::{Listener, TrunkTask};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
@@ -19,6 +19,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use super::certificates::Certificates;
 use super::server::{Prepared, Server};
+use super::trunk_names::TrunkNames;
 use super::{notify, unknown_users};
 use crate::admin::{self, AdminCommand, AdminState, Removals};
 use crate::clock::{self, ClockShift};
@@ -29,7 +30,7 @@ use crate::journal::{CallHistory, EventLog};
 use crate::metrics::{self, Gauge, Series, UnwrittenLine};
 use crate::process::interfaces;
 use crate::process::log::{LevelSwitch, LogThread};
-use crate::reload::{ActiveConfig, Reload, ReloadOutcome};
+use crate::reload::{ActiveConfig, Reload, ReloadOutcome, TrunkAddresses};
 
 /// Interval of expiry, gauges, health checks and histogram upkeep.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
@@ -84,6 +85,7 @@ async fn serve(
     tokio::spawn(async move { dispatcher.dispatch_completions().await });
     let admin_address = server.metrics.as_ref().and_then(|listener| listener.local_addr().ok());
     let mut commands = spawn_admin(&mut server, &reload, metrics.clone(), &calls, &removals)?;
+    apply_to_defence(&server, &reload.active_config());
     log_start(&server, &reload.active_config(), restored);
     if let Some(initial_accounts) = initial_accounts {
         show_accounts(&initial_accounts, &server.listeners, admin_address, &reload);
@@ -93,6 +95,7 @@ async fn serve(
     let (mut maintenance, mut log_drains) = (ticker(MAINTENANCE_INTERVAL), ticker(LOG_DRAIN_INTERVAL));
     let (mut interface_polls, mut certificate_polls) =
         (ticker(INTERFACE_POLL_INTERVAL), ticker(CERTIFICATE_POLL_INTERVAL));
+    let mut trunk_names = TrunkNames::new(&server.resolver);
     let outcome = loop {
         tokio::select! {
             _ = terminate.recv() => break Ok(()),
@@ -105,13 +108,10 @@ async fn serve(
             error = server.failed() => break Err(error),
             _ = interface_polls.tick() => reload.poll_interfaces(&server.inboxes).await,
             _ = certificate_polls.tick() => certificates.poll(&reload.active_config().loaded, &server.tls),
+            found = trunk_names.next(&reload) => use_trunk_addresses(&mut reload, &server, found).await,
             _ = log_drains.tick() => event_log.drain(),
             _ = maintenance.tick() => {
-                if let Some(ClockShift { by, ahead }) = clock::detect_shift() {
-                    server.store.set_ahead(ahead);
-                    log_clock_shift(by);
-                    reload.republish(&server.inboxes).await;
-                }
+                follow_clock(&mut reload, &server).await;
                 calls.lock().sweep(clock::wall());
                 maintain(&server, &reload.active_config(), log, started);
                 metrics.iter().for_each(PrometheusHandle::run_upkeep);
@@ -142,10 +142,32 @@ async fn reload_now(
         // The removal continues in its task after the timeout.
         let _ = timeout(REMOVAL_TIMEOUT, removing).await;
     }
-    server.defence.reconfigure(&reload.active_config().loaded.config);
+    apply_to_defence(server, &reload.active_config());
     server.client_rules.reconfigure(&reload.active_config().loaded.config);
     notify::ready();
     outcome
+}
+
+/// Applies a change of the machine's clock.
+async fn follow_clock(reload: &mut Reload, server: &Server) {
+    if let Some(ClockShift { by, ahead }) = clock::detect_shift() {
+        server.store.set_ahead(ahead);
+        log_clock_shift(by);
+        reload.republish(&server.inboxes).await;
+    }
+}
+
+/// Applies the addresses of trunks.
+async fn use_trunk_addresses(reload: &mut Reload, server: &Server, found: TrunkAddresses) {
+    if reload.set_trunk_addresses(found, &server.inboxes).await {
+        apply_to_defence(server, &reload.active_config());
+    }
+}
+
+/// Tells the defence where the calls of trunks come from.
+fn apply_to_defence(server: &Server, active_config: &ActiveConfig) {
+    let trunks: Vec<_> = active_config.settings.trunks.all.iter().flat_map(|trunk| trunk.networks.clone()).collect();
+    server.defence.reconfigure(&active_config.loaded.config, &trunks);
 }
 
 /// Runs before the workers start, so that no call reaches a user whose account was removed.
@@ -219,6 +241,9 @@ fn maintain(server: &Server, active_config: &ActiveConfig, log: &LogThread, star
     Gauge::MovedDialogs.set_count(load.moved_dialogs);
     Gauge::Connections.set_count(server.directory.open_count());
     Gauge::Bans.set_count(server.defence.ban_count());
+    let trunks = &active_config.settings.trunks.health;
+    Gauge::TrunksUnregistered.set_count(trunks.failing(TrunkTask::Register));
+    Gauge::TrunksSilent.set_count(trunks.failing(TrunkTask::Probe));
     Gauge::Accounts.set_count(active_config.loaded.accounts.len());
     Gauge::Ready.set_flag(server.health.readiness_problems().is_empty());
     Gauge::Uptime.set_seconds(started.elapsed());

@@ -78,6 +78,8 @@ pub(crate) struct Server {
     pub(crate) defence: Arc<Defence>,
     /// Which clients may open WebSocket connections.
     pub(crate) client_rules: Arc<ClientRules>,
+    /// The resolver of all workers.
+    pub(crate) resolver: Arc<Resolver>,
     /// The certificates.
     pub(crate) tls: Arc<ActiveTls>,
     /// The inboxes of all workers.
@@ -241,6 +243,7 @@ impl Prepared {
             directory: shared.directory,
             defence: shared.defence,
             client_rules: shared.client_rules,
+            resolver: shared.resolver,
             tls: shared.tls,
             inboxes: shared.inboxes,
             completions: shared.completions,

@@ -37,6 +37,12 @@ use crate::transport::{self, Datagram, Inbound, Transports, UdpReceiver, Undeliv
 /// Items taken from the inbox per batch.
 const BATCH: usize = 64;
 
+/// How long the end of a registration at a trunk is waited for; shorter than the time that a worker has to stop.
+const TRUNK_PATIENCE: Duration = Duration::from_millis(700);
+
+/// Interval at which the responses are looked for then.
+const TRUNK_POLL_INTERVAL: Duration = Duration::from_millis(10);
+
 /// One worker.
 pub(crate) struct Worker {
     /// Its number.
@@ -117,12 +123,26 @@ impl Worker {
             let now = self.clock.now();
             let has_more = self.run_batch(now, &mut inbound);
             if stopped {
-                return;
+                return self.end_trunk_registrations(&mut inbound).await;
             }
             if has_more {
                 // The tasks of connections run on this thread too.
                 tokio::task::yield_now().await;
             }
+        }
+    }
+
+    /// Ends the registrations at trunks, and waits a little for the responses: a trunk may ask for credentials again.
+    async fn end_trunk_registrations(&mut self, inbound: &mut Vec<Inbound>) {
+        let now = self.clock.now();
+        let mut waits = self.core.stop(now, &mut self.scratch.outbox);
+        self.run_until_idle(now);
+        self.flush_transports(now);
+        let until = tokio::time::Instant::now() + TRUNK_PATIENCE;
+        while waits && tokio::time::Instant::now() < until {
+            tokio::time::sleep(TRUNK_POLL_INTERVAL).await;
+            self.run_batch(self.clock.now(), inbound);
+            waits = self.core.is_stopping();
         }
     }
 

@@ -1,8 +1,8 @@
 //! Invariants of each response that is sent.
 
-use super::JudgeSettings;
 use super::rule::{Rule, Verdict, must, rules};
 use super::transactions::{Incoming, Outgoing, ReceivedResponse, SentResponse, Transactions};
+use super::{GIVE_UP, JudgeSettings};
 use crate::Sip;
 
 pub(super) const OF_RESPONSES: &[Rule<Incoming>] = rules![
@@ -155,9 +155,12 @@ fn place(status: u16, hung_up: bool) -> (u8, u16) {
 /// redirection that was followed.
 fn outcomes(transactions: &Transactions, incoming: &Incoming, outgoing: &Outgoing) -> Vec<Option<u16>> {
     let followed = |ended: &ReceivedResponse| transactions.decided(incoming).is_none_or(|at| ended.at < at);
-    if outgoing.ended().is_some_and(|ended| matches!(ended.status, 300..=302) && followed(ended)) {
+    if let Some(ended) = outgoing.ended().filter(|ended| matches!(ended.status, 300..=302) && followed(ended)) {
+        // RFC 4321 1.3: it is not followed any more when the sender has given up.
+        let began = incoming.received_at.first().copied().unwrap_or_default();
+        let is_late = !incoming.is_invite() && ended.at >= began + GIVE_UP;
         // The redirection led nowhere, or to other targets.
-        return vec![Some(480), None];
+        return [Some(480), None].into_iter().chain(is_late.then_some(Some(ended.status))).collect();
     }
     codes(transactions, incoming, outgoing).into_iter().map(Some).collect()
 }

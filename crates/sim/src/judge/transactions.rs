@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
-use crate::Sip;
+use crate::{DOMAIN, Sip};
 
 use super::{GIVE_UP, JudgeSettings, OfficeModel, Site, T4, TWO_FLOWS};
 
@@ -113,7 +113,10 @@ impl Transactions {
     /// When a branch received a 2xx, or a 6xx that ends the call.
     fn decided_by(&self, incoming: &Incoming, outgoing: &Outgoing) -> Option<u64> {
         let success = outgoing.responses.iter().find(|received| (200..300).contains(&received.status));
-        let success = success.filter(|received| outgoing.is_invite() || received.at < outgoing.began() + GIVE_UP);
+        // The transaction of another request than INVITE has ended when the request could not be sent.
+        let is_late =
+            |at: u64| at >= outgoing.began() + GIVE_UP || outgoing.refused.is_some_and(|refused| at >= refused);
+        let success = success.filter(|received| outgoing.is_invite() || !is_late(received.at));
         success.map(|received| received.at).into_iter().chain(self.refused_by(incoming, outgoing)).min()
     }
 
@@ -139,7 +142,10 @@ impl Transactions {
 
     /// How long each group rings at most. A single phone has no ring time.
     pub(crate) fn ring_time(&self, incoming: &Incoming) -> u64 {
-        let bounded = !is_to_two_flows(incoming.request.uri()) && self.site_of_request(incoming).is_none();
+        let uri = incoming.request.uri();
+        // A call to the Contact of a phone reaches one phone, perhaps over another of its contacts.
+        let is_user = uri.contains(DOMAIN);
+        let bounded = is_user && !is_to_two_flows(uri) && self.site_of_request(incoming).is_none();
         if bounded { self.settings.ring_time } else { u64::MAX }
     }
 

@@ -63,6 +63,10 @@ pub enum Step {
     NoAccount,
     /// The caller needs no credentials.
     Free,
+    /// The call comes from this trunk, which needs no credentials.
+    FromTrunk(Box<str>),
+    /// It is an emergency number: a phone needs no credentials if it calls from where it registered.
+    Emergency,
     /// The caller has to authenticate as the user that its From names, of this domain.
     Credentials(Box<str>),
     /// No party that the rules of the office name has a binding.
@@ -100,6 +104,8 @@ pub struct Goal {
     pub address: String,
     /// Whether the INVITE goes over the flow of the registration instead of to the Contact.
     pub over_flow: bool,
+    /// The trunk that it leads to.
+    pub trunk: Option<Box<str>>,
     /// User-Agent of the phone; empty if it sent none or is not registered here.
     pub device: Vec<u8>,
 }
@@ -137,6 +143,7 @@ fn walk(
     if destination == Destination::Server {
         return Err(Reject::NotFound);
     }
+    let destination = route::called_by_trunk(&request, destination, settings)?;
     let gruus = Gruus::new(keys.gruu, mac);
     let next = next_step(&request, &request.typed_uri()?, destination.clone(), Toward::Anybody, &gruus, settings);
     let at = inquiry.at.unwrap_or_else(|| settings.civil_time(now));
@@ -147,22 +154,7 @@ fn walk(
         _ => None,
     };
     steps.push(first_step(&destination, &next, of_contact.as_ref().map(|(aor, _)| aor), settings));
-    let admission = match (route::auth_requirement(&request, &destination, settings), request.domain_of_from(settings))
-    {
-        // A user that may not send to foreign addresses may still call the phones of local users.
-        (Err(Reject::Relay), Some(domain)) if of_contact.is_some() => AuthRequirement::Credentials(domain),
-        (admission, _) => admission?,
-    };
-    steps.push(match admission {
-        AuthRequirement::None => Step::Free,
-        AuthRequirement::Credentials(domain) => {
-            // The caller would be challenged, but no user can have this name.
-            if let Some(reject) = route::refusal_of_stranger(&request, &destination, settings) {
-                return Err(reject);
-            }
-            Step::Credentials(domain.into())
-        }
-    });
+    steps.extend(admission(inquiry, &request, &destination, of_contact.is_some(), settings)?);
     steps.extend(trail.into_iter().map(Step::Rule));
     let plan = match next? {
         NextStep::ChangeRules(_, command) => {
@@ -200,6 +192,40 @@ fn plan_for_foreign(request: &Request, settings: &Settings) -> Result<Plan, Reje
     Ok(Plan::with_target(route::target_for_next(&next, Toward::Anybody, request, settings)?))
 }
 
+/// What the caller has to prove. `is_contact`: the Request-URI is the Contact of a phone.
+fn admission(
+    inquiry: &Inquiry<'_>,
+    request: &Request,
+    destination: &Destination,
+    is_contact: bool,
+    settings: &Settings,
+) -> Result<Vec<Step>, Reject> {
+    let mut steps = Vec::new();
+    let requirement = match (route::auth_requirement(request, destination, settings), request.domain_of_from(settings))
+    {
+        // A user that may not send to foreign addresses may still call the phones of local users.
+        (Err(Reject::Relay), Some(domain)) if is_contact => AuthRequirement::Credentials(domain),
+        (requirement, _) => requirement?,
+    };
+    if matches!(destination, Destination::User(called) if settings.is_emergency(called)) {
+        steps.push(Step::Emergency);
+    }
+    steps.push(match requirement {
+        AuthRequirement::None => match settings.trunk_at(inquiry.source) {
+            Some(trunk) => Step::FromTrunk(trunk.name.clone()),
+            None => Step::Free,
+        },
+        AuthRequirement::Credentials(domain) => {
+            // The caller would be challenged, but no user can have this name.
+            if let Some(reject) = route::refusal_of_stranger(request, destination, settings) {
+                return Err(reject);
+            }
+            Step::Credentials(domain.into())
+        }
+    });
+    Ok(steps)
+}
+
 /// What the call is for. `contact`: the user whose phone has the Request-URI as its Contact.
 fn first_step(
     destination: &Destination,
@@ -208,7 +234,11 @@ fn first_step(
     settings: &Settings,
 ) -> Step {
     if let Destination::User(name) = destination {
-        return if settings.meaning(name).is_some() { Step::Name(name.clone()) } else { Step::User(name.clone()) };
+        return if settings.meaning(name).is_some() || settings.dialled(name).is_some() {
+            Step::Name(name.clone())
+        } else {
+            Step::User(name.clone())
+        };
     }
     match (next, contact) {
         (Ok(NextStep::LookUp(Callee { aor, phone: None })), _) => Step::User(aor.clone()),
@@ -296,6 +326,7 @@ fn goal(target: &Target, request: &Request) -> Goal {
         transport,
         address,
         over_flow: target.over_flow,
+        trunk: target.uri.trunk().map(|to| to.trunk.name.clone()),
         device: device.unwrap_or_default(),
     }
 }

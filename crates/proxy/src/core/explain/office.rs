@@ -29,7 +29,8 @@ pub(super) fn follow(
                     let targets = group.targets.iter().map(|target| goal(target, request)).collect();
                     let turn = course.map(|course| (course.turn(route::turn_of(group.q)), course.no_answer));
                     let ring_time = turn.and_then(|(turn, no_answer)| turn.ring_time.or(no_answer));
-                    let ring_time = Some(ring_time.unwrap_or(settings.forking.ring_time));
+                    let by_trunk = group.targets.iter().all(|target| target.uri.trunk().is_some());
+                    let ring_time = (!by_trunk).then(|| ring_time.unwrap_or(settings.forking.ring_time));
                     steps.push(Step::Group { targets, ring_time });
                 }
                 steps.push(Step::Forked);

@@ -77,6 +77,8 @@ pub(crate) struct Course {
     called: SmallVec<[Called; 2]>,
     /// The URI that rings now, if it is not the last of these names.
     uri: Option<Box<str>>,
+    /// Whether the last of these names is a number outside of the office, which trunks are tried for.
+    pub(crate) is_outside: bool,
     diversions: u8,
     /// Why the call was forwarded last.
     pub(crate) reason: Option<DiversionReason>,
@@ -112,7 +114,7 @@ impl Course {
 
     /// The parties that ring now are those of the last name, with these turns.
     pub(super) fn ring(&mut self, turns: impl IntoIterator<Item = Turn>) {
-        (self.no_answer, self.uri, self.is_group) = (None, None, false);
+        (self.no_answer, self.uri, self.is_group, self.is_outside) = (None, None, false, false);
         self.followers.clear();
         self.turns = turns.into_iter().collect();
     }
@@ -133,6 +135,12 @@ impl Course {
         self.uri = Some(uri.into());
     }
 
+    /// The call leaves the office by trunks.
+    pub(super) fn leave_office(&mut self) {
+        self.ring([]);
+        self.is_outside = true;
+    }
+
     /// How the call came to the party that rings now; `None` if it was not forwarded.
     pub(crate) fn history(&self, request: &Request, settings: &Settings) -> Option<History> {
         let diverted: SmallVec<[_; 2]> = self.called.iter().filter_map(Called::diverted).collect();
@@ -140,9 +148,14 @@ impl Course {
         (!diverted.is_empty()).then(|| History::new(request, &diverted, to, settings))
     }
 
+    /// The name that the call is for.
+    pub(super) fn last_called(&self) -> Option<&Aor> {
+        self.called.last().filter(|_| self.uri.is_none() && !self.is_outside).map(|called| &called.name)
+    }
+
     /// The party after the current ones have failed for this reason.
     pub(super) fn next_party<'a>(&self, reason: DiversionReason, settings: &'a Settings) -> Option<&'a Party> {
-        let name = &self.called.last().filter(|_| self.uri.is_none())?.name;
+        let name = self.last_called()?;
         if let Some(Meaning::Group(group)) = settings.meaning(name) {
             return group.otherwise.as_ref();
         }

@@ -1,5 +1,6 @@
 //! From a user or a group to the parties that ring, each with its turn.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use location::Aor;
@@ -7,8 +8,9 @@ use smallvec::SmallVec;
 
 use crate::reject::Reject;
 use crate::settings::{AlsoRing, GroupMember, GroupStrategy, Meaning, Party, RingGroup};
+use crate::target::ToTrunk;
 
-use super::{Call, Course, DiversionReason, Turn};
+use super::{Call, Course, DiversionReason, Turn, outgoing};
 
 /// One attempt: the parties that ring, and the course of the call up to there.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub(crate) enum Member {
     User(Aor),
     /// A SIP URI.
     Uri(Box<str>),
+    /// A number, by a trunk.
+    Trunk(Arc<ToTrunk>),
 }
 
 /// What happens to a call to a user.
@@ -40,12 +44,18 @@ impl Leg {
         course.leave(&uri);
         Self { course, members: vec![(0, Member::Uri(uri))] }
     }
+
+    /// To a number outside of the office.
+    pub(super) fn to_trunks(mut course: Course, members: Vec<(u16, Member)>) -> Self {
+        course.leave_office();
+        Self { course, members }
+    }
 }
 
 /// The phones of a user, unless its rules say otherwise.
 pub(super) fn of_user(user: Aor, course: &mut Course, call: Call<'_>) -> Result<UserStep, Reject> {
     course.ring([]);
-    let mut expansion = Expansion::new(call);
+    let mut expansion = Expansion::new(call, Some(user.clone()));
     expansion.members.push((0, Member::User(user.clone())));
     if let Some(rules) = call.settings.rules(&user).filter(|_| call.is_invite) {
         if let Some(always) = &rules.forward.always {
@@ -64,14 +74,14 @@ pub(super) fn of_user(user: Aor, course: &mut Course, call: Call<'_>) -> Result<
 /// The members of a group with their turns, and those whose forwarding applies. Nobody is in the list twice, and neither
 /// is the caller or a user who does not want to be disturbed.
 pub(super) fn members_of(group: &RingGroup, call: Call<'_>) -> (Vec<(u16, Member)>, Vec<Aor>) {
-    let mut expansion = Expansion::new(call);
+    let mut expansion = Expansion::new(call, None);
     expansion.add_group(group, 0);
     (expansion.members, expansion.followers)
 }
 
-/// The members that a party is, all in one turn.
-pub(super) fn members_of_party(party: &Party, call: Call<'_>) -> Vec<(u16, Member)> {
-    let mut expansion = Expansion::new(call);
+/// The members that a party is, all in one turn. `by`: the user whose rules name the party.
+pub(super) fn members_of_party(party: &Party, by: &Aor, call: Call<'_>) -> Vec<(u16, Member)> {
+    let mut expansion = Expansion::new(call, Some(by.clone()));
     expansion.add(party, 0);
     expansion.members.iter_mut().for_each(|(turn, _)| *turn = 0);
     expansion.members
@@ -84,11 +94,13 @@ struct Expansion<'a> {
     followers: Vec<Aor>,
     /// The groups that have been added: a group is a member of itself through others at most once.
     groups: Vec<Aor>,
+    /// The user whose own rules these are: it dials numbers outside of the office.
+    by: Option<Aor>,
 }
 
 impl<'a> Expansion<'a> {
-    const fn new(call: Call<'a>) -> Self {
-        Self { call, members: Vec::new(), followers: Vec::new(), groups: Vec::new() }
+    const fn new(call: Call<'a>, by: Option<Aor>) -> Self {
+        Self { call, members: Vec::new(), followers: Vec::new(), groups: Vec::new(), by }
     }
 
     /// Adds the members of a group, the first one in this turn; returns the turn after the last one.
@@ -118,7 +130,12 @@ impl<'a> Expansion<'a> {
             return self.add(&member.to, turn);
         };
         match (&rules.forward.always, rules.do_not_disturb, &rules.forward.busy) {
-            (Some(party), ..) | (None, true, Some(party)) => self.add(party, turn),
+            (Some(party), ..) | (None, true, Some(party)) => {
+                let by = self.by.replace(user);
+                let after = self.add(party, turn);
+                self.by = by;
+                after
+            }
             (None, true, None) => turn,
             (None, false, _) => {
                 self.followers.push(user);
@@ -145,6 +162,7 @@ impl<'a> Expansion<'a> {
             Party::Uri(uri) => self.ring(turn, Member::Uri(uri.clone())),
             // A group has `otherwise` for this.
             Party::Voicemail => turn,
+            Party::Name(name) if settings.dialled(name).is_some() => self.add_outside(name, turn),
             Party::Name(name) => match settings.meaning(name) {
                 Some(Meaning::Group(group)) => self.add_group(group, turn),
                 Some(Meaning::User(user)) => self.add_user(user, turn),
@@ -178,6 +196,15 @@ impl<'a> Expansion<'a> {
             turns.push(Turn::default());
         }
         turns
+    }
+
+    /// Adds a number outside of the office by its first trunk: the next ones would have a turn of their own.
+    fn add_outside(&mut self, name: &Aor, turn: u16) -> u16 {
+        let trunks = outgoing::dial(name, self.by.as_ref(), self.call, &mut Vec::new());
+        match trunks.and_then(Result::ok).and_then(|trunks| trunks.into_iter().next()) {
+            Some((_, trunk)) => self.ring(turn, trunk),
+            None => turn,
+        }
     }
 
     fn add_user(&mut self, user: &Aor, turn: u16) -> u16 {

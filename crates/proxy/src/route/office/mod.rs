@@ -7,6 +7,7 @@
 
 mod course;
 mod members;
+mod outgoing;
 mod rule;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,8 @@ pub(crate) struct Call<'a> {
     pub(crate) at: Wall,
     /// The user who calls; it does not ring in its own groups.
     pub(crate) caller: Option<&'a Aor>,
+    /// Whether that user has authenticated, so that it may dial numbers outside of the office.
+    pub(crate) is_proven: bool,
     /// Whether the caller may change its own rules: it has authenticated, if that is required.
     pub(crate) may_change: bool,
     /// Only INVITEs are forwarded.
@@ -61,6 +64,11 @@ pub(crate) enum Begin<'a> {
 /// The first step of a request to a name. Appends the rules that apply to `trail`.
 pub(crate) fn begin<'a>(name: &'a Aor, call: Call<'a>, trail: &mut Vec<Rule>) -> Result<Begin<'a>, Reject> {
     let settings = call.settings;
+    if let Some(trunks) = outgoing::dial(name, call.caller.filter(|_| call.is_proven), call, trail) {
+        let mut course = Course::default();
+        course.enter(name)?;
+        return Ok(Begin::Leg(Box::new(Leg::to_trunks(course, trunks?))));
+    }
     match settings.meaning(name) {
         None if settings.rules(name).is_none() => {
             let caller = call.caller.filter(|_| call.may_change && call.is_invite);
@@ -115,7 +123,9 @@ pub(crate) fn next_leg(
 ) -> Option<Leg> {
     let party = next_party(request, course, reason, settings)?.clone();
     let caller = caller_of(request, settings);
-    let call = Call { settings, at, caller: caller.as_ref(), may_change: false, is_invite: true, is_real: true };
+    let is_proven = request.proven.is_authenticated();
+    let call =
+        Call { settings, at, caller: caller.as_ref(), is_proven, may_change: false, is_invite: true, is_real: true };
     lead(course.clone(), party, Some(reason), call, trail).ok()
 }
 
@@ -128,8 +138,16 @@ pub(crate) fn members_in_place_of(
 ) -> Option<Vec<(u16, Member)>> {
     let party = settings.rules(user)?.forward.party(reason)?;
     let caller = caller_of(request, settings);
-    let call = Call { settings, at, caller: caller.as_ref(), may_change: false, is_invite: true, is_real: true };
-    Some(members_of_party(party, call)).filter(|members| !members.is_empty())
+    let call = Call {
+        settings,
+        at,
+        caller: caller.as_ref(),
+        is_proven: false,
+        may_change: false,
+        is_invite: true,
+        is_real: true,
+    };
+    Some(members_of_party(party, user, call)).filter(|members| !members.is_empty())
 }
 
 /// Follows the rules from a party to those that ring. `reason`: why the call is forwarded to it.
@@ -141,6 +159,8 @@ fn lead(
     trail: &mut Vec<Rule>,
 ) -> Result<Leg, Reject> {
     let settings = call.settings;
+    // A number outside of the office is dialled with the permission of the user who has calls forwarded there.
+    let mut forwarded_by = reason.and_then(|_| course.last_called().cloned());
     loop {
         if let Some(reason) = reason.take() {
             trail.push(Rule::Forwarded(reason, party.clone()));
@@ -155,6 +175,9 @@ fn lead(
             }
         };
         course.enter(&name)?;
+        if let Some(trunks) = outgoing::dial(&name, forwarded_by.take().as_ref(), call, trail) {
+            return Ok(Leg::to_trunks(course, trunks?));
+        }
         (party, reason) = match settings.meaning(&name) {
             Some(Meaning::User(user)) => {
                 trail.push(Rule::NumberOf(user.clone()));
@@ -176,9 +199,12 @@ fn lead(
                 let otherwise = group.otherwise.clone().filter(|_| call.is_invite).ok_or(Reject::NotRegistered)?;
                 (otherwise, Some(DiversionReason::Unavailable))
             }
-            None => match of_user(name, &mut course, call)? {
+            None => match of_user(name.clone(), &mut course, call)? {
                 UserStep::Ring(members) => return Ok(Leg { course, members }),
-                UserStep::Forward(to, reason) => (to, Some(reason)),
+                UserStep::Forward(to, reason) => {
+                    forwarded_by = Some(name);
+                    (to, Some(reason))
+                }
             },
         };
     }

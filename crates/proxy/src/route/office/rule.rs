@@ -15,6 +15,13 @@ pub enum Rule {
     Group(Aor, Box<str>, GroupStrategy),
     /// These hours decide where the number leads, and whether the office is open.
     Hours(Box<str>, bool),
+    /// The number is outside of the office: the number that the trunks get, and the class of such calls.
+    Outgoing {
+        /// As the trunk gets it.
+        number: Box<str>,
+        /// The class in `may_dial`.
+        class: Option<Box<str>>,
+    },
     /// The call is forwarded.
     Forwarded(DiversionReason, Party),
 }

@@ -94,8 +94,15 @@ fn settings() -> Settings {
 /// Who rings, as `turn:party`, or the status of the refusal.
 fn call(settings: &Settings, name: &str, millis: u64, caller: Option<&str>) -> String {
     let caller = caller.map(aor);
-    let call =
-        Call { settings, at: Wall(millis), caller: caller.as_ref(), may_change: true, is_invite: true, is_real: true };
+    let call = Call {
+        settings,
+        at: Wall(millis),
+        caller: caller.as_ref(),
+        is_proven: true,
+        may_change: true,
+        is_invite: true,
+        is_real: true,
+    };
     match begin(&aor(name), call, &mut Vec::new()) {
         Ok(Begin::User(user)) => format!("user {}", String::from_utf8_lossy(user.user())),
         Ok(Begin::Code(user, command)) => format!("{user:?} {command:?}"),
@@ -103,6 +110,7 @@ fn call(settings: &Settings, name: &str, millis: u64, caller: Option<&str>) -> S
             let member = |(turn, member): &(u16, Member)| match member {
                 Member::User(user) => format!("{turn}:{}", String::from_utf8_lossy(user.user())),
                 Member::Uri(uri) => format!("{turn}:{uri}"),
+                Member::Trunk(to) => format!("{turn}:{}", to.uri),
             };
             leg.members.iter().map(member).collect::<Vec<_>>().join(" ")
         }
@@ -155,8 +163,15 @@ fn each_call_to_a_rotating_group_begins_with_the_next_member() {
 #[test]
 fn other_requests_are_not_forwarded() {
     let settings = settings();
-    let call =
-        Call { settings: &settings, at: Wall(OPEN), caller: None, may_change: true, is_invite: false, is_real: true };
+    let call = Call {
+        settings: &settings,
+        at: Wall(OPEN),
+        caller: None,
+        is_proven: false,
+        may_change: true,
+        is_invite: false,
+        is_real: true,
+    };
     let begin = |name: &str| match begin(&aor(name), call, &mut Vec::new()) {
         Ok(Begin::Leg(leg)) => leg.members,
         other => panic!("{other:?}"),

@@ -171,7 +171,10 @@ impl Office {
 impl Settings {
     /// Whether no rule of the office can apply to a call.
     pub(crate) fn has_no_office_rules(&self) -> bool {
-        self.office.names.is_empty() && self.office.codes == Codes::default() && !self.accounts.have_rules()
+        self.office.names.is_empty()
+            && self.office.codes == Codes::default()
+            && !self.accounts.have_rules()
+            && self.trunks.outgoing.is_empty()
     }
 
     /// What a name is; `None` if it is the name of an account, or is not known.

@@ -1,0 +1,145 @@
+//! Calls by trunks: when the next trunk is tried, and how long calls count against the limit of a trunk.
+//!
+//! The trunks of an outgoing line are groups of one target each. Must not choose them: `route::office` does.
+
+use std::sync::Arc;
+
+use crate::auth::Answerable;
+use crate::context::Context;
+use crate::event::{Event, Limit};
+use crate::forward::BranchId;
+use crate::mac::{Mac, Purpose};
+use crate::request::Request;
+use crate::settings::{Direction, Settings, Shows};
+use crate::target::{NextHop, Target, TargetUri};
+
+use super::branch::ClientBranch;
+use super::outcome::Outcome;
+use super::{ResponseContext, with_values_of_caller};
+
+use parser::{HeaderName, Message, Method};
+
+/// So often a challenge is answered for one call; a trunk could challenge for ever.
+const MAX_CHALLENGES: u8 = 2;
+
+/// The status of a trunk whose response must not reach the caller.
+const BAD_GATEWAY: u16 = 502;
+
+/// Identifies a call in [`TrunkCalls`](crate::settings::TrunkCalls), by its Call-ID and the tag of its caller.
+fn call_id(message: &Message, caller_tag: &[u8], mac: &Mac) -> u64 {
+    mac.sign(Purpose::Dialog, &[message.value(HeaderName::CallId).unwrap_or_default(), caller_tag])
+}
+
+/// The call of a request outside of dialogs.
+pub(crate) fn call_of(request: &Request, mac: &Mac) -> u64 {
+    call_id(&request.message, request.tags()[0], mac)
+}
+
+/// Ends the call of a BYE of either side.
+pub(crate) fn end_by_bye(bye: &Request, settings: &Settings, mac: &Mac) {
+    if settings.trunks.limits_calls() {
+        bye.tags().into_iter().for_each(|tag| settings.trunks.calls.end(call_id(&bye.message, tag, mac)));
+    }
+}
+
+impl ResponseContext {
+    /// Counts the call for the trunk of this target. False if the trunk has no room for it.
+    pub(super) fn takes_line(&self, target: &Target, context: &mut Context<'_>) -> bool {
+        let Some(to) = target.uri.trunk().filter(|to| !to.is_emergency) else { return true };
+        let Some(request) = self.template.request.as_deref() else { return true };
+        let trunks = &self.template.settings.trunks;
+        if !trunks.limits_calls() {
+            return true;
+        }
+        let call = call_of(request, context.mac);
+        let has_room = trunks.calls.begin(call, Direction::Out, &to.trunk, context.now.mono);
+        if !has_room {
+            context.outbox.emit(Event::LimitReached(Limit::MaxCalls));
+        }
+        has_room
+    }
+
+    /// The call has failed: it does not count any more.
+    pub(super) fn free_lines(&self, status: u16, context: &Context<'_>) {
+        let trunks = &self.template.settings.trunks;
+        if let Some(request) = self.template.request.as_deref().filter(|_| status >= 300 && trunks.limits_calls()) {
+            trunks.calls.end(call_of(request, context.mac));
+        }
+    }
+
+    /// Whether the call has left the office: its groups are trunks.
+    pub(super) fn is_outside(&self) -> bool {
+        self.course.as_ref().is_some_and(|attempt| attempt.course.is_outside)
+    }
+
+    /// Drops the trunks that are still to be tried, if the last one has told what the called party decided.
+    pub(super) fn keep_to_trunk(&mut self, group_from: usize) {
+        let tries_next = self.branches.iter().skip(group_from).all(tries_next_trunk);
+        if !tries_next && let Some(open) = self.open_mut() {
+            open.waiting.clear();
+        }
+    }
+
+    /// A trunk has refused the call. Its redirection is not followed, because it could lead to any number at the expense of
+    /// the office, and its challenge is not for the caller: neither reaches the caller.
+    pub(super) fn hides_failure(&mut self, id: BranchId, status: u16) -> bool {
+        let Some(branch) = self.branches.get_mut(usize::from(id.index)) else { return false };
+        let hides = branch.target().uri.trunk().is_some() && matches!(status, 300..=399 | 401 | 407);
+        if hides {
+            branch.set_outcome(Outcome::NoResponse(BAD_GATEWAY));
+        }
+        hides
+    }
+
+    /// The response of a trunk that got another From or CSeq number, with the values of the caller; `None` if it needs no
+    /// change.
+    pub(super) fn restored(&self, id: BranchId, response: &Message, context: &mut Context<'_>) -> Option<Message> {
+        let (uri, request) =
+            (&self.branches.get(usize::from(id.index))?.target().uri, self.template.request.as_deref()?);
+        let shows_from = uri.trunk().is_some_and(|to| to.trunk.shows == Shows::From);
+        let is_changed = shows_from || uri.renumbering(request).is_some();
+        if is_changed { with_values_of_caller(response, &request.message, context.rewrite) } else { None }
+    }
+
+    /// Answers the challenge of a trunk (RFC 3261 22.3), twice at most, and not if the credentials were wrong. The next
+    /// request is a branch of its own.
+    pub(super) fn answers_challenge(&mut self, id: BranchId, response: &Message, context: &mut Context<'_>) -> bool {
+        let next = self.next_with_credentials(id, response, context.mac);
+        let Some(branch) = self.branches.get_mut(usize::from(id.index)) else { return false };
+        let Some(next) = next else { return false };
+        let share = branch.share();
+        branch.set_outcome(Outcome::Followed);
+        self.start_branch(next, share, context);
+        true
+    }
+
+    fn next_with_credentials(&self, id: BranchId, response: &Message, mac: &Mac) -> Option<Target> {
+        let branch = self.branches.get(usize::from(id.index)).filter(|_| self.is_open())?;
+        let (target, request) = (branch.target(), self.template.request.as_deref()?);
+        let to = target.uri.trunk().filter(|to| to.answered < MAX_CHALLENGES)?;
+        target.uri.renumbering(request)?;
+        let mut challenge = Answerable::of(response)?;
+        if to.answered > 0 && !challenge.is_stale {
+            return None;
+        }
+        let (context_id, login) = (self.template.context_id.to_be_bytes(), to.trunk.login.as_ref()?);
+        let cnonce = mac.sign(Purpose::Notifier, &[b"cnonce", &context_id, &[id.index]]);
+        let mut line = Vec::new();
+        challenge.write(login, Method::Invite, to.uri.as_bytes(), cnonce, &mut line);
+        let next_hop = NextHop::Hop(branch.hop().clone());
+        Some(Target { uri: TargetUri::Trunk(Arc::new(to.with_credentials(line))), next_hop, over_flow: false })
+    }
+}
+
+/// Whether another trunk may be able to set up the call (RFC 3261 21.5, RFC 3263 4.3): this one failed or did not respond.
+/// A call for help is tried on the next trunk unless the called party is busy or declines.
+fn tries_next_trunk(branch: &ClientBranch) -> bool {
+    let is_emergency = branch.target().uri.trunk().is_some_and(|to| to.is_emergency);
+    match branch.outcome().and_then(Outcome::status) {
+        Some(408 | 430 | 500 | 502..=504) => true,
+        Some(300..=485 | 488..=599) => is_emergency,
+        // Another branch answers its challenge.
+        None => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,93 @@
+//! The calls that trunks with a limit carry now; one table for all workers, because the BYE of a call may come to another
+//! worker than its INVITE.
+//!
+//! A call is counted from its INVITE to its failure or BYE, at most [`LIFETIME`]. The table has at most as many entries as
+//! the limits of all trunks together.
+
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+
+use super::Trunk;
+use crate::clock::Instant;
+
+/// A call whose BYE never came is no longer counted after this time.
+const LIFETIME: Duration = Duration::from_hours(12);
+
+/// The direction of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Direction {
+    In,
+    Out,
+}
+
+/// The calls of all trunks with a limit.
+#[derive(Debug, Default)]
+pub struct TrunkCalls(Mutex<HashMap<(u64, Direction), Counted>>);
+
+#[derive(Debug)]
+struct Counted {
+    trunk: Box<str>,
+    until: Instant,
+}
+
+impl TrunkCalls {
+    /// Counts a call, and no longer for another trunk that it was tried on before. False if the trunk has no room.
+    pub(crate) fn begin(&self, call: u64, direction: Direction, trunk: &Trunk, now: Instant) -> bool {
+        let mut calls = self.0.lock();
+        calls.remove(&(call, direction));
+        let Some(max) = trunk.max_calls else { return true };
+        calls.retain(|_, counted| counted.until > now);
+        let is_full = calls.values().filter(|counted| counted.trunk == trunk.name).count() >= max;
+        if !is_full {
+            calls.insert((call, direction), Counted { trunk: trunk.name.clone(), until: now + LIFETIME });
+        }
+        !is_full
+    }
+
+    /// The call has ended, in both directions.
+    pub(crate) fn end(&self, call: u64) {
+        let mut calls = self.0.lock();
+        calls.remove(&(call, Direction::In));
+        calls.remove(&(call, Direction::Out));
+    }
+
+    /// The number of calls that are counted for a trunk.
+    pub fn count(&self, trunk: &str) -> usize {
+        self.0.lock().values().filter(|counted| &*counted.trunk == trunk).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Shows;
+    use super::*;
+
+    #[test]
+    fn calls_are_counted_until_they_end() {
+        let (calls, now) = (TrunkCalls::default(), Instant::from_micros(1));
+        let trunk = |name: &str, max_calls| Trunk {
+            name: name.into(),
+            server: "sip:192.0.2.1".into(),
+            networks: Vec::new(),
+            shows: Shows::Asserted,
+            caller_id: None,
+            max_calls,
+            login: None,
+            registers: false,
+            probe: None,
+        };
+        let (small, other, free) = (trunk("small", Some(2)), trunk("other", Some(1)), trunk("free", None));
+        assert!(calls.begin(1, Direction::In, &small, now) && calls.begin(1, Direction::Out, &small, now));
+        assert!(!calls.begin(2, Direction::Out, &small, now));
+        assert!(calls.begin(2, Direction::Out, &other, now) && calls.begin(3, Direction::Out, &free, now));
+        calls.end(1);
+        assert_eq!((calls.count("small"), calls.count("other"), calls.count("free")), (0, 1, 0));
+        // A call that fails over is counted for its last trunk only.
+        assert!(calls.begin(2, Direction::Out, &small, now));
+        assert_eq!((calls.count("small"), calls.count("other")), (1, 0));
+        assert!(calls.begin(4, Direction::In, &small, now));
+        assert!(calls.begin(5, Direction::In, &small, now + LIFETIME), "calls without BYE");
+    }
+}

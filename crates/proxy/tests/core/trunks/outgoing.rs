@@ -1,0 +1,172 @@
+//! Calls to the telephone network: who may make them, which trunk they take, and when the next one is tried.
+
+use super::*;
+
+#[test]
+fn a_dialled_number_takes_its_trunk() {
+    let office = Office::new();
+    let (invite, received) = office.alice_reaches("0-891.234");
+    assert_eq!(received.uri(), "sip:+49891234@192.0.2.80;user=phone");
+    assert!(!received.has("Proxy-Authorization"));
+    let ok = accepts(&office.alice, &invite, &office.provider, &received);
+    office.provider.sends(&office.provider.within_as_callee(&received, &ok, "BYE"));
+    let bye = office.alice.expects("BYE");
+    office.alice.answers(&bye, 200);
+    office.provider.expects("200");
+    office.backup.receives_nothing();
+}
+
+#[test]
+fn who_may_dial_what() {
+    for (number, expected) in [
+        ("0891234", "100"),
+        ("tel:0891234", "100"),
+        ("tel:+49-89-1234;phone-context=x", "403"),
+        ("00441234", "403"),
+        ("+441234", "403"),
+        ("9", "404"),
+        ("0891234a", "404"),
+    ] {
+        let office = Office::new();
+        let uri = if number.contains(':') { number.to_owned() } else { format!("sip:{number}@office.example") };
+        let invite = office.alice.authenticates(ALICE, &office.alice.request("INVITE", &uri));
+        if expected == "100" {
+            office.alice.expects("100");
+            refuses(&office.provider, &office.provider.expects("INVITE"), 486);
+            is_refused(&office.alice, &invite, "486");
+        } else {
+            is_refused(&office.alice, &invite, expected);
+        }
+        office.provider.receives_nothing();
+    }
+}
+
+#[test]
+fn the_next_trunk_is_tried_if_one_does_not_work() {
+    for (status, is_tried, at_last) in [
+        (503, true, "486"),
+        (500, true, "486"),
+        (502, true, "486"),
+        (408, true, "486"),
+        // Neither a challenge nor a redirection is for the caller.
+        (401, true, "486"),
+        (407, true, "486"),
+        (302, true, "486"),
+        (486, false, "486"),
+        (404, false, "404"),
+        (403, false, "403"),
+        (603, false, "603"),
+    ] {
+        let office = Office::new();
+        let (invite, received) = office.alice_reaches("0891234");
+        refuses(&office.provider, &received, status);
+        if is_tried {
+            let received = office.backup.expects("INVITE");
+            assert_eq!(received.uri(), "sip:+49891234@192.0.2.81;user=phone");
+            refuses(&office.backup, &received, 486);
+        }
+        is_refused(&office.alice, &invite, at_last);
+        office.backup.receives_nothing();
+    }
+}
+
+#[test]
+fn a_challenge_or_redirection_of_the_only_trunk_does_not_reach_the_caller() {
+    for status in [301, 302, 401, 407] {
+        let office = Office::new();
+        let invite = office.bob.request("INVITE", "sip:00441234@office.example");
+        let invite = office.bob.authenticates(BOB, &invite);
+        office.bob.expects("100");
+        refuses(&office.provider, &office.provider.expects("INVITE"), status);
+        let refusal = office.bob.expects("502");
+        assert!(!refusal.has("Contact") && !refusal.has("Proxy-Authenticate") && !refusal.has("WWW-Authenticate"));
+        office.bob.acks(&invite, &refusal);
+    }
+}
+
+#[test]
+fn a_silent_trunk_is_passed_over_and_one_that_rings_is_waited_for() {
+    let office = Office::new();
+    let (invite, _) = office.alice_reaches("0891234");
+    office.sim.seconds(16);
+    while office.provider.next_message_if_any().is_some() {}
+    let received = office.backup.expects("INVITE");
+    office.backup.answers(&received, 180);
+    office.alice.expects("180");
+    office.sim.seconds(120);
+    accepts(&office.alice, &invite, &office.backup, &received);
+    office.sim.skip_final_check();
+}
+
+#[test]
+fn a_trunk_is_found_by_its_name() {
+    let office = Office::with(|settings| secured(settings, |trunk| trunk.server = "sip:provider.example".into()));
+    let addresses = ["192.0.2.80:5060", "192.0.2.82:5060"].map(|address| address.parse().expect("an address"));
+    office.sim.dns("provider.example", &addresses);
+    let (invite, received) = office.alice_reaches("0891234");
+    assert_eq!(received.uri(), "sip:+49891234@provider.example;user=phone");
+    accepts(&office.alice, &invite, &office.provider, &received);
+}
+
+#[test]
+fn a_trunk_with_a_limit_takes_no_more_calls() {
+    let office = Office::with(|settings| secured(settings, |trunk| trunk.max_calls = Some(1)));
+    let (first, at_provider) = office.alice_reaches("0891234");
+    let ok = accepts(&office.alice, &first, &office.provider, &at_provider);
+    // The second call takes the other trunk, and a call by the trunk is refused.
+    let second = office.alice_dials("0891235");
+    office.alice.expects("100");
+    let at_backup = office.backup.expects("INVITE");
+    refuses(&office.backup, &at_backup, 486);
+    is_refused(&office.alice, &second, "486");
+    let incoming = office.provider_calls("sip:+4989112@office.example");
+    is_refused(&office.provider, &incoming, "486");
+    // A BYE of either side makes room, and so does a failure.
+    office.provider.sends(&office.provider.within_as_callee(&at_provider, &ok, "BYE"));
+    let bye = office.alice.expects("BYE");
+    office.alice.answers(&bye, 200);
+    office.provider.expects("200");
+    for _ in 0..2 {
+        let (third, at_provider) = office.alice_reaches("0891236");
+        refuses(&office.provider, &at_provider, 486);
+        is_refused(&office.alice, &third, "486");
+    }
+}
+
+#[test]
+fn a_call_ends_when_no_trunk_has_room() {
+    let office = Office::with(|settings| secured(settings, |trunk| trunk.max_calls = Some(0)));
+    let invite = office.bob.authenticates(BOB, &office.bob.request("INVITE", "sip:00441234@office.example"));
+    office.bob.expects("100");
+    is_refused(&office.bob, &invite, "500");
+    office.provider.receives_nothing();
+}
+
+#[test]
+fn forwarded_calls_are_dialled_as_the_user_who_forwards_them() {
+    for (user, target, expected) in
+        [("bob", "00441234", Some("+4989100")), ("alice", "0891234", Some("+4989111")), ("alice", "00441234", None)]
+    {
+        let office = Office::with(|settings| {
+            secured(settings, |_| {});
+            let always = Some(proxy::Party::Name(aor(target)));
+            set_forward(settings, user, Forward { always, ..Forward::default() });
+            assert!(settings.accounts.add_number(&aor("+4989199"), &aor(user)));
+        });
+        let caller = &office.backup;
+        let invite = caller.request("INVITE", "sip:4989199@office.example");
+        let invite =
+            invite.set("From", "<sip:+49301@backup.example>;tag=b").with("P-Asserted-Identity", "<tel:+49301>");
+        caller.sends(&invite);
+        let Some(number) = expected else {
+            is_refused(caller, &invite, "403");
+            office.provider.receives_nothing();
+            continue;
+        };
+        caller.expects("100");
+        let received = office.provider.expects("INVITE");
+        let shown: Vec<_> = received.values("P-Asserted-Identity").collect();
+        assert_eq!(shown, [format!("<sip:{number}@{PROVIDER}>")]);
+        accepts(caller, &invite, &office.provider, &received);
+    }
+}
