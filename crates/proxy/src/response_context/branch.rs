@@ -293,6 +293,11 @@ impl ClientBranch {
         self.client.cancel_cause() == Some(CancelCause::TimedOut)
     }
 
+    /// Whether its phone was told to stop, or will be when it responds.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.client.cancel_cause().is_some()
+    }
+
     /// Whether no response to its INVITE has come.
     pub(super) const fn is_silent(&self) -> bool {
         self.is_pending() && self.client.is_calling()

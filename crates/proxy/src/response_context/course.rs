@@ -129,10 +129,20 @@ impl ResponseContext {
         context.searches.push(Search { targets, purpose: Purpose::Member(self.template.context_id) });
     }
 
+    /// The time of the group is over: nobody rings in place of a member any more.
+    pub(super) fn stop_following(&mut self) {
+        if let Some(attempt) = &mut self.course {
+            attempt.course.followers.clear();
+            attempt.followers_until.clear();
+        }
+    }
+
     /// The phones that ring in place of a member are known; `None` if there is none.
     pub(crate) fn member_followed(&mut self, plan: Option<Plan>, context: &mut Context<'_>) {
         self.searching = self.searching.saturating_sub(1);
-        if let Some(plan) = plan.filter(|_| self.is_open()) {
+        // After the ring time of the last turn only cancelled branches are pending.
+        let rings = self.open().is_some_and(|open| self.ring_until.is_some() || !open.waiting.is_empty());
+        if let Some(plan) = plan.filter(|_| rings) {
             for target in plan.groups.into_iter().flat_map(|group| group.targets) {
                 self.join_member(target, context);
             }
@@ -206,6 +216,13 @@ impl ResponseContext {
         // The party after a group is for every call that no member accepts.
         let has_failed = || attempt.course.is_group && branches().any(|branch| branch.outcome().is_some());
         reason.or_else(|| has_failed().then_some(DiversionReason::Busy))
+    }
+
+    /// Whether phones of earlier turns ring on, so that the call is not forwarded yet.
+    pub(super) fn rings_beside(&self) -> bool {
+        let rings = |branch: &ClientBranch| branch.is_pending() && !branch.is_cancelled();
+        let attempt = self.course.as_ref();
+        attempt.is_some_and(|attempt| self.branches.iter().skip(attempt.first_branch).any(rings))
     }
 
     /// Whether the phones of a group ring: a 6xx is about one member then, although it is about all branches otherwise

@@ -43,6 +43,9 @@ impl ResponseContext {
             }
             let is_last = self.open().is_none_or(|open| open.waiting.is_empty());
             if is_last {
+                if self.rings_beside() {
+                    return;
+                }
                 if self.divert_by_outcomes(context) {
                     return;
                 }
@@ -72,6 +75,7 @@ impl ResponseContext {
             self.cancel_pending(None, CancelCause::TimedOut, context);
         }
         if is_last {
+            self.stop_following();
             self.divert(DiversionReason::NoAnswer, context);
         } else {
             self.start_group(context);

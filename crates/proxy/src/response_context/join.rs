@@ -144,7 +144,7 @@ impl ResponseContext {
 
     /// A phone rings in place of a member of a group: at once, or in the next turn if no breadth is free.
     pub(super) fn join_member(&mut self, target: Target, context: &mut Context<'_>) {
-        if self.knows(&target.uri) || !self.has_room(1, context) {
+        if self.knows_phone(&target.uri) || !self.has_room(1, context) {
             return;
         }
         if self.free_breadth() > 0 {
@@ -178,7 +178,7 @@ impl ResponseContext {
         let Some(open) = self.open_mut() else { return };
         open.waiting.push(Group { q, targets: SmallVec::new() });
         for target in targets {
-            if !self.knows(&target.uri)
+            if !self.knows_phone(&target.uri)
                 && self.has_room(1, context)
                 && let Some(next) = self.open_mut().and_then(|open| open.waiting.last_mut())
             {
@@ -199,10 +199,10 @@ impl ResponseContext {
         room
     }
 
-    /// Those of the further targets whose URI is not in the context. Another branch may have led to the same host name, and
+    /// Those of the further targets whose phone is not in the context. Another branch may have led to the same host name, and
     /// each of its servers is tried once.
     pub(super) fn unknown(&self, mut spares: Vec<Target>) -> Vec<Target> {
-        spares.retain(|spare| !self.knows(&spare.uri));
+        spares.retain(|spare| !self.knows_phone(&spare.uri));
         spares
     }
 
@@ -210,6 +210,14 @@ impl ResponseContext {
     fn knows(&self, uri: &TargetUri) -> bool {
         let Some(request) = self.template.request.as_deref() else { return false };
         let same = |other: &TargetUri| are_same(other, uri, request);
+        self.branches.iter().any(|branch| same(&branch.target().uri)) || self.to_come().any(|target| same(&target.uri))
+    }
+
+    /// Whether the context has a phone, maybe with another of its flows (RFC 5626 7): it does not ring again in a later
+    /// group.
+    fn knows_phone(&self, uri: &TargetUri) -> bool {
+        let Some(request) = self.template.request.as_deref() else { return false };
+        let same = |other: &TargetUri| are_one_phone(other, uri, request);
         self.branches.iter().any(|branch| same(&branch.target().uri)) || self.to_come().any(|target| same(&target.uri))
     }
 

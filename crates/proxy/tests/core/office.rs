@@ -538,3 +538,71 @@ fn a_party_rings_in_place_of_a_member_without_a_phone() {
     accepts(&alice, &invite, &carol, &at_carol);
     stops(&bob, &at_bob);
 }
+
+#[test]
+fn a_phone_does_not_ring_again_over_its_other_flow_when_the_call_is_forwarded() {
+    // RFC 5626 7: one phone with two flows. The other flow is the newer one when the call is forwarded to the group.
+    let (sim, alice, _) = setup(|settings| {
+        add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["dave"], "");
+        forward(settings, "dave", Forward { no_answer: party("600"), ..Forward::default() });
+    });
+    let flows = ["dave/1", "dave/2"].map(|name| sim.udp(name));
+    let register = |number: usize| {
+        let (flow, reg_id) = (&flows[number], number + 1);
+        let instance = "<urn:uuid:00000000-0000-1000-8000-000a95a0e128>";
+        flow.registers_with(&format!(";+sip.instance=\"{instance}\";reg-id={reg_id}"));
+        sim.seconds(1);
+    };
+    register(0);
+    register(1);
+    let invite = alice.calls("dave");
+    alice.expects("100");
+    let at_dave = rings(&alice, &flows[1]);
+    register(0);
+    sim.seconds(19);
+    alice.expects("181");
+    stops(&flows[1], &at_dave);
+    flows[0].receives_nothing();
+    let nobody = alice.expects("408");
+    alice.acks(&invite, &nobody);
+}
+
+#[test]
+fn nobody_rings_in_place_of_a_member_after_the_ring_time_of_the_group() {
+    let (sim, alice, [bob, carol]) = setup(|settings| {
+        add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob>"], "");
+        let after = Duration::from_secs(30);
+        forward(settings, "bob", Forward { no_answer: party("carol"), after, ..Forward::default() });
+    });
+    let invite = alice.calls("600");
+    alice.expects("100");
+    let at_bob = rings(&alice, &bob);
+    sim.seconds(20);
+    stops(&bob, &at_bob);
+    carol.receives_nothing();
+    let nobody = alice.expects("408");
+    alice.acks(&invite, &nobody);
+    sim.seconds(20);
+    carol.receives_nothing();
+}
+
+#[test]
+fn a_call_to_a_wave_is_not_forwarded_while_an_earlier_member_rings_on() {
+    let (sim, alice, [bob, carol]) =
+        setup(|settings| add_group(&mut settings.office, "600", GroupStrategy::Wave, &["bob", "carol"], "dave"));
+    let dave = sim.udp("dave");
+    dave.registers();
+    let invite = alice.calls("600");
+    alice.expects("100");
+    let at_bob = rings(&alice, &bob);
+    sim.seconds(20);
+    let at_carol = rings(&alice, &carol);
+    refuses(&carol, &at_carol, 486);
+    sim.seconds(19);
+    dave.receives_nothing();
+    sim.seconds(1);
+    alice.expects("181");
+    stops(&bob, &at_bob);
+    let at_dave = rings(&alice, &dave);
+    accepts(&alice, &invite, &dave, &at_dave);
+}

@@ -27,7 +27,7 @@ fn every_request_ends(transactions: &Transactions, incoming: &Incoming) -> Verdi
 /// RFC 3261 9.1, 16.8: 64·T1 after the CANCEL of the last branch the call is over, whether the phone responded or not.
 fn every_call_ends_in_time(transactions: &Transactions, incoming: &Incoming) -> Verdict {
     let Some(ended) = incoming.ended().filter(|_| incoming.is_invite() && incoming.is_forked()) else { return Ok(()) };
-    let rang_out = transactions.last_began(incoming).saturating_add(transactions.ring_time(incoming));
+    let rang_out = transactions.rang_out(incoming);
     let told = transactions.branches(incoming).filter_map(|branch| branch.cancels.first().copied()).max();
     let latest = incoming.hung_up().unwrap_or(u64::MAX).min(rang_out).max(told.unwrap_or_default());
     let latest = latest.saturating_add(GIVE_UP);

@@ -7,7 +7,9 @@
 mod attack;
 mod attack_log;
 mod end;
+mod legs;
 mod names;
+mod office;
 mod requests;
 mod responses;
 mod rule;
@@ -31,6 +33,7 @@ use transactions::{Incoming, Outgoing, ReceivedResponse, SentResponse, Transacti
 
 pub(crate) use attack_log::{AttackLog, Roles};
 pub(crate) use names::{Server, Site};
+pub(crate) use office::{GroupModel, NumberModel, OfficeModel, To, UserModel};
 pub(crate) use rule::{Violation, enforce, must};
 pub(crate) use settings::{GIVE_UP, JudgeSettings, PHONE_MARK, T1, T2, T4, TWO_FLOWS};
 
@@ -45,6 +48,9 @@ pub(crate) struct Counters {
     /// Attacks, and how many of them were forwarded.
     pub(crate) attacks: u64,
     pub(crate) admitted: u64,
+    /// Branches of calls that the rules of the office apply to, and responses that announce a diversion.
+    pub(crate) by_rules: u64,
+    pub(crate) diversions: u64,
 }
 
 pub(crate) struct Judge {
@@ -68,9 +74,14 @@ pub(crate) struct Judge {
 pub(crate) struct SharedJudge(Rc<RefCell<Judge>>);
 
 impl SharedJudge {
-    pub(crate) fn new(settings: JudgeSettings, sites: Vec<Site>, attack_log: AttackLog, roles: Roles) -> Self {
+    pub(crate) fn new(
+        settings: JudgeSettings,
+        (sites, office): (Vec<Site>, Option<OfficeModel>),
+        attack_log: AttackLog,
+        roles: Roles,
+    ) -> Self {
         Self(Rc::new(RefCell::new(Judge {
-            transactions: Transactions::new(settings, sites),
+            transactions: Transactions::new(settings, sites, office),
             attacks: Attacks::new(attack_log, roles),
             seen: Counters::default(),
             touched: BTreeSet::new(),
@@ -236,6 +247,7 @@ impl Judge {
         }
         let own = !sip.has(PHONE_MARK);
         let status = sip.status().unwrap_or_default();
+        self.seen.diversions += u64::from(own && status == 181);
         incoming.responses.push(SentResponse { at: now, status, sip: Rc::clone(sip), own });
         if !own && (101..300).contains(&status) && sip.method() == "INVITE" {
             let agents = [agent, cause.map(|(agent, _)| *agent)].map(Option::unwrap_or_default);
@@ -293,7 +305,12 @@ impl Judge {
         }
         let outgoing = &self.transactions.outgoing[&branch];
         if fresh {
-            for (rule, check) in requests::OF_NEW_BRANCHES.iter().chain(names::OF_NEW_BRANCHES) {
+            let until = self.transactions.leg_rings_on_until(self.transactions.incoming_of(outgoing), outgoing);
+            self.seen.by_rules += u64::from(until.is_some());
+            self.due.extend(until.map(|until| Reverse((until, Rc::clone(&branch)))));
+            for (rule, check) in
+                requests::OF_NEW_BRANCHES.iter().chain(names::OF_NEW_BRANCHES).chain(legs::OF_NEW_BRANCHES)
+            {
                 enforce(rule, call_id, check(&self.transactions, outgoing));
             }
         }

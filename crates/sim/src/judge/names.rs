@@ -1,8 +1,8 @@
 //! Invariants of host names with several servers (RFC 3263 4.3, 4.4).
 
 use super::rule::{Rule, Verdict, must, rules};
-use super::settings::{GIVE_UP, TWO_FLOWS, UNREACHABLE_FOR};
-use super::transactions::{Incoming, Outgoing, ReceivedResponse, Transactions};
+use super::settings::{GIVE_UP, UNREACHABLE_FOR};
+use super::transactions::{Incoming, Outgoing, ReceivedResponse, Transactions, is_to_two_flows};
 use crate::Sip;
 
 pub(super) const OF_NEW_BRANCHES: &[Rule<Outgoing>] = rules![
@@ -72,7 +72,7 @@ impl Transactions {
 
     /// How long a request may at least go without a response before another flow or server is tried.
     pub(super) fn patience(&self, request: &Sip) -> Option<u64> {
-        if request.uri().contains(TWO_FLOWS) {
+        if is_to_two_flows(request.uri()) {
             return Some(GIVE_UP / 2);
         }
         let site = self.sites.iter().find(|site| site.is_named_by(request.uri()))?;

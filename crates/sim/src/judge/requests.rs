@@ -114,8 +114,12 @@ fn max_breadth_is_divided(transactions: &Transactions, outgoing: &Outgoing) -> V
 fn only_what_must_change_is_changed(transactions: &Transactions, outgoing: &Outgoing) -> Verdict {
     const OURS: [&str; 6] = ["Via:", "Route:", "Record-Route:", "Max-Forwards:", "Max-Breadth:", "Content-Length:"];
     let proof = |line: &String| line.starts_with("Proxy-Authorization:") && quoted(line, "realm") == DOMAIN;
-    let ours = |line: &&String| !OURS.iter().any(|name| line.starts_with(name)) && !proof(line);
-    let (came, went) = (&transactions.incoming_of(outgoing).request, &outgoing.request);
+    let incoming = transactions.incoming_of(outgoing);
+    let (came, went) = (&incoming.request, &outgoing.request);
+    // RFC 7044, RFC 5806: the way of a call by the rules of the office.
+    let has_office = transactions.office.is_some();
+    let way = |line: &str| has_office && ["History-Info:", "Diversion:"].iter().any(|name| line.starts_with(name));
+    let ours = |line: &&String| !OURS.iter().any(|name| line.starts_with(name)) && !proof(line) && !way(line);
     let vias = came.values("Via").skip(1).eq(went.values("Via").skip(2));
     let rest = came.lines().iter().filter(ours).eq(went.lines().iter().filter(ours));
     must(vias && rest && came.body == went.body, || format!("came\n{came}went\n{went}"))
@@ -206,7 +210,8 @@ fn a_cancel_has_a_cause(transactions: &Transactions, outgoing: &Outgoing) -> Ver
     let good = transactions.decided(incoming).is_some()
         || transactions.now >= transactions.rings_until(incoming, outgoing)
         || no_news
-        || moved;
+        || moved
+        || transactions.is_busy_everywhere(incoming, outgoing);
     must(good, || format!("{} was cancelled without a cause", outgoing.branch()))
 }
 

@@ -167,9 +167,7 @@ fn outcomes(transactions: &Transactions, incoming: &Incoming, outgoing: &Outgoin
 
 fn codes(transactions: &Transactions, incoming: &Incoming, outgoing: &Outgoing) -> Vec<u16> {
     // A 6xx that arrived after its branch had given up does not end the call.
-    let refusal = |outgoing: &Outgoing| {
-        outgoing.ended().filter(|ended| ended.status >= 600 && !outgoing.gave_up_before(ended.at)).map(|ended| ended.at)
-    };
+    let refusal = |outgoing: &Outgoing| transactions.refused_by(incoming, outgoing);
     let called_off = incoming.hung_up().into_iter().chain(transactions.branches(incoming).find_map(refusal)).min();
     let unheard = was_mute(transactions, incoming, outgoing);
     match outgoing.ended() {

@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 
 use crate::{DOMAIN, Sip};
 
-use super::{GIVE_UP, JudgeSettings, Site, T4, TWO_FLOWS};
+use super::{GIVE_UP, JudgeSettings, OfficeModel, Site, T4, TWO_FLOWS};
 
 /// A request that the server received: a server transaction, or a stateless request.
 pub(crate) struct Incoming {
@@ -72,6 +72,8 @@ pub(crate) struct Transactions {
     pub(crate) settings: JudgeSettings,
     /// The host names with several servers.
     pub(crate) sites: Vec<Site>,
+    /// The rules of the office, if there are any.
+    pub(crate) office: Option<OfficeModel>,
     /// When an attack last reached an agent.
     pub(crate) attacked: HashMap<usize, u64>,
     /// The time in microseconds since the beginning.
@@ -83,10 +85,11 @@ pub(crate) struct Transactions {
 }
 
 impl Transactions {
-    pub(crate) fn new(settings: JudgeSettings, sites: Vec<Site>) -> Self {
+    pub(crate) fn new(settings: JudgeSettings, sites: Vec<Site>, office: Option<OfficeModel>) -> Self {
         Self {
             settings,
             sites,
+            office,
             attacked: HashMap::new(),
             now: 0,
             incoming: HashMap::new(),
@@ -103,12 +106,32 @@ impl Transactions {
     /// When the call was decided, so that no branch may begin: the caller hung up, or a phone sent a 2xx or 6xx (RFC
     /// 3261 16.7 steps 5 and 10, 16.10).
     pub(crate) fn decided(&self, incoming: &Incoming) -> Option<u64> {
-        self.branches(incoming).filter_map(Outgoing::decided_at).chain(incoming.hung_up()).min()
+        let by_branch = |branch| self.decided_by(incoming, branch);
+        self.branches(incoming).filter_map(by_branch).chain(incoming.hung_up()).min()
+    }
+
+    /// When a branch received a 2xx, or a 6xx that ends the call.
+    fn decided_by(&self, incoming: &Incoming, outgoing: &Outgoing) -> Option<u64> {
+        let success = outgoing.responses.iter().find(|received| (200..300).contains(&received.status));
+        // The transaction of another request than INVITE has ended when the request could not be sent.
+        let is_late =
+            |at: u64| at >= outgoing.began() + GIVE_UP || outgoing.refused.is_some_and(|refused| at >= refused);
+        let success = success.filter(|received| outgoing.is_invite() || !is_late(received.at));
+        success.map(|received| received.at).into_iter().chain(self.refused_by(incoming, outgoing)).min()
+    }
+
+    /// When a branch received a 6xx in time that ends the call.
+    pub(crate) fn refused_by(&self, incoming: &Incoming, outgoing: &Outgoing) -> Option<u64> {
+        let refusal = outgoing.ended().filter(|ended| ended.status >= 600 && !outgoing.gave_up_before(ended.at))?;
+        self.a_6xx_decides(incoming, outgoing, refusal.status).then_some(refusal.at)
     }
 
     /// The earliest end of the ring time of a branch: a phone that joins a group shares the ring time of the group, and so
     /// does the next server of a name.
     pub(crate) fn rings_until(&self, incoming: &Incoming, outgoing: &Outgoing) -> u64 {
+        if let Some(until) = self.leg_rings_until(incoming, outgoing) {
+            return until;
+        }
         let shared = |other: &&Outgoing| {
             let same_name = outgoing.patience.is_some() && other.request.uri() == outgoing.request.uri();
             (self.settings.joins || same_name) && other.began() < outgoing.began()
@@ -122,14 +145,23 @@ impl Transactions {
         let uri = incoming.request.uri();
         // A call to the Contact of a phone reaches one phone, perhaps over another of its contacts.
         let is_user = uri.contains(DOMAIN);
-        let bounded = is_user && !uri.contains(TWO_FLOWS) && self.site_of_request(incoming).is_none();
+        let bounded = is_user && !is_to_two_flows(uri) && self.site_of_request(incoming).is_none();
         if bounded { self.settings.ring_time } else { u64::MAX }
     }
 
     /// The latest end of the ring time of a branch, if other branches of its request extend it.
     pub(crate) fn rings_on_until(&self, incoming: &Incoming, outgoing: &Outgoing) -> u64 {
+        if let Some(until) = self.leg_rings_on_until(incoming, outgoing) {
+            return until;
+        }
         let began = if self.settings.rings_on { self.last_began(incoming) } else { outgoing.began() };
         began.saturating_add(self.ring_time(incoming))
+    }
+
+    /// When no phone may ring any more.
+    pub(crate) fn rang_out(&self, incoming: &Incoming) -> u64 {
+        let legs = self.branches(incoming).filter_map(|branch| self.leg_rings_on_until(incoming, branch));
+        legs.max().unwrap_or_else(|| self.last_began(incoming).saturating_add(self.ring_time(incoming)))
     }
 
     /// When the last branch began.
@@ -286,7 +318,7 @@ impl Outgoing {
 
     /// Whether it went to a phone with two flows.
     pub(crate) fn is_flow(&self) -> bool {
-        self.request.uri().contains(TWO_FLOWS)
+        is_to_two_flows(self.request.uri())
     }
 
     /// Whether another flow or server may be tried because this one did not respond in its share of the caller's time.
@@ -329,20 +361,15 @@ impl Outgoing {
         !self.responses.is_empty() && self.ended().is_none() && self.refused.is_none()
     }
 
-    /// When it received a 2xx, or a 6xx in time.
-    pub(crate) fn decided_at(&self) -> Option<u64> {
-        let success = self.responses.iter().find(|received| (200..300).contains(&received.status));
-        // The transaction of another request than INVITE has ended when the request could not be sent.
-        let is_late = |at: u64| at >= self.began() + GIVE_UP || self.refused.is_some_and(|refused| at >= refused);
-        let success = success.filter(|received| self.is_invite() || !is_late(received.at));
-        let refusal = self.ended().filter(|ended| ended.status >= 600 && !self.gave_up_before(ended.at));
-        success.into_iter().chain(refusal).map(|received| received.at).min()
-    }
-
     /// The part of our branch that identifies the response context: worker and fork.
     pub(crate) fn context(&self) -> &str {
         self.branch().get(COOKIE.len()..COOKIE.len() + 19).unwrap_or_default()
     }
+}
+
+/// Whether a URI names the user with two flows.
+pub(super) fn is_to_two_flows(uri: &str) -> bool {
+    uri.split_once('@').is_some_and(|(user, _)| user.strip_prefix("sip:") == Some(TWO_FLOWS))
 }
 
 fn over_a_stream(request: &Sip) -> bool {

@@ -8,6 +8,7 @@ mod client;
 mod conditions;
 mod credentials;
 mod looping_proxy;
+mod office;
 mod phone;
 mod population;
 mod report;
@@ -22,6 +23,7 @@ use crate::{Agent, Random, Sent, Simulation};
 
 use adversary::plan_attack;
 use conditions::Conditions;
+use office::TrialOffice;
 use population::Population;
 use security::Adversary;
 
@@ -57,20 +59,22 @@ impl Trial {
         sim.use_network([10, 0, 0]);
         let report = Rc::new(RefCell::new(Report::default()));
         let attack_log = AttackLog::default();
-        let mut office = Population {
+        let mut population = Population {
             sim: &sim,
             workers: conditions.workers,
             security: conditions.security,
             random,
             sites: Vec::new(),
+            office: TrialOffice::draw(seed),
         };
-        let (trusted, mallory) = office.add_agents(&report);
-        let sites = office.sites.clone();
-        let addresses = office.add_adversary(&attack_log, &report, mallory, attacks);
-        let roles = office.roles(&addresses, &trusted, conditions.loses_core_messages());
-        let judge = SharedJudge::new(conditions.judge_settings(), sites, attack_log, roles);
+        let (trusted, mallory) = population.add_agents(&report);
+        let sites = population.sites.clone();
+        let office = population.office.as_ref().map(|office| office.model.clone());
+        let addresses = population.add_adversary(&attack_log, &report, mallory, attacks);
+        let roles = population.roles(&addresses, &trusted, conditions.loses_core_messages());
+        let judge = SharedJudge::new(conditions.judge_settings(), (sites, office), attack_log, roles);
         sim.observe_with(judge.clone());
-        let Population { mut random, security, .. } = office;
+        let Population { mut random, security, .. } = population;
         let others = (0..sim.agents()).filter(|agent| !addresses.iter().any(|address| address.id() == *agent));
         conditions.inject_faults(&sim, others, &mut random);
         Self { sim, judge, report, seed, addresses, is_outsider: security.adversary == Adversary::Outsider }

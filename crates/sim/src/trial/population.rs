@@ -7,6 +7,7 @@ use super::adversary::{AdversaryState, MALLORY, plan_attack};
 use super::caller::{Caller, Intent};
 use super::credentials::Credentials;
 use super::looping_proxy::LoopingProxy;
+use super::office::TrialOffice;
 use super::phone::Phone;
 use super::report::Report;
 use super::security::{Adversary, Security, USERS};
@@ -45,6 +46,8 @@ pub(super) struct Population<'w> {
     pub(super) random: Random,
     /// The host names with several servers.
     pub(super) sites: Vec<Site>,
+    /// The rules of the office, in some seeds.
+    pub(super) office: Option<TrialOffice>,
 }
 
 impl Population<'_> {
@@ -88,6 +91,7 @@ impl Population<'_> {
         let partner = self.agent("partner");
         let behaviour = self.phone(&partner, 0, "", None);
         partner.acts_as(behaviour);
+        self.open_office(&partner);
         let mut behaviours = callers
             .each_ref()
             .map(|caller| Caller::new(caller.clone(), Rc::clone(report), self.security.credentials(caller.user())));
@@ -102,6 +106,20 @@ impl Population<'_> {
             caller.acts_as(behaviour);
         }
         (trusted, mallory)
+    }
+
+    /// Draws the rules of the office, if the seed has any. A caller gets a phone, and the voicemail server is another
+    /// agent that is not registered.
+    fn open_office(&mut self, partner: &Agent) {
+        let Some(mut office) = self.office.take() else { return };
+        let phone = self.agent("anna/0");
+        self.add_phone(&phone, true, "");
+        let voicemail = self.agent_on("vm", 0);
+        let behaviour = self.phone(&voicemail, 0, "", None);
+        voicemail.acts_as(behaviour);
+        office.draw_rules(&partner.contact(), &voicemail.contact());
+        self.sim.reconfigure(|settings| office.apply_to(settings));
+        self.office = Some(office);
     }
 
     /// Registers the name of the first site as a Contact of its user. A registration over a stream would lead to the
@@ -264,6 +282,8 @@ impl Population<'_> {
             96..99 => "eve",
             _ => "nobody",
         };
+        let dialled = if to_adversary { None } else { self.office.as_mut().and_then(TrialOffice::dialled) };
+        let user = dialled.unwrap_or(user);
         let method = match random.below(100) {
             0..85 => "INVITE",
             85..93 => "MESSAGE",
@@ -285,7 +305,7 @@ impl Population<'_> {
             request.set("From", from)
         };
         Intent {
-            request: add_headers(request, user, random),
+            request: add_headers(request, user, dialled.is_some(), random),
             hangs_up: random
                 .chance(cancelled)
                 .then(|| if random.chance(300) { random.below(600_000) } else { random.below(40_000_000) }),
@@ -309,10 +329,10 @@ fn register(phone: &Agent, params: &str, credentials: Option<&mut Credentials>) 
 }
 
 /// Adds headers that a proxy must process, and a body.
-fn add_headers(request: Sip, user: &str, random: &mut Random) -> Sip {
+fn add_headers(request: Sip, user: &str, is_office: bool, random: &mut Random) -> Sip {
     let request = match random.below(100) {
         // It would loop until Max-Forwards is used up.
-        _ if matches!(user, "dave" | "eve") => request.set("Max-Forwards", 2 + random.below(9)),
+        _ if is_office || matches!(user, "dave" | "eve") => request.set("Max-Forwards", 2 + random.below(9)),
         0..5 => request.set("Max-Forwards", random.below(4)),
         5..10 => request.without("Max-Forwards"),
         _ => request,
