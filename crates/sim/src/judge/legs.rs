@@ -211,10 +211,15 @@ fn the_reason_of_a_diversion_is_true(transactions: &Transactions, outgoing: &Out
         486 if office.is_group(&stop.at) => leg().any(|branch| branch.ended().is_some()),
         486 => leg().any(|branch| has_sent(branch, &[486, 600])),
         404 => !rang_out() && !leg().any(|branch| has_sent(branch, &[486, 600]) && !is_late(branch)),
-        408 => rang_out() || transactions.leg_rings_until(incoming, before).is_some_and(|until| now >= until),
+        // The time of one of its phones is over, even if the phone has not responded at all.
+        408 => rang_out() || leg().any(|branch| ring_time_is_over(transactions, incoming, branch)),
         _ => false,
     };
     must(is_true, || format!("{cause} is not why the call leaves {}", stop.at))
+}
+
+fn ring_time_is_over(transactions: &Transactions, incoming: &Incoming, branch: &Outgoing) -> bool {
+    transactions.leg_rings_until(incoming, branch).is_some_and(|until| transactions.now >= until)
 }
 
 /// Whether a final response came after the server had given up waiting for it.
