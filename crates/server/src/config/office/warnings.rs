@@ -3,10 +3,10 @@
 use location::Aor;
 use proxy::{Accounts, Party};
 
-use super::office::{CalledName, MemberEntry, PartyName};
-use super::scalar::Scalar as _;
-use super::trunks::OutgoingEntry;
-use super::{Config, trunks};
+use super::{CalledName, MemberEntry, PartyName};
+use crate::config::scalar::Scalar as _;
+use crate::config::trunks::OutgoingEntry;
+use crate::config::{Config, trunks};
 
 /// One sentence for each rule that leads nowhere.
 pub(crate) fn warnings(config: &Config, accounts: &Accounts) -> Vec<String> {

@@ -3,10 +3,11 @@
 
 use proxy::Accounts;
 
-use super::Config;
-use super::error::{Conflict, PathStep};
-use super::office::{CalledName, Codes, conflict};
-use super::scalar::Scalar as _;
+use super::check::conflict;
+use super::{CalledName, Codes};
+use crate::config::Config;
+use crate::config::error::{Conflict, PathStep};
+use crate::config::scalar::Scalar as _;
 
 /// Checks that each feature code has one meaning.
 pub(super) fn check(config: &Config, accounts: &Accounts) -> Result<(), Conflict> {
