@@ -191,7 +191,9 @@ impl ClientBranch {
         // A phone that has responded to an INVITE has received it: this is about an earlier copy.
         let has_received = matches!(&self.client, Client::Invite(invite) if invite.transaction.is_proceeding());
         let (was_pending, status) = (self.is_pending(), self.client.cancel_cause().map(CancelCause::status));
-        if has_received || !was_pending && !matches!(self.outcome(), Some(Outcome::FailedOver)) {
+        // A branch may have ended without a response and still retransmit its request.
+        let goes_on = matches!(self.outcome(), Some(Outcome::FailedOver | Outcome::NoResponse(_)));
+        if has_received || !was_pending && !goes_on {
             return false;
         }
         self.client.abandon();
