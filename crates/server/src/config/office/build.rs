@@ -37,7 +37,7 @@ impl AccountEntry {
 }
 
 impl Config {
-    /// The groups and numbers. They are valid after [`check`].
+    /// The groups and numbers. They are valid after [`check`](super::check::check).
     pub(crate) fn office(&self) -> Office {
         let domain = self.first_domain();
         let mut office = Office::default();
