@@ -75,7 +75,7 @@ impl ClientBranch {
         branch
     }
 
-    /// A branch that ends at once, because its trunk has no room for the call.
+    /// A branch that ends at once, because its trunk has `max_calls` calls already.
     pub(super) fn without_line(
         number: u8,
         (target, hop): (Target, Hop),
@@ -295,7 +295,7 @@ impl ClientBranch {
         self.client.cancel_cause() == Some(CancelCause::TimedOut)
     }
 
-    /// Whether its phone was told to stop, or will be when it responds.
+    /// Whether its CANCEL was sent, or will be when the phone responds.
     pub(super) fn is_cancelled(&self) -> bool {
         self.client.cancel_cause().is_some()
     }

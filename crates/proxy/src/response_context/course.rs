@@ -12,11 +12,11 @@ use crate::event::{DiversionReason, Event};
 use crate::route::{
     Course, NoTarget, Plan, Purpose, Search, TargetSearch, Turn, members_in_place_of, next_leg, next_party, turn_of,
 };
+use crate::transaction::{is_due, sooner};
 
 use super::branch::ClientBranch;
 use super::outcome::{CancelCause, Outcome};
 use super::{Open, Phase, ResponseContext};
-use crate::transaction::{is_due, sooner};
 
 /// The parties that ring now, and how the call came to them.
 #[derive(Debug)]
@@ -140,9 +140,7 @@ impl ResponseContext {
     /// The phones that ring in place of a member are known; `None` if there is none.
     pub(crate) fn member_followed(&mut self, plan: Option<Plan>, context: &mut Context<'_>) {
         self.searching = self.searching.saturating_sub(1);
-        // After the ring time of the last turn only cancelled branches are pending.
-        let rings = self.open().is_some_and(|open| self.ring_until.is_some() || !open.waiting.is_empty());
-        if let Some(plan) = plan.filter(|_| rings) {
+        if let Some(plan) = plan.filter(|_| self.is_ringing()) {
             for target in plan.groups.into_iter().flat_map(|group| group.targets) {
                 self.join_member(target, context);
             }

@@ -80,9 +80,7 @@ impl ResponseContext {
     /// The bindings of the user have changed. A phone that is not in the context yet rings, too, for the rest of the
     /// ring time.
     pub(crate) fn join(&mut self, aor: &Aor, record: Option<&Record>, context: &mut Context<'_>) {
-        // After the ring time only cancelled branches are pending.
-        let rings = self.open().is_some_and(|open| self.ring_until.is_some() || !open.waiting.is_empty());
-        let request = self.template.request.as_ref().filter(|_| rings);
+        let request = self.template.request.as_ref().filter(|_| self.is_ringing());
         let plan = request
             .and_then(|request| plan_for_bindings(request, aor, record, &self.template.settings, context.now).ok());
         for Group { q, targets } in plan.into_iter().flat_map(|plan| plan.groups) {
@@ -188,6 +186,11 @@ impl ResponseContext {
         if let Some(open) = self.open_mut() {
             open.waiting.retain(|next| !next.targets.is_empty());
         }
+    }
+
+    /// Whether a phone may still join: after the ring time of the last group only cancelled branches are pending.
+    pub(super) fn is_ringing(&self) -> bool {
+        self.open().is_some_and(|open| self.ring_until.is_some() || !open.waiting.is_empty())
     }
 
     /// Whether the limit allows this many more targets.
