@@ -273,7 +273,7 @@ fn limited_trunk<'s>(request: &Request, settings: &'s Settings) -> Option<&'s Tr
     trunk.max_calls.is_some().then_some(trunk)
 }
 
-/// Counts a call that comes from a trunk. Refused if the trunk has no room for it.
+/// Counts a call that comes from a trunk. Refused if the trunk has `max_calls` calls already.
 fn take_incoming_line(now: Now, request: &Request, settings: &Settings, mac: &Mac) -> Result<(), Reject> {
     let Some(trunk) = limited_trunk(request, settings).filter(|_| is_new_call(request)) else { return Ok(()) };
     let has_room = settings.trunks.calls.begin(call_of(request, mac), Direction::In, trunk, now.mono);

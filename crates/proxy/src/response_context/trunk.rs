@@ -43,7 +43,7 @@ pub(crate) fn end_by_bye(bye: &Request, settings: &Settings, mac: &Mac) {
 }
 
 impl ResponseContext {
-    /// Counts the call for the trunk of this target. False if the trunk has no room for it.
+    /// Counts the call for the trunk of this target. False if the trunk has `max_calls` calls already.
     pub(super) fn takes_line(&self, target: &Target, context: &mut Context<'_>) -> bool {
         let Some(to) = target.uri.trunk().filter(|to| !to.is_emergency) else { return true };
         let Some(request) = self.template.request.as_deref() else { return true };
@@ -72,7 +72,7 @@ impl ResponseContext {
         self.course.as_ref().is_some_and(|attempt| attempt.course.is_outside)
     }
 
-    /// Drops the trunks that are still to be tried, if the last one has told what the called party decided.
+    /// Drops the trunks that are still to be tried, if the response of the last one is a decision of the called party.
     pub(super) fn keep_to_trunk(&mut self, group_from: usize) {
         let tries_next = self.branches.iter().skip(group_from).all(tries_next_trunk);
         if !tries_next && let Some(open) = self.open_mut() {

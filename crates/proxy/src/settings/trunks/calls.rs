@@ -33,7 +33,8 @@ struct Counted {
 }
 
 impl TrunkCalls {
-    /// Counts a call, and no longer for another trunk that it was tried on before. False if the trunk has no room.
+    /// Counts a call, and no longer for another trunk that it was tried on before. False if the trunk has `max_calls`
+    /// calls already.
     pub(crate) fn begin(&self, call: u64, direction: Direction, trunk: &Trunk, now: Instant) -> bool {
         let mut calls = self.0.lock();
         calls.remove(&(call, direction));
