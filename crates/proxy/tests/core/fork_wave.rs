@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use proxy::{Event, ForkOutcome, Strategy};
 
-use sim::{Agent, Simulation, Sip};
+use sim::{Agent, Simulation};
+
+use crate::call_steps::{rings, stops};
 
 /// alice, and bob with a desk phone (q=1), a mobile phone (q=0.5) and one at home (q=0.1); the next group joins after
 /// ten seconds.
@@ -20,22 +22,6 @@ fn setup() -> (Simulation, Agent, [Agent; 3]) {
         phone
     });
     (sim, alice, phones)
-}
-
-/// A phone receives the INVITE and rings.
-fn rings(alice: &Agent, phone: &Agent) -> Sip {
-    let received = phone.expects("INVITE");
-    phone.answers(&received, 180);
-    alice.expects("180");
-    received
-}
-
-/// A phone gets the CANCEL and stops.
-fn stops(phone: &Agent, received: &Sip) {
-    let cancel = phone.expects("CANCEL");
-    phone.answers(&cancel, 200);
-    phone.answers(received, 487);
-    phone.expects("ACK");
 }
 
 #[test]

@@ -7,9 +7,10 @@ use proxy::{
     Account, AlsoRing, Authentication, Forward, GroupMember, GroupStrategy, Office, OfficeName, Party, RingGroup,
     Settings, UserRules,
 };
-use sim::{Agent, Simulation, Sip};
+use sim::{Agent, Simulation};
 
 use crate::accounts::aor;
+use crate::call_steps::{accepts, refuses, rings, stops};
 
 const VOICEMAIL: &str = "sip:vm@192.0.2.90";
 
@@ -63,34 +64,6 @@ fn setup(change: impl FnOnce(&mut Settings)) -> (Simulation, Agent, [Agent; 2]) 
         phone
     });
     (sim, alice, phones)
-}
-
-/// A phone receives the INVITE and rings.
-fn rings(alice: &Agent, phone: &Agent) -> Sip {
-    let received = phone.expects("INVITE");
-    phone.answers(&received, 180);
-    alice.expects("180");
-    received
-}
-
-fn refuses(phone: &Agent, received: &Sip, status: u16) {
-    phone.answers(received, status);
-    phone.expects("ACK");
-}
-
-/// A phone gets the CANCEL and stops.
-fn stops(phone: &Agent, received: &Sip) {
-    let cancel = phone.expects("CANCEL");
-    phone.answers(&cancel, 200);
-    refuses(phone, received, 487);
-}
-
-/// A phone accepts the call.
-fn accepts(alice: &Agent, invite: &Sip, phone: &Agent, received: &Sip) {
-    phone.answers(received, 200);
-    let ok = alice.expects("200");
-    alice.acks(invite, &ok);
-    phone.expects("ACK");
 }
 
 #[test]

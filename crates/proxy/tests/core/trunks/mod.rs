@@ -14,6 +14,7 @@ use proxy::{Account, Dialling, Foreign, Forward, Outgoing, Settings, Shows, Trun
 use sim::{Agent, Simulation, Sip};
 
 use crate::accounts::{ALICE, BOB, add_accounts, aor};
+use crate::call_steps::{accepts, refuses};
 
 const PROVIDER: &str = "192.0.2.80";
 const BACKUP: &str = "192.0.2.81";
@@ -118,23 +119,8 @@ impl Office {
     }
 }
 
-/// A phone or trunk refuses an INVITE.
-fn refuses(peer: &Agent, invite: &Sip, status: u16) {
-    peer.answers(invite, status);
-    peer.expects("ACK");
-}
-
 /// The caller gets a failure.
 fn is_refused(caller: &Agent, invite: &Sip, status: &str) {
     let refusal = caller.expects(status);
     caller.acks(invite, &refusal);
-}
-
-/// A peer accepts a call.
-fn accepts(caller: &Agent, invite: &Sip, peer: &Agent, received: &Sip) -> Sip {
-    peer.answers(received, 200);
-    let ok = caller.expects("200");
-    caller.acks(invite, &ok);
-    peer.expects("ACK");
-    ok
 }
