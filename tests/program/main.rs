@@ -45,4 +45,5 @@ mod sips;
 mod systemd;
 mod timeouts_and_limits;
 mod tls;
+mod tls_peers;
 mod websocket;

@@ -37,7 +37,6 @@ mod names_in_dialog;
 mod nat;
 mod notify_route;
 mod office;
-mod office_forms;
 mod outbound;
 mod password_guessing;
 mod record_route;

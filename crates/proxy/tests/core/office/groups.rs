@@ -1,0 +1,186 @@
+//! Ring groups: who rings, in which order, and when the call goes to another party.
+
+use super::*;
+
+#[test]
+fn all_members_of_a_parallel_group_ring_and_one_accepts() {
+    let (_sim, alice, [bob, carol]) =
+        setup(|settings| add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob", "carol"], ""));
+    let invite = alice.calls("600");
+    alice.expects("100");
+    let (at_bob, at_carol) = (rings(&alice, &bob), rings(&alice, &carol));
+    accepts(&alice, &invite, &carol, &at_carol);
+    stops(&bob, &at_bob);
+}
+
+#[test]
+fn members_of_a_sequential_group_ring_in_turn_then_the_other_party() {
+    let (sim, alice, [bob, carol]) = setup(|settings| {
+        add_group(&mut settings.office, "600", GroupStrategy::Sequential, &["bob", "carol"], "dave");
+    });
+    let dave = sim.udp("dave");
+    dave.registers();
+    let invite = alice.calls("600");
+    alice.expects("100");
+    let at_bob = rings(&alice, &bob);
+    sim.millis(19_800);
+    carol.receives_nothing();
+    sim.millis(200);
+    let at_carol = rings(&alice, &carol);
+    stops(&bob, &at_bob);
+    refuses(&carol, &at_carol, 486);
+    alice.expects("181");
+    let at_dave = rings(&alice, &dave);
+    accepts(&alice, &invite, &dave, &at_dave);
+}
+
+#[test]
+fn a_group_without_another_party_ends_with_the_best_response() {
+    let (_sim, alice, [bob, carol]) = setup(|settings| {
+        add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob", "carol", "nobody"], "")
+    });
+    let invite = alice.calls("600");
+    alice.expects("100");
+    let (at_bob, at_carol) = (rings(&alice, &bob), rings(&alice, &carol));
+    refuses(&bob, &at_bob, 480);
+    refuses(&carol, &at_carol, 486);
+    let busy = alice.expects("486");
+    alice.acks(&invite, &busy);
+}
+
+#[test]
+fn a_group_that_nobody_answers_goes_to_voicemail_when_the_ring_time_is_over() {
+    let (sim, alice, [bob, carol]) = setup(|settings| {
+        add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob", "carol"], "voicemail");
+    });
+    let voicemail = sim.udp("vm").at("192.0.2.90:5060".parse().unwrap());
+    let invite = alice.calls("600");
+    alice.expects("100");
+    let (at_bob, at_carol) = (rings(&alice, &bob), rings(&alice, &carol));
+    sim.seconds(20);
+    alice.expects("181");
+    stops(&bob, &at_bob);
+    stops(&carol, &at_carol);
+    let recorded = voicemail.expects("INVITE");
+    assert_eq!(recorded.uri(), format!("{VOICEMAIL};target=sip:600%40office.example;cause=408"));
+    accepts(&alice, &invite, &voicemail, &recorded);
+}
+
+#[test]
+fn a_message_to_a_group_reaches_all_members() {
+    let (_sim, alice, [bob, carol]) =
+        setup(|settings| add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob", "carol"], "dave"));
+    alice.sends(&alice.request("MESSAGE", "sip:600@office.example"));
+    for phone in [&bob, &carol] {
+        let received = phone.expects("MESSAGE");
+        phone.answers(&received, 200);
+    }
+    alice.expects("200");
+}
+
+#[test]
+fn a_member_that_declines_does_not_speak_for_the_group() {
+    let (sim, alice, [bob, carol]) =
+        setup(|settings| add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob", "carol"], "dave"));
+    let dave = sim.udp("dave");
+    dave.registers();
+    let invite = alice.calls("600");
+    alice.expects("100");
+    let (at_bob, at_carol) = (rings(&alice, &bob), rings(&alice, &carol));
+    refuses(&bob, &at_bob, 603);
+    carol.receives_nothing();
+    refuses(&carol, &at_carol, 603);
+    alice.expects("181");
+    let at_dave = rings(&alice, &dave);
+    accepts(&alice, &invite, &dave, &at_dave);
+}
+
+#[test]
+fn the_forwarding_of_a_member_applies_if_the_group_says_so() {
+    // bob's phone refuses, has no binding, or rings; then carol rings in its place. Without `follow` nobody does.
+    for (status, rules, follow) in [
+        (486, Forward { busy: party("carol"), ..Forward::default() }, true),
+        (480, Forward { unavailable: party("carol"), ..Forward::default() }, true),
+        (0, Forward { no_answer: party("carol"), after: Duration::from_secs(10), ..Forward::default() }, true),
+        (486, Forward { busy: party("carol"), ..Forward::default() }, false),
+    ] {
+        let member = if follow { "bob>" } else { "bob" };
+        let (sim, alice, [bob, carol]) = setup(|settings| {
+            forward(settings, "bob", rules);
+            add_group(&mut settings.office, "600", GroupStrategy::Parallel, &[member, "dave"], "");
+        });
+        let dave = sim.udp("dave");
+        dave.registers();
+        let invite = alice.calls("600");
+        alice.expects("100");
+        let (at_bob, at_dave) = (rings(&alice, &bob), rings(&alice, &dave));
+        if status > 0 {
+            refuses(&bob, &at_bob, status);
+        } else {
+            sim.seconds(10);
+            stops(&bob, &at_bob);
+        }
+        if !follow {
+            carol.receives_nothing();
+            accepts(&alice, &invite, &dave, &at_dave);
+            continue;
+        }
+        let at_carol = rings(&alice, &carol);
+        dave.receives_nothing();
+        accepts(&alice, &invite, &carol, &at_carol);
+        stops(&dave, &at_dave);
+    }
+}
+
+#[test]
+fn a_party_rings_in_place_of_a_member_without_a_phone() {
+    let (_sim, alice, [bob, carol]) = setup(|settings| {
+        forward(settings, "nobody", Forward { unavailable: party("carol"), ..Forward::default() });
+        add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob", "nobody>"], "");
+    });
+    let invite = alice.calls("600");
+    alice.expects("100");
+    let (at_bob, at_carol) = (rings(&alice, &bob), rings(&alice, &carol));
+    accepts(&alice, &invite, &carol, &at_carol);
+    stops(&bob, &at_bob);
+}
+
+#[test]
+fn nobody_rings_in_place_of_a_member_after_the_ring_time_of_the_group() {
+    let (sim, alice, [bob, carol]) = setup(|settings| {
+        add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob>"], "");
+        let after = Duration::from_secs(30);
+        forward(settings, "bob", Forward { no_answer: party("carol"), after, ..Forward::default() });
+    });
+    let invite = alice.calls("600");
+    alice.expects("100");
+    let at_bob = rings(&alice, &bob);
+    sim.seconds(20);
+    stops(&bob, &at_bob);
+    carol.receives_nothing();
+    let nobody = alice.expects("408");
+    alice.acks(&invite, &nobody);
+    sim.seconds(20);
+    carol.receives_nothing();
+}
+
+#[test]
+fn a_call_to_a_wave_is_not_forwarded_while_an_earlier_member_rings_on() {
+    let (sim, alice, [bob, carol]) =
+        setup(|settings| add_group(&mut settings.office, "600", GroupStrategy::Wave, &["bob", "carol"], "dave"));
+    let dave = sim.udp("dave");
+    dave.registers();
+    let invite = alice.calls("600");
+    alice.expects("100");
+    let at_bob = rings(&alice, &bob);
+    sim.seconds(20);
+    let at_carol = rings(&alice, &carol);
+    refuses(&carol, &at_carol, 486);
+    sim.seconds(19);
+    dave.receives_nothing();
+    sim.seconds(1);
+    alice.expects("181");
+    stops(&bob, &at_bob);
+    let at_dave = rings(&alice, &dave);
+    accepts(&alice, &invite, &dave, &at_dave);
+}
