@@ -35,6 +35,8 @@ pub(crate) enum TargetUri {
     BindingAlone(Record, usize),
     /// The Request-URI that the request has already.
     Request,
+    /// The same, for a request within the dialog of a trunk whose challenge is answered.
+    RequestAgain(Arc<Answered>),
     /// A Contact of a redirection.
     Redirect(Box<[u8]>),
     /// A number, by a trunk.
@@ -50,10 +52,23 @@ pub(crate) struct ToTrunk {
     /// The number of the caller.
     pub(crate) caller_id: Option<Box<str>>,
     pub(crate) is_emergency: bool,
-    /// How many challenges of the trunk were answered for this call.
-    pub(crate) answered: u8,
-    /// The header line that answers the last one.
-    pub(crate) credentials: Option<Box<[u8]>>,
+    pub(crate) answered: Answered,
+}
+
+/// The challenges of a trunk that were answered for a request.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Answered {
+    /// How many there were.
+    pub(crate) count: u8,
+    /// The header line that answers the last one; empty if there was none.
+    pub(crate) credentials: Box<[u8]>,
+}
+
+impl Answered {
+    /// With these credentials for one more challenge.
+    pub(crate) fn and(&self, credentials: Vec<u8>) -> Self {
+        Self { count: self.count.saturating_add(1), credentials: credentials.into() }
+    }
 }
 
 impl ToTrunk {
@@ -63,18 +78,17 @@ impl ToTrunk {
         // RFC 3261 19.1.1: the user part is a telephone number.
         let uri = format!("{scheme}:{}@{server};user=phone", user_part(number)).into();
         let caller_id = caller_id.or(trunk.caller_id.as_deref()).map(Into::into);
-        Self { trunk, uri, caller_id, is_emergency, answered: 0, credentials: None }
+        Self { trunk, uri, caller_id, is_emergency, answered: Answered::default() }
     }
 
-    /// The same call with credentials.
-    pub(crate) fn with_credentials(&self, credentials: Vec<u8>) -> Self {
+    /// The same call with credentials for one more challenge.
+    fn with_credentials(&self, credentials: Vec<u8>) -> Self {
         Self {
             trunk: Arc::clone(&self.trunk),
             uri: self.uri.clone(),
             caller_id: self.caller_id.clone(),
             is_emergency: self.is_emergency,
-            answered: self.answered.saturating_add(1),
-            credentials: Some(credentials.into()),
+            answered: self.answered.and(credentials),
         }
     }
 
@@ -109,7 +123,7 @@ impl TargetUri {
     pub(crate) fn binding(&self) -> Option<Binding<'_>> {
         match self {
             Self::Binding(record, index) | Self::BindingAlone(record, index) => record.bindings().get(*index),
-            Self::Request | Self::Redirect(_) | Self::Trunk(_) => None,
+            Self::Request | Self::RequestAgain(_) | Self::Redirect(_) | Self::Trunk(_) => None,
         }
     }
 
@@ -119,7 +133,7 @@ impl TargetUri {
             Self::Binding(record, index) | Self::BindingAlone(record, index) => {
                 Some(CalledPhone::new(record.clone(), *index))
             }
-            Self::Request | Self::Redirect(_) | Self::Trunk(_) => None,
+            Self::Request | Self::RequestAgain(_) | Self::Redirect(_) | Self::Trunk(_) => None,
         }
     }
 
@@ -127,7 +141,7 @@ impl TargetUri {
     pub(crate) fn aor(&self) -> &[u8] {
         match self {
             Self::Binding(record, _) | Self::BindingAlone(record, _) => record.aor(),
-            Self::Request | Self::Redirect(_) | Self::Trunk(_) => b"",
+            Self::Request | Self::RequestAgain(_) | Self::Redirect(_) | Self::Trunk(_) => b"",
         }
     }
 
@@ -142,7 +156,7 @@ impl TargetUri {
         match self {
             Self::Binding(..) => self.binding().map(|binding| (binding.contact(), binding.path())).unwrap_or_default(),
             Self::BindingAlone(..) => (self.binding().map(|binding| binding.contact()).unwrap_or_default(), b""),
-            Self::Request => (request.uri(), b""),
+            Self::Request | Self::RequestAgain(_) => (request.uri(), b""),
             Self::Redirect(uri) => (uri, b""),
             Self::Trunk(to) => (to.uri.as_bytes(), b""),
         }
@@ -156,15 +170,38 @@ impl TargetUri {
     /// How the numbers of a request are changed that goes there.
     pub(crate) fn renumbering(&self, request: &Request) -> Option<Renumbering> {
         match self {
-            Self::Trunk(to) if to.trunk.login.is_some() => Renumbering::of_invite(request.sequence, to.answered),
+            Self::Trunk(to) if to.trunk.login.is_some() => {
+                Renumbering::of_invite(request.sequence, to.answered.count, to.trunk.id())
+            }
             Self::Trunk(_) => None,
-            _ => request.renumbering,
+            Self::RequestAgain(answered) => request.renumbering.as_deref().map(|it| it.answering(answered.count)),
+            _ => request.renumbering.as_deref().copied(),
         }
     }
 
     /// The trunk that it leads to.
     pub(crate) fn trunk(&self) -> Option<&Arc<ToTrunk>> {
         if let Self::Trunk(to) = self { Some(to) } else { None }
+    }
+
+    /// The challenges that were answered for the request.
+    pub(crate) fn answered(&self) -> Option<&Answered> {
+        match self {
+            Self::Trunk(to) => Some(&to.answered),
+            Self::RequestAgain(answered) => Some(answered),
+            _ => None,
+        }
+    }
+
+    /// The same URI, for the request with credentials for one more challenge.
+    pub(crate) fn with_credentials(&self, credentials: Vec<u8>) -> Self {
+        match self {
+            Self::Trunk(to) => Self::Trunk(Arc::new(to.with_credentials(credentials))),
+            _ => {
+                let none = Answered::default();
+                Self::RequestAgain(Arc::new(self.answered().unwrap_or(&none).and(credentials)))
+            }
+        }
     }
 
     /// The instance of its phone: `+sip.instance` (RFC 5626 4.1).

@@ -20,7 +20,7 @@ use crate::outbox::{CoreMessage, Handover, Outbox};
 use crate::pin::Match;
 use crate::registrar::PendingRegister;
 use crate::reject::Reject;
-use crate::renumbering::with_number_of_caller;
+use crate::renumbering::with_number_of_sender;
 use crate::request::{Proven, Received, Request};
 use crate::response_context::ResponseContext;
 use crate::route::{self, ContactSearch, Destination, DialogCheck, NextStep, Toward, next_step, office_step};
@@ -155,9 +155,6 @@ impl Core {
         outbox.emit(Event::ResponseReceived { status, transport: flow.transport });
         let branch = self.own_branch(message);
         let origin = branch.as_ref().and_then(ViaBranch::origin);
-        let renumbered = origin.filter(|origin| origin.is_renumbered);
-        let renumbered = renumbered.and_then(|_| with_number_of_caller(message, &mut self.rewrite));
-        let message = renumbered.as_ref().unwrap_or(message);
         let screened = origin.and_then(|origin| {
             let (from, to) = (flow.remote.ip(), origin.peer.remote.ip());
             without_claims(message, from, to, &self.settings, &mut self.rewrite)
@@ -205,6 +202,9 @@ impl Core {
                     Some(()) => {}
                     // The response context has ended, but a phone still answers: the caller must get the 2xx.
                     None if is_2xx_to_invite(message) => {
+                        let renumbered = branch.origin().filter(|origin| origin.is_renumbered);
+                        let renumbered = renumbered.and_then(|_| with_number_of_sender(message, &mut self.rewrite));
+                        let message = renumbered.as_ref().unwrap_or(message);
                         self.forward_marked(message, &branch, Some(source), outbox);
                     }
                     None => outbox.emit(Event::Dropped(Drop::StrayResponse)),

@@ -17,7 +17,6 @@ use crate::event::{Drop, Event};
 use crate::forward::{Origin, ViaBranch, write_response};
 use crate::outbox::{CoreMessage, Handover, Outbox, Passed};
 use crate::pin::{Pin, tag_checksum};
-use crate::renumbering::{with_number_of_caller, with_number_of_trunk};
 use crate::request::{Received, TransactionKey, sent_by_name, tag_of};
 use crate::response_context::status_for_caller;
 use crate::route::may_respond;
@@ -54,11 +53,7 @@ impl Core {
             match (branch, source) {
                 // The worker with the pin knows from which other addresses the phone may respond.
                 (ViaBranch::Pinned { worker, .. }, Some(source)) if *worker != self.worker => {
-                    // The other worker reads the message as it came.
-                    let is_renumbered = branch.origin().is_some_and(|origin| origin.is_renumbered);
-                    let as_it_came = is_renumbered.then(|| with_number_of_trunk(response, &mut self.rewrite)).flatten();
-                    let message = as_it_came.unwrap_or_else(|| response.clone());
-                    let received = Received { message, flow: *source };
+                    let received = Received { message: response.clone(), flow: *source };
                     let core_message = CoreMessage::Response(Box::new(received));
                     outbox.handovers.push(Handover { worker: Some(*worker), core_message });
                 }
@@ -106,9 +101,6 @@ impl Core {
             Some(ViaBranch::Trunk { id, .. }) => self.trunk_undelivered(now, id, outbox),
             // No state is needed: the response is made from the request as it was sent, and goes to where its Via says.
             Some(ViaBranch::Stateless(origin) | ViaBranch::Pinned { origin, .. }) if sent.is_request() => {
-                let renumbered =
-                    origin.is_renumbered.then(|| with_number_of_caller(&sent, &mut self.rewrite)).flatten();
-                let sent = renumbered.unwrap_or(sent);
                 let key = via_below(&sent)
                     .and_then(|below| TransactionKey::of(&sent, &below, origin.response_address(), &self.mac));
                 let Some((key, _)) = key else { return };

@@ -19,6 +19,7 @@ use crate::mac::Mac;
 use crate::outbox::Outbox;
 use crate::pin::Match;
 use crate::reject::Reject;
+use crate::renumbering::Renumbering;
 use crate::request::{Proven, Request};
 use crate::response_context::{ResponseContext, ResponseContexts, call_of, end_by_bye};
 use crate::route::{self, Plan, check_privacy};
@@ -27,7 +28,9 @@ use crate::target::{NextHop, Target, TargetUri};
 
 impl Core {
     /// Forwards a request to the targets of its plan. All of them have addresses.
-    pub(super) fn forward_or_fork(&mut self, now: Now, request: Request, plan: Plan, outbox: &mut Outbox) {
+    pub(super) fn forward_or_fork(&mut self, now: Now, mut request: Request, plan: Plan, outbox: &mut Outbox) {
+        request.renumbering =
+            request.renumbering.take().and_then(|it| renumbering_for(*it, &plan, &self.settings)).map(Box::new);
         if let Err(reject) = check_privacy(&request, &plan, &self.settings) {
             return self.refuse(now, &request, reject, outbox);
         }
@@ -258,11 +261,27 @@ fn emit_forwarded(request: &Request, hop: &Hop, outbox: &mut Outbox) {
     outbox.emit(Event::RequestForwarded { method, transport });
 }
 
-/// Whether a request is forwarded without a transaction: it has one target, and is not a call to a user where
-/// `forking.single_target` asks for a response context.
+/// How the numbers of a request in a dialog are changed, if it goes to the trunk; `None` if it goes elsewhere. The trunk's
+/// challenge is answered only if it comes from an address of the trunk. Otherwise somebody who knows a dialog could name
+/// an address of their own in it, challenge a request, and guess the password from the response.
+fn renumbering_for(renumbering: Renumbering, plan: &Plan, settings: &Settings) -> Option<Renumbering> {
+    let peer = plan.other_side?;
+    let trunk = renumbering.trunk().and_then(|id| settings.trunks.with_id(id));
+    let is_of_trunk = |target: &Target| {
+        let NextHop::Hop(hop) = &target.next_hop else { return false };
+        let ip = hop.remote.ip();
+        ip == peer || trunk.is_some_and(|trunk| trunk.networks.iter().any(|network| network.contains(&ip)))
+    };
+    Some(if plan.targets().all(is_of_trunk) { renumbering } else { renumbering.without_trunk() })
+}
+
+/// Whether a request is forwarded without a transaction: it has one target, and is neither a call to a user where
+/// `forking.single_target` asks for a response context, nor a request in a dialog whose challenge is answered. An ACK gets
+/// no response; and a CANCEL without a response context belongs to nothing that is known.
 pub(super) fn is_stateless(request: &Request, plan: &Plan, settings: &Settings) -> bool {
     let wants_context =
         settings.forking.single_target == SingleTarget::Stateful && plan.aor.is_some() && is_new_call(request);
+    let wants_context = wants_context || request.renumbering.is_some() && request.method() != Method::Ack;
     plan.is_single() && !wants_context && !(is_new_call(request) && limited_trunk(request, settings).is_some())
 }
 

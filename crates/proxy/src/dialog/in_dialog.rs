@@ -40,8 +40,6 @@ pub(crate) struct InDialog {
     key: Option<u64>,
     /// When the other side was last seen; zero if its peer is still the one in the token.
     other_seen: Wall,
-    /// How the numbers of the sender are changed.
-    renumbering: Option<Renumbering>,
 }
 
 /// A side of a dialog that is the phone of a local user and is reached over its flow.
@@ -97,12 +95,11 @@ impl InDialog {
             Some(token) => (token, true),
             None => (verified(to_tag)?, false),
         };
-        let DialogToken { caller, callee, target, renumbering } = token;
-        let renumbering = renumbering.filter(|_| from_caller);
+        let DialogToken { caller, callee, target } = token;
         // The token that a side gets contains the target of the other side.
         let target = target.filter(|target| target.of_callee == from_caller).map(|target| target.next_hop);
         let (sender, other) = if from_caller { (caller, callee) } else { (callee, caller) };
-        Some(Self { sender, other, target, from_caller, key: None, other_seen: Wall::default(), renumbering })
+        Some(Self { sender, other, target, from_caller, key: None, other_seen: Wall::default() })
     }
 
     /// Joins the dialogs of two tokens in one request, if the request that created the dialog passed this server twice
@@ -119,12 +116,14 @@ impl InDialog {
         let same_peer =
             one.remote == two.remote || (one.connection != two.connection && one.remote.ip() == two.remote.ip());
         let linked = same_user && same_peer && self.from_caller == next.from_caller;
-        linked.then(|| Self { sender: self.sender.clone(), ..next })
+        // The request leaves for a trunk once, whichever token says so.
+        let renumbering = next.sender.renumbering.or(self.sender.renumbering);
+        linked.then(|| Self { sender: Side { renumbering, ..self.sender.clone() }, ..next })
     }
 
     /// How the numbers of the sender are changed.
     pub(crate) const fn renumbering(&self) -> Option<Renumbering> {
-        self.renumbering
+        self.sender.renumbering
     }
 
     /// The local user on the side of the sender.

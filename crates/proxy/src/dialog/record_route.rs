@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use location::Aor;
 use parser::headers::{Contact, Route};
-use parser::{Header as _, HeaderName, Message, Rewrite, SipUri, Uri, unescape};
+use parser::{Header as _, HeaderName, Message, Method, Rewrite, SipUri, Uri, unescape};
 
 use super::mark::{split_mark, write_mark};
 use super::next_hop::{bracketed_uri, literal_address, next_hop_hash, plain_address, plain_uri};
@@ -20,6 +20,7 @@ use crate::mac::{Mac, Purpose};
 use crate::nat;
 use crate::peer::Peer;
 use crate::reach::{self, check_address, check_host};
+use crate::renumbering::Renumbering;
 use crate::request::Request;
 use crate::request::tag_of;
 use crate::settings::{Named, Settings};
@@ -50,6 +51,7 @@ pub(crate) fn token_for(
         user,
         phone: phone.map(|instance| phone_hash(instance, None, mac)),
         identity: other_name.map(|name| identity_hash(&name.address, mac)),
+        renumbering: target.uri.renumbering(request),
     };
     let user = User::of_aor(target.uri.aor(), first);
     let only_flow = target.over_flow;
@@ -66,13 +68,19 @@ pub(crate) fn token_for(
     };
     let called = called.filter(|called| !is_user(called) && is_asked_for(called));
     let identity = called.map(|called| identity_hash(&called.address, mac));
-    let callee = Side { peer: Peer::of_hop(hop, settings), only_flow, user, phone, identity };
-    let renumbering = target.uri.renumbering(request);
+    let renumbering = renumbering_of_callee(request, settings);
+    let callee = Side { peer: Peer::of_hop(hop, settings), only_flow, user, phone, identity, renumbering };
     let target = target_of(next, &caller, settings, mac);
     let target = target.map(|next_hop| Target { of_callee: false, next_hop });
     let [caller_tag, _] = request.tags();
     let id = DialogId { call_id: message.value(HeaderName::CallId).unwrap_or_default(), caller_tag };
-    DialogToken { caller, callee, target, renumbering }.text(id, mac)
+    DialogToken { caller, callee, target }.text(id, mac)
+}
+
+/// How the numbers of the called side are changed: a trunk that calls may challenge the requests of the called phone.
+fn renumbering_of_callee(request: &Request, settings: &Settings) -> Option<Renumbering> {
+    let trunk = settings.trunk_at(request.flow.remote.ip()).filter(|trunk| trunk.login.is_some())?;
+    (request.method() == Method::Invite).then(|| Renumbering::of_callee(trunk.id()))
 }
 
 /// The side that sent a response.

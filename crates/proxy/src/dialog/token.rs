@@ -4,14 +4,16 @@
 //! ```text
 //! token [ "." mark:12 ]
 //! base64url( version mac:8 flags checksum caller-peer callee-peer [target:4]
-//!            [user [phone:4]] [user [phone:4]] [identity:4] [identity:4] [renumbering:4] )
+//!            [user [phone:4]] [user [phone:4]] [identity:4] [identity:4]
+//!            [number:4 trunk:4] [trunk:4] )
 //! ```
 //!
 //! The MAC covers all other octets, the Call-ID and the tag of the caller. So a token that was changed, or copied into
 //! another call, is not valid. The checksum of the caller's tag tells whether the caller or the callee sent a request,
 //! so that one MAC is computed instead of two; the MAC then proves it.
 //!
-//! The tag of the callee is not known when a token is written. The mark (`mark.rs`) adds it later. Must not decide what
+//! The last two parts are the renumberings of the caller and of the callee (`renumbering.rs`); the version tells which of
+//! them a token has. The tag of the callee is not known when a token is written. The mark (`mark.rs`) adds it later. Must not decide what
 //! a token permits; that is done by `in_dialog.rs`.
 
 use base64::Engine as _;
@@ -27,9 +29,14 @@ use crate::renumbering::Renumbering;
 /// change of the keys.
 const VERSION: u8 = 3;
 
-/// The version of tokens with a renumbering. The MAC does not cover the version, but the octets of a token are of one
-/// version only: their flags tell how many others there are.
-const VERSION_RENUMBERED: u8 = 4;
+/// The versions of tokens with a renumbering of the caller, of the callee, and of both. The MAC does not cover the
+/// version, but the octets of a token are of one version only: each has another number of octets behind those that the
+/// flags tell of.
+const RENUMBERED: [u8; 3] = [VERSION + OF_CALLER, VERSION + OF_CALLEE, VERSION + OF_CALLER + OF_CALLEE];
+
+/// The parts of a version above [`VERSION`].
+const OF_CALLER: u8 = 1;
+const OF_CALLEE: u8 = 2;
 
 /// Octets that the MAC does not cover: version and MAC.
 const HEAD: usize = 9;
@@ -44,7 +51,7 @@ const START: usize = HEAD + 2;
 const MAX_PEER: usize = 28;
 
 /// The most octets of a token: two IPv6 peers with connections, two users, and all other parts.
-const MAX_TOKEN: usize = START + 2 * MAX_PEER + 4 + 2 * (1 + MAX_USER + 4) + 2 * 4 + 4;
+const MAX_TOKEN: usize = START + 2 * MAX_PEER + 4 + 2 * (1 + MAX_USER + 4) + 2 * 4 + 3 * 4;
 
 mod flag {
     pub(super) const TARGET: u8 = 1;
@@ -66,8 +73,6 @@ pub(crate) struct DialogToken {
     pub(crate) callee: Side,
     /// The next hop of requests to one of the sides, if that is not its peer.
     pub(crate) target: Option<Target>,
-    /// How the numbers of the caller are changed.
-    pub(crate) renumbering: Option<Renumbering>,
 }
 
 /// One side of a dialog, as it was when the dialog was created.
@@ -85,6 +90,8 @@ pub(crate) struct Side {
     /// A hash of the local user in From or To, if that is not `user`: of a group or a number that was called, for
     /// example.
     pub(crate) identity: Option<u32>,
+    /// How the numbers of its requests are changed, because the other side is a trunk.
+    pub(crate) renumbering: Option<Renumbering>,
 }
 
 /// The next hop of requests to one side, as a hash. It is the Contact of that side, or the Record-Route value next to
@@ -131,10 +138,15 @@ impl DialogToken {
                 flags |= bit;
             }
         }
-        octets.extend(self.renumbering.into_iter().flat_map(Renumbering::octets));
+        let of_sides = [(self.caller.renumbering, OF_CALLER), (self.callee.renumbering, OF_CALLEE)];
+        let mut version = VERSION;
+        for (renumbering, part) in of_sides.into_iter().filter_map(|(it, part)| Some((it?, part))) {
+            octets.extend(renumbering.octets());
+            version += part;
+        }
         if let Some([head @ .., of_flags, of_checksum]) = octets.first_chunk_mut::<START>() {
             (*of_flags, *of_checksum) = (flags, checksum(id.caller_tag));
-            head[0] = if self.renumbering.is_some() { VERSION_RENUMBERED } else { VERSION };
+            head[0] = version;
         }
         let signature = signature(id, octets.get(HEAD..).unwrap_or_default(), mac);
         octets.iter_mut().skip(1).zip(signature).for_each(|(octet, value)| *octet = value);
@@ -153,13 +165,25 @@ impl DialogToken {
         let (callee_user, callee_phone, octets) = User::read(octets, has(flag::CALLEE_USER))?;
         let (caller_identity, octets) = read_number(octets, has(flag::CALLER_IDENTITY))?;
         let (callee_identity, octets) = read_number(octets, has(flag::CALLEE_IDENTITY))?;
-        let (number, octets) = read_number(octets, version == VERSION_RENUMBERED)?;
-        let side = |peer, flow, (user, phone), identity| Side { peer, only_flow: has(flow), user, phone, identity };
+        let is_renumbered = |part| version.checked_sub(VERSION).is_some_and(|parts| parts & part != 0);
+        let (invite, octets) = read_number(octets, is_renumbered(OF_CALLER))?;
+        let (trunk, octets) = read_number(octets, is_renumbered(OF_CALLER))?;
+        let of_caller = trunk.map(|trunk| Renumbering::of_token(invite, trunk));
+        let (trunk, octets) = read_number(octets, is_renumbered(OF_CALLEE))?;
+        let of_callee = trunk.map(Renumbering::of_callee);
+        let target = next_hop.map(|next_hop| Target { of_callee: has(flag::OF_CALLEE), next_hop });
+        let side = |peer, flow, (user, phone), identity, renumbering| Side {
+            peer,
+            only_flow: has(flow),
+            user,
+            phone,
+            identity,
+            renumbering,
+        };
         octets.is_empty().then(|| Self {
-            caller: side(caller, flag::CALLER_FLOW, (caller_user, caller_phone), caller_identity),
-            callee: side(callee, flag::CALLEE_FLOW, (callee_user, callee_phone), callee_identity),
-            target: next_hop.map(|next_hop| Target { of_callee: has(flag::OF_CALLEE), next_hop }),
-            renumbering: number.and_then(Renumbering::of_number),
+            caller: side(caller, flag::CALLER_FLOW, (caller_user, caller_phone), caller_identity, of_caller),
+            callee: side(callee, flag::CALLEE_FLOW, (callee_user, callee_phone), callee_identity, of_callee),
+            target,
         })
     }
 }
@@ -178,7 +202,7 @@ impl UnverifiedToken {
         let longest = MAX_TOKEN.div_ceil(3) * 4;
         let text = Some(text).filter(|text| text.len() <= longest)?;
         let length = URL_SAFE_NO_PAD.decode_slice(text, &mut octets).ok()?;
-        let is_known = matches!(octets.first(), Some(&(VERSION | VERSION_RENUMBERED)));
+        let is_known = octets.first().is_some_and(|version| *version == VERSION || RENUMBERED.contains(version));
         (length > START && is_known).then_some(Self { octets, length })
     }
 
@@ -218,7 +242,11 @@ mod tests {
         let user = user.map(|aor| User::of_aor(aor.as_bytes(), FIRST).unwrap());
         let peer = Peer { listener: 1, remote: remote.parse().unwrap(), connection: ConnectionId::new(connection) };
         let phone = user.as_ref().and(identity).filter(|_| connection != 0);
-        Side { peer, only_flow: connection != 0, user, phone, identity }
+        Side { peer, only_flow: connection != 0, user, phone, identity, renumbering: None }
+    }
+
+    fn renumbered(side: Side, renumbering: Option<Renumbering>) -> Side {
+        Side { renumbering, ..side }
     }
 
     fn tokens() -> Vec<DialogToken> {
@@ -229,19 +257,27 @@ mod tests {
                 caller: side("192.0.2.7:5060", 0, Some("alice@office.example"), None),
                 callee: side("192.0.2.8:5060", 0, Some("bob@office.example"), None),
                 target: None,
-                renumbering: None,
+            },
+            DialogToken {
+                caller: renumbered(side("192.0.2.7:5060", 0, None, None), Some(Renumbering::of_token(Some(57), 5))),
+                callee: side("[2001:db8::8]:49152", u64::MAX, Some("bob@office.example"), Some(7)),
+                target: target(false),
             },
             DialogToken {
                 caller: side("192.0.2.7:5060", 0, None, None),
-                callee: side("[2001:db8::8]:49152", u64::MAX, Some("bob@office.example"), Some(7)),
-                target: target(false),
-                renumbering: Renumbering::of_invite(7, 1),
+                callee: renumbered(
+                    side("192.0.2.8:5060", 0, Some("bob@office.example"), None),
+                    Some(Renumbering::of_callee(u32::MAX)),
+                ),
+                target: None,
             },
             DialogToken {
-                caller: side("[2001:db8::8]:1", 1, Some(&long), Some(8)),
-                callee: side("[2001:db8::9]:2", 2, Some(&long), Some(9)),
+                caller: renumbered(
+                    side("[2001:db8::8]:1", 1, Some(&long), Some(8)),
+                    Some(Renumbering::of_token(Some(0), 5)),
+                ),
+                callee: renumbered(side("[2001:db8::9]:2", 2, Some(&long), Some(9)), Some(Renumbering::of_callee(6))),
                 target: target(true),
-                renumbering: Renumbering::of_invite(1, 0),
             },
         ]
     }
@@ -278,6 +314,13 @@ mod tests {
                 assert_eq!(read(&text, id, &MAC), None);
             }
             assert_eq!(read(&text, ID, &Mac::new([2; 16])), None);
+            let octets = URL_SAFE_NO_PAD.decode(&text).unwrap();
+            for version in 0..=u8::MAX {
+                let mut forged = octets.clone();
+                forged[0] = version;
+                let forged = URL_SAFE_NO_PAD.encode(&forged);
+                assert!(read(forged.as_bytes(), ID, &MAC).is_none() || version == octets[0], "version {version}");
+            }
             for at in 0..text.len() {
                 for octet in *b"Aa0_" {
                     let mut forged = text.clone();

@@ -3,8 +3,8 @@
 //! ```text
 //! z9hG4bK s           <mark:16> <peer>                                   stateless
 //! z9hG4bK p <worker:2> <mark:16> <peer>                                   stateless, pinned by that worker
-//! z9hG4bK S, P ...                                                       the same, with another CSeq number (`renumbering`)
 //! z9hG4bK t <worker:2> <fork:16> <index:2> <loop:16> <mark:16> <peer>     a client transaction of that worker
+//! z9hG4bK T ...                                                          the same, with another CSeq number (`renumbering`)
 //! z9hG4bK n <worker:2> <subscription:16> <sequence:8>                     a NOTIFY of that worker
 //! z9hG4bK r <worker:2> <id:16> <sequence:8>                               a request of that worker to a trunk
 //! ```
@@ -66,7 +66,7 @@ pub(crate) struct Origin {
     /// The peer that the response goes to (RFC 3261 18.2.2, RFC 3581 4).
     pub(crate) peer: Peer,
     mark: u64,
-    /// Whether the request was sent with another CSeq number.
+    /// Whether the request was sent with another CSeq number, which only one with a transaction is.
     pub(crate) is_renumbered: bool,
 }
 
@@ -82,7 +82,7 @@ impl Origin {
     ) -> Self {
         let peer = Peer::of_hop(&request.response_hop, settings);
         let mark = mark(&peer, &Destination::of(hop, target), request.key, fork, mac);
-        Self { peer, mark, is_renumbered: fork.is_none() && target.uri.renumbering(request).is_some() }
+        Self { peer, mark, is_renumbered: fork.is_some() && target.uri.renumbering(request).is_some() }
     }
 
     /// The address that the response goes to.
@@ -93,10 +93,6 @@ impl Origin {
     fn parse(text: &[u8]) -> Option<Self> {
         let (mark, peer) = text.split_at_checked(16)?;
         Some(Self { peer: Peer::parse(peer)?, mark: read_hex(mark)?, is_renumbered: false })
-    }
-
-    fn renumbered(self, is_renumbered: bool) -> Self {
-        Self { is_renumbered, ..self }
     }
 
     fn write(self, out: &mut Vec<u8>) {
@@ -157,20 +153,20 @@ impl ViaBranch {
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let (kind, rest) = text.strip_prefix(COOKIE)?.split_first()?;
         match kind {
-            b's' | b'S' => Some(Self::Stateless(Origin::parse(rest)?.renumbered(*kind == b'S'))),
-            b'p' | b'P' => {
+            b's' => Some(Self::Stateless(Origin::parse(rest)?)),
+            b'p' => {
                 let (worker, origin) = rest.split_at_checked(2)?;
-                let origin = Origin::parse(origin)?.renumbered(*kind == b'P');
-                Some(Self::Pinned { worker: byte(worker)?, origin })
+                Some(Self::Pinned { worker: byte(worker)?, origin: Origin::parse(origin)? })
             }
-            b't' => {
+            b't' | b'T' => {
                 let (worker, rest) = rest.split_at_checked(2)?;
                 let (fork, rest) = rest.split_at_checked(16)?;
                 let (index, rest) = rest.split_at_checked(2)?;
                 let (loop_mark, origin) = rest.split_at_checked(16)?;
                 let id = BranchId { context: read_hex(fork)?, index: byte(index)? };
                 let (worker, loop_mark) = (byte(worker)?, read_hex(loop_mark)?);
-                Some(Self::Transaction { worker, id, loop_mark, origin: Origin::parse(origin)? })
+                let origin = Origin { is_renumbered: *kind == b'T', ..Origin::parse(origin)? };
+                Some(Self::Transaction { worker, id, loop_mark, origin })
             }
             b'n' | b'r' => {
                 let (worker, rest) = rest.split_at_checked(2)?;
@@ -188,16 +184,16 @@ impl ViaBranch {
         out.extend_from_slice(COOKIE);
         match self {
             Self::Stateless(origin) => {
-                out.push(if origin.is_renumbered { b'S' } else { b's' });
+                out.push(b's');
                 origin.write(out);
             }
             Self::Pinned { worker, origin } => {
-                out.push(if origin.is_renumbered { b'P' } else { b'p' });
+                out.push(b'p');
                 write_hex(out, u64::from(worker), 2);
                 origin.write(out);
             }
             Self::Transaction { worker, id, loop_mark, origin } => {
-                out.push(b't');
+                out.push(if origin.is_renumbered { b'T' } else { b't' });
                 write_hex(out, u64::from(worker), 2);
                 write_hex(out, id.context, 16);
                 write_hex(out, u64::from(id.index), 2);
@@ -251,7 +247,6 @@ mod tests {
     fn a_branch_is_read_as_it_was_written() {
         for branch in [
             ViaBranch::Stateless(Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK, is_renumbered: false }),
-            ViaBranch::Stateless(Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK, is_renumbered: true }),
             ViaBranch::Pinned {
                 worker: 255,
                 origin: Origin { peer: peer("[2001:db8::7]:5060", 77), mark: MARK, is_renumbered: false },
@@ -261,6 +256,12 @@ mod tests {
                 id: BranchId { context: u64::MAX, index: 3 },
                 loop_mark: 7,
                 origin: Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK, is_renumbered: false },
+            },
+            ViaBranch::Transaction {
+                worker: 1,
+                id: BranchId { context: 2, index: 0 },
+                loop_mark: 7,
+                origin: Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK, is_renumbered: true },
             },
             ViaBranch::Notify { worker: 7, id: NotifyId { subscription: u64::MAX, sequence: 1 } },
             ViaBranch::Trunk { worker: 7, id: NotifyId { subscription: u64::MAX, sequence: 1 } },

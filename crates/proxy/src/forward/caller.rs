@@ -69,16 +69,34 @@ fn in_dialog<'s>(request: &Request, hop: &Hop, settings: &'s Settings) -> Option
     Some((trunk, own.or(trunk.caller_id.as_deref())?))
 }
 
-/// A response to a request that was sent with another From or CSeq number, with the values that its sender knows.
-pub(crate) fn with_values_of_caller(response: &Message, request: &Message, rewrite: &mut Rewrite) -> Option<Message> {
-    let (ours, theirs) = (request.value(HeaderName::From)?, response.value(HeaderName::From)?);
-    let ((number, _), (_, sent)) = (cseq(request)?, cseq(response)?);
-    rewrite.clear();
-    rewrite.replace(response.span_of(theirs)?, |out| out.extend_from_slice(ours));
-    rewrite.replace(sent, |out| write_decimal(out, number));
-    let mut out = Vec::new();
-    rewrite.write(response, &mut out);
-    Message::parse(out.into()).ok()
+/// The values of a request that a trunk may get other ones for.
+#[derive(Debug)]
+pub(crate) struct ValuesOfCaller {
+    from: Box<[u8]>,
+    sequence: u32,
+}
+
+impl ValuesOfCaller {
+    pub(crate) fn of(request: &Request) -> Self {
+        let from = request.message.value(HeaderName::From).unwrap_or_default().into();
+        Self { from, sequence: request.sequence }
+    }
+
+    /// A response of the trunk with these values.
+    pub(crate) fn restore(&self, response: &Message, rewrite: &mut Rewrite) -> Option<Message> {
+        let (from, (_, sequence)) = (response.value(HeaderName::From)?, cseq(response)?);
+        rewrite.clear();
+        rewrite.replace(response.span_of(from)?, |out| out.extend_from_slice(&self.from));
+        rewrite.replace(sequence, |out| write_decimal(out, self.sequence));
+        let mut out = Vec::new();
+        rewrite.write(response, &mut out);
+        Message::parse(out.into()).ok()
+    }
+
+    /// The octets that it holds on the heap.
+    pub(crate) fn held(&self) -> usize {
+        size_of::<Self>() + self.from.len()
+    }
 }
 
 /// RFC 3325 9.3

@@ -34,6 +34,6 @@ pub(crate) fn as_sent(forwarding: &Forwarding<'_>, settings: &Settings, write: i
         routes.remove(0);
         routes.push(&last);
     }
-    let sequence = target.uri.renumbering(request).map(|renumbering| renumbering.of_invite_sent(request.sequence));
+    let sequence = target.uri.renumbering(request).map(|renumbering| renumbering.of_request(request.sequence));
     write(&SentInvite { uri: &uri, via: &via, routes, from: from.as_deref(), sequence, message: &request.message });
 }

@@ -13,7 +13,7 @@ mod request;
 mod response;
 
 pub(crate) use branch::{BranchId, NotifyId, Origin, ViaBranch};
-pub(crate) use caller::with_values_of_caller;
+pub(crate) use caller::ValuesOfCaller;
 pub(crate) use follow_up::as_sent;
 pub(crate) use history::{Diverted, History, Reached};
 pub(crate) use identity::{prefers_identity, without_claims};

@@ -57,9 +57,9 @@ pub(crate) fn write_request(
     edit_claims(request, (hop, target), settings, rewrite);
     if let Some(to) = target.uri.trunk() {
         edit_identity(request, to, rewrite);
-        if let Some(credentials) = &to.credentials {
-            rewrite.append(message, |out| out.extend_from_slice(credentials));
-        }
+    }
+    if let Some(answered) = target.uri.answered() {
+        rewrite.append(message, |out| out.extend_from_slice(&answered.credentials));
     }
     if let Some(renumbering) = target.uri.renumbering(request) {
         renumbering.edit(message, rewrite);

@@ -8,6 +8,7 @@ mod source;
 use std::cell::OnceCell;
 use std::hash::BuildHasher as _;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 
 use hashbrown::DefaultHashBuilder;
 use location::{Aor, Flow};
@@ -69,14 +70,14 @@ pub(crate) struct Request {
     /// The Request-URI to use if it is not the one in the start line (RFC 3261 16.4).
     pub(crate) effective_uri: Option<Box<[u8]>>,
     /// How its numbers are changed, if it goes to a trunk in a dialog where that is done.
-    pub(crate) renumbering: Option<Renumbering>,
+    pub(crate) renumbering: Option<Box<Renumbering>>,
     /// The user that its sender has authenticated as.
     pub(crate) proven: Proven,
     /// Whether a retransmission that is routed again may go elsewhere: the search for a binding with this Request-URI as
     /// its Contact found none, or DNS was asked for the next hop.
     pub(crate) needs_pin: bool,
-    /// A hash of the whole message, once it was needed.
-    content: OnceCell<u64>,
+    /// A hash of the whole message, once it was needed. Not zero, so that the field has 8 octets.
+    content: OnceCell<NonZeroU64>,
     /// Whether a strict router put the Request-URI into the last Route value (RFC 3261 16.4).
     pub(crate) last_route_is_uri: bool,
 }
@@ -171,7 +172,8 @@ impl Request {
 
     /// A hash of the whole message, to tell a retransmission from another request.
     pub(crate) fn content(&self, hasher: &ContentHasher) -> u64 {
-        *self.content.get_or_init(|| hasher.hash_one(&self.message.bytes()[..]))
+        let hash = || NonZeroU64::new(hasher.hash_one(&self.message.bytes()[..])).unwrap_or(NonZeroU64::MIN);
+        self.content.get_or_init(hash).get()
     }
 
     /// The source of the request.

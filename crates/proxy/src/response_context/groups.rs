@@ -131,7 +131,7 @@ impl ResponseContext {
 
     /// RFC 4321 1.3: the sender of another request than INVITE gives up after 64·T1, so no further phone may get it
     /// then.
-    fn sender_is_gone(&self, now: Instant) -> bool {
+    pub(super) fn sender_is_gone(&self, now: Instant) -> bool {
         !self.upstream.is_invite() && self.began + self.template.timers().give_up() <= now
     }
 

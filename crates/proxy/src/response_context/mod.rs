@@ -29,7 +29,7 @@ use crate::clock::Instant;
 use crate::connections::Connections;
 use crate::context::Context;
 use crate::event::{self, DiversionReason, Event};
-use crate::forward::{BranchId, with_values_of_caller};
+use crate::forward::BranchId;
 use crate::hop::Hop;
 use crate::request::{Request, RequestSource};
 use crate::route::{Disposition, Group, Plan, may_respond};
@@ -133,6 +133,7 @@ impl ResponseContext {
             template: Template {
                 context_id: id,
                 request: Some(Box::new(request)),
+                values: None,
                 loop_mark,
                 histories: Vec::new(),
                 settings,
@@ -195,7 +196,7 @@ impl ResponseContext {
 
     /// A response came on a branch.
     pub(crate) fn receive(&mut self, id: BranchId, response: &Message, source: &Flow, context: &mut Context<'_>) {
-        let restored = self.restored(id, response, context);
+        let restored = self.restored(response, context);
         let response = restored.as_ref().unwrap_or(response);
         let Some(branch) = self.branches.get_mut(usize::from(id.index)) else { return };
         if !may_respond(branch.hop(), branch.target(), source, &self.template.settings) {
@@ -210,6 +211,8 @@ impl ResponseContext {
             return;
         }
         let address = Some(branch.target().remote(branch.hop()));
+        self.extend_number(id, context);
+        let Some(branch) = self.branches.get_mut(usize::from(id.index)) else { return };
         let event = branch.receive(response, method, &self.template, context);
         match event {
             // RFC 3261 16.7 step 5, RFC 4320 4.1: a 100 is not forwarded, nor is any 1xx to another method.
@@ -295,6 +298,7 @@ impl ResponseContext {
         }
         self.close();
         if !self.branches.iter().any(ClientBranch::needs_request) {
+            self.keep_values();
             self.template.request = None;
             self.template.histories = Vec::new();
         }
@@ -306,10 +310,11 @@ impl ResponseContext {
     pub(crate) fn held(&self) -> usize {
         let request =
             self.template.request.as_ref().map_or(0, |request| size_of::<Request>() + request.message.bytes().len());
+        let values = self.template.values.as_ref().map_or(0, |values| values.held());
         let histories: usize = self.template.histories.iter().map(|(_, history)| history.held()).sum();
         let branches: usize = self.branches.iter().map(ClientBranch::held).sum();
         let spilled = if self.branches.spilled() { self.branches.capacity() * size_of::<ClientBranch>() } else { 0 };
-        size_of::<Self>() + request + histories + branches + spilled + self.upstream.held()
+        size_of::<Self>() + request + values + histories + branches + spilled + self.upstream.held()
     }
 
     /// Whether all its transactions have terminated.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parser::SentInvite;
 
 use crate::context::Context;
-use crate::forward::{BranchId, Forwarding, History, Origin, ViaBranch, as_sent, write_request};
+use crate::forward::{BranchId, Forwarding, History, Origin, ValuesOfCaller, ViaBranch, as_sent, write_request};
 use crate::request::Request;
 use crate::settings::{Settings, Timers};
 
@@ -23,6 +23,8 @@ pub(super) struct Template {
     pub(super) context_id: u64,
     /// The request as received; `None` when no branch needs it any more.
     pub(super) request: Option<Box<Request>>,
+    /// The values that responses get back, once they are known and `request` may be gone.
+    pub(super) values: Option<Box<ValuesOfCaller>>,
     pub(super) loop_mark: u64,
     /// How the call came to the targets of each attempt, with the number of its first branch.
     pub(super) histories: Vec<(u8, History)>,
@@ -52,6 +54,13 @@ impl Template {
         let Some(forwarding) = self.forwarding(branch, context) else { return Bytes::new() };
         let write = |out: &mut Vec<u8>| as_sent(&forwarding, &self.settings, |sent| write(sent, out));
         Bytes::copy_from_slice(context.outbox.send(branch.hop(), false, write))
+    }
+
+    /// Calls `read` with the values that the request of a branch was sent with.
+    pub(super) fn read_sent(&self, branch: &ClientBranch, context: &Context<'_>, read: impl FnOnce(&SentInvite<'_>)) {
+        if let Some(forwarding) = self.forwarding(branch, context) {
+            as_sent(&forwarding, &self.settings, read);
+        }
     }
 
     fn forwarding<'a>(&'a self, branch: &'a ClientBranch, context: &Context<'_>) -> Option<Forwarding<'a>> {

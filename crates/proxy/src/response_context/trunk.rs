@@ -1,25 +1,25 @@
-//! Calls by trunks: when the next trunk is tried, and how long calls count against the limit of a trunk.
+//! Trunks: when the next one is tried, whether the challenge of one is answered, and how long calls count against the limit
+//! of one.
 //!
 //! The trunks of an outgoing line are groups of one target each. Must not choose them: `route::office` does.
-
-use std::sync::Arc;
 
 use crate::auth::Answerable;
 use crate::context::Context;
 use crate::event::{Event, Limit};
-use crate::forward::BranchId;
+use crate::forward::{BranchId, ValuesOfCaller};
 use crate::mac::{Mac, Purpose};
 use crate::request::Request;
-use crate::settings::{Direction, Settings, Shows};
-use crate::target::{NextHop, Target, TargetUri};
+use crate::route::invite_key;
+use crate::settings::{Direction, Login, Settings, Shows};
+use crate::target::{NextHop, Target};
 
+use super::ResponseContext;
 use super::branch::ClientBranch;
 use super::outcome::Outcome;
-use super::{ResponseContext, with_values_of_caller};
 
 use parser::{HeaderName, Message, Method};
 
-/// So often a challenge is answered for one call; a trunk could challenge for ever.
+/// So often a challenge is answered for one request; a trunk could challenge for ever.
 const MAX_CHALLENGES: u8 = 2;
 
 /// The status of a trunk whose response must not reach the caller.
@@ -62,7 +62,8 @@ impl ResponseContext {
     /// The call has failed: it does not count any more.
     pub(super) fn free_lines(&self, status: u16, context: &Context<'_>) {
         let trunks = &self.template.settings.trunks;
-        if let Some(request) = self.template.request.as_deref().filter(|_| status >= 300 && trunks.limits_calls()) {
+        let has_failed = |request: &&Request| status >= 300 && trunks.limits_calls() && !request.in_dialog;
+        if let Some(request) = self.template.request.as_deref().filter(has_failed) {
             trunks.calls.end(call_of(request, context.mac));
         }
     }
@@ -80,11 +81,17 @@ impl ResponseContext {
         }
     }
 
-    /// A trunk has refused the call. Its redirection is not followed, because it could lead to any number at the expense of
-    /// the office, and its challenge is not for the caller: neither reaches the caller.
+    /// A trunk has refused the request. Its redirection of a call is not followed, because it could lead to any number at
+    /// the expense of the office, and its challenge is not for the caller: neither reaches the caller.
     pub(super) fn hides_failure(&mut self, id: BranchId, status: u16) -> bool {
+        let request = self.template.request.as_deref();
         let Some(branch) = self.branches.get_mut(usize::from(id.index)) else { return false };
-        let hides = branch.target().uri.trunk().is_some() && matches!(status, 300..=399 | 401 | 407);
+        let uri = &branch.target().uri;
+        let hides = match status {
+            300..=399 => uri.trunk().is_some(),
+            401 | 407 => uri.trunk().is_some() || request.is_some_and(|request| request.renumbering.is_some()),
+            _ => false,
+        };
         if hides {
             branch.set_outcome(Outcome::NoResponse(BAD_GATEWAY));
         }
@@ -93,41 +100,92 @@ impl ResponseContext {
 
     /// The response of a trunk that got another From or CSeq number, with the values of the caller; `None` if it needs no
     /// change.
-    pub(super) fn restored(&self, id: BranchId, response: &Message, context: &mut Context<'_>) -> Option<Message> {
-        let (uri, request) =
-            (&self.branches.get(usize::from(id.index))?.target().uri, self.template.request.as_deref()?);
-        let shows_from = uri.trunk().is_some_and(|to| to.trunk.shows == Shows::From);
-        let is_changed = shows_from || uri.renumbering(request).is_some();
-        if is_changed { with_values_of_caller(response, &request.message, context.rewrite) } else { None }
+    pub(super) fn restored(&mut self, response: &Message, context: &mut Context<'_>) -> Option<Message> {
+        self.keep_values();
+        self.template.values.as_ref()?.restore(response, context.rewrite)
+    }
+
+    /// Keeps the values that responses get back, if a trunk got other ones. A 2xx may come again when the request is gone.
+    pub(super) fn keep_values(&mut self) {
+        let Some(request) = self.template.request.as_deref().filter(|_| self.template.values.is_none()) else { return };
+        let is_changed = |branch: &ClientBranch| {
+            let uri = &branch.target().uri;
+            let shows_from = uri.trunk().is_some_and(|to| to.trunk.shows == Shows::From);
+            shows_from || uri.renumbering(request).is_some()
+        };
+        if self.branches.iter().any(is_changed) {
+            self.template.values = Some(Box::new(ValuesOfCaller::of(request)));
+        }
     }
 
     /// Answers the challenge of a trunk (RFC 3261 22.3), twice at most, and not if the credentials were wrong. The next
     /// request is a branch of its own.
     pub(super) fn answers_challenge(&mut self, id: BranchId, response: &Message, context: &mut Context<'_>) -> bool {
-        let next = self.next_with_credentials(id, response, context.mac);
+        let Some(next) = self.next_with_credentials(id, response, context) else { return false };
+        if !self.keep_number(&next, context) {
+            return false;
+        }
         let Some(branch) = self.branches.get_mut(usize::from(id.index)) else { return false };
-        let Some(next) = next else { return false };
         let share = branch.share();
         branch.set_outcome(Outcome::Followed);
         self.start_branch(next, share, context);
         true
     }
 
-    fn next_with_credentials(&self, id: BranchId, response: &Message, mac: &Mac) -> Option<Target> {
-        let branch = self.branches.get(usize::from(id.index)).filter(|_| self.is_open())?;
+    fn next_with_credentials(&self, id: BranchId, response: &Message, context: &Context<'_>) -> Option<Target> {
+        let is_waited_for = self.is_open() && !self.sender_is_gone(context.now.mono);
+        let branch = self.branches.get(usize::from(id.index)).filter(|_| is_waited_for)?;
         let (target, request) = (branch.target(), self.template.request.as_deref()?);
-        let to = target.uri.trunk().filter(|to| to.answered < MAX_CHALLENGES)?;
-        target.uri.renumbering(request)?;
+        let answered = target.uri.answered().map_or(0, |answered| answered.count);
+        let login = self.login_at(target, request).filter(|_| answered < MAX_CHALLENGES)?;
         let mut challenge = Answerable::of(response)?;
-        if to.answered > 0 && !challenge.is_stale {
+        if answered > 0 && !challenge.is_stale {
             return None;
         }
-        let (context_id, login) = (self.template.context_id.to_be_bytes(), to.trunk.login.as_ref()?);
-        let cnonce = mac.sign(Purpose::Notifier, &[b"cnonce", &context_id, &[id.index]]);
+        let context_id = self.template.context_id.to_be_bytes();
+        let cnonce = context.mac.sign(Purpose::Notifier, &[b"cnonce", &context_id, &[id.index]]);
         let mut line = Vec::new();
-        challenge.write(login, Method::Invite, to.uri.as_bytes(), cnonce, &mut line);
+        self.template.read_sent(branch, context, |sent| {
+            challenge.write(login, request.method(), sent.uri, cnonce, &mut line);
+        });
         let next_hop = NextHop::Hop(branch.hop().clone());
-        Some(Target { uri: TargetUri::Trunk(Arc::new(to.with_credentials(line))), next_hop, over_flow: false })
+        Some(Target { uri: target.uri.with_credentials(line), next_hop, over_flow: target.over_flow })
+    }
+
+    /// The user of this server at the trunk that a request goes to; `None` if it is not a trunk, or the number of the
+    /// request cannot be changed.
+    fn login_at(&self, target: &Target, request: &Request) -> Option<&Login> {
+        let trunk = match target.uri.trunk() {
+            Some(to) => Some(to.trunk.id()),
+            None => request.renumbering.as_deref()?.trunk(),
+        };
+        target.uri.renumbering(request)?;
+        self.template.settings.trunks.with_id(trunk?)?.login.as_ref()
+    }
+
+    /// A branch has received a response: the ACK and PRACK of its INVITE may still come.
+    pub(super) fn extend_number(&self, id: BranchId, context: &mut Context<'_>) {
+        if let Some(branch) = self.branches.get(usize::from(id.index)) {
+            self.keep_number(branch.target(), context);
+        }
+    }
+
+    /// Keeps the number of an INVITE within a dialog that is or was sent to this target, until its ACK can come no more. False
+    /// if there are too many of them.
+    fn keep_number(&self, target: &Target, context: &mut Context<'_>) -> bool {
+        let Some(request) = self.template.request.as_deref() else { return true };
+        let answered = target.uri.answered().map_or(0, |answered| answered.count);
+        if answered == 0 || !request.in_dialog || request.method() != Method::Invite {
+            return true;
+        }
+        let (settings, now) = (&self.template.settings, context.now.mono);
+        let until = now + settings.timers.c.max(settings.timers.last_copy());
+        let key = invite_key(request, request.sequence, context.mac);
+        let has_room = settings.trunks.numbers.keep(key, answered, (now, until), settings.limits.transactions);
+        if !has_room {
+            context.outbox.emit(Event::LimitReached(Limit::Transactions));
+        }
+        has_room
     }
 }
 

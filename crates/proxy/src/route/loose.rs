@@ -3,11 +3,12 @@
 //! A Route value of ours without a token of this dialog comes from the configuration of the phone (outbound proxy). It
 //! is removed too and permits nothing. `dialog` decides what a token permits.
 
-use parser::{Host, Message, Route, SipUri, Uri};
+use parser::{HeaderName, Host, Message, Route, SipUri, Uri};
 
 use crate::dialog::{InDialog, own_user_part};
-use crate::mac::Mac;
+use crate::mac::{Mac, Purpose};
 use crate::reject::Reject;
+use crate::renumbering::{Renumbering, invite_of};
 use crate::request::Request;
 use crate::settings::Settings;
 
@@ -67,8 +68,25 @@ pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Ma
     }
     drop(routes);
     (request.own_routes, request.has_only_own_routes) = (own, has_only_own);
-    request.renumbering = dialog.as_ref().and_then(InDialog::renumbering);
+    request.renumbering =
+        dialog.as_ref().and_then(|dialog| renumbering_of(request, dialog, settings, mac)).map(Box::new);
     Ok(dialog)
+}
+
+/// How the numbers of a request in a dialog are changed.
+fn renumbering_of(request: &Request, dialog: &InDialog, settings: &Settings, mac: &Mac) -> Option<Renumbering> {
+    let renumbering = dialog.renumbering().filter(|_| Renumbering::fits(request.sequence))?;
+    let invite = invite_of(&request.message);
+    let answered = invite.and_then(|number| settings.trunks.numbers.answered(invite_key(request, number, mac)));
+    let after = invite.zip(answered).map(|(number, answered)| renumbering.after(number, answered));
+    Some(after.unwrap_or(renumbering))
+}
+
+/// Identifies the INVITE with this number that the sender of a request in a dialog has sent there, in
+/// [`SentNumbers`](crate::settings::SentNumbers).
+pub(crate) fn invite_key(request: &Request, number: u32, mac: &Mac) -> u64 {
+    let call_id = request.message.value(HeaderName::CallId).unwrap_or_default();
+    mac.sign(Purpose::Dialog, &[call_id, request.tags()[0], &number.to_be_bytes()])
 }
 
 /// The refusal of a request with a Route value that is not a SIP URI.
@@ -87,7 +105,7 @@ fn restore_from_strict_router(request: &mut Request, settings: &Settings, mac: &
         return None;
     }
     let dialog = InDialog::read(uri.user?, request, mac)?;
-    let last = request.message.values(parser::HeaderName::Route).last().and_then(route_uri)?;
+    let last = request.message.values(HeaderName::Route).last().and_then(route_uri)?;
     request.effective_uri = Some(last.as_bytes().into());
     request.last_route_is_uri = true;
     Some(dialog)

@@ -47,7 +47,7 @@ pub(crate) use dialog_check::{DialogCheck, NextLoad};
 pub use from_trunk::trunk_resolutions;
 pub(crate) use from_trunk::{called_by_trunk, check_refer};
 pub(crate) use gruu::{Callee, Gruus, last_issue};
-pub(crate) use loose::accept_routes;
+pub(crate) use loose::{accept_routes, invite_key};
 pub(crate) use next_step::{NextStep, next_step, office_step};
 pub use office::Rule;
 pub(crate) use office::{Course, Leg, Turn, members_in_place_of, next_leg, next_party};

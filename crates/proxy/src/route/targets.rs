@@ -213,7 +213,7 @@ fn refreshed_at(uri: &TargetUri) -> Option<(Wall, usize)> {
         TargetUri::Binding(_, index) | TargetUri::BindingAlone(_, index) => {
             Some((uri.binding()?.registered_at(), *index))
         }
-        TargetUri::Request | TargetUri::Redirect(_) | TargetUri::Trunk(_) => None,
+        TargetUri::Request | TargetUri::RequestAgain(_) | TargetUri::Redirect(_) | TargetUri::Trunk(_) => None,
     }
 }
 

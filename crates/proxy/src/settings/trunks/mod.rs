@@ -4,6 +4,7 @@
 
 mod calls;
 mod health;
+mod numbers;
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -19,6 +20,7 @@ use super::office::{Meaning, plain};
 pub(crate) use calls::Direction;
 pub use calls::TrunkCalls;
 pub use health::TrunkHealth;
+pub use numbers::SentNumbers;
 
 /// The trunks and the outgoing lines.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +33,8 @@ pub struct Trunks {
     pub calls: Arc<TrunkCalls>,
     /// The trunks that do not work; shared by all workers.
     pub health: Arc<TrunkHealth>,
+    /// The numbers of INVITEs within dialogs for which challenges were answered; shared by all workers.
+    pub numbers: Arc<SentNumbers>,
 }
 
 /// A peer that connects the office to the telephone network.
@@ -101,6 +105,13 @@ pub struct Outgoing {
     pub is_emergency: bool,
 }
 
+impl Trunk {
+    /// A hash of its name, by which a dialog token names it (FNV-1a). It is the same after a reload.
+    pub(crate) fn id(&self) -> u32 {
+        self.name.bytes().fold(0x811c_9dc5, |sum, octet| (sum ^ u32::from(octet)).wrapping_mul(0x0100_0193))
+    }
+}
+
 impl Outgoing {
     /// Whether this line is for this number, which has no visual separators.
     fn is_for(&self, number: &str) -> bool {
@@ -127,6 +138,11 @@ impl Trunks {
     /// Whether a trunk reads the number of the caller in From.
     pub(crate) fn shows_from(&self) -> bool {
         self.all.iter().any(|trunk| trunk.shows == Shows::From)
+    }
+
+    /// The trunk with this [`Trunk::id`].
+    pub(crate) fn with_id(&self, id: u32) -> Option<&Arc<Trunk>> {
+        self.all.iter().find(|trunk| trunk.id() == id)
     }
 
     /// The line for a number without visual separators: the one with the longest prefix, and of these the first.

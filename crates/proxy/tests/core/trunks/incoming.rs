@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proxy::{GroupMember, GroupStrategy, NumberRule, OfficeName, Party, RingGroup, Strangers};
+use proxy::{GroupMember, GroupStrategy, NumberRule, OfficeName, RingGroup, Strangers};
 
 use super::*;
 

@@ -2,6 +2,8 @@
 #![expect(clippy::expect_used, reason = "a test panics on unexpected results")]
 
 mod challenges;
+mod challenges_in_dialog;
+mod dialog_numbers;
 mod emergency;
 mod identity;
 mod incoming;
@@ -10,7 +12,7 @@ mod registration;
 
 use std::sync::Arc;
 
-use proxy::{Account, Dialling, Foreign, Forward, Outgoing, Settings, Shows, Trunk, UserRules};
+use proxy::{Account, Dialling, Foreign, Forward, Login, Outgoing, Party, Settings, Shows, Trunk, UserRules};
 use sim::{Agent, Simulation, Sip};
 
 use crate::accounts::{ALICE, BOB, add_accounts, aor};
@@ -89,7 +91,10 @@ impl Office {
     }
 
     fn with(change: impl FnOnce(&mut Settings)) -> Self {
-        let sim = Simulation::with(change);
+        Self::in_simulation(Simulation::with(change))
+    }
+
+    fn in_simulation(sim: Simulation) -> Self {
         let at = |name: &str, address: &str| sim.udp(name).at(format!("{address}:5060").parse().expect("an address"));
         let (provider, backup) = (at("provider", PROVIDER), at("backup", BACKUP));
         let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));

@@ -149,7 +149,7 @@ fn forwarded_calls_are_dialled_as_the_user_who_forwards_them() {
     {
         let office = Office::with(|settings| {
             secured(settings, |_| {});
-            let always = Some(proxy::Party::Name(aor(target)));
+            let always = Some(Party::Name(aor(target)));
             set_forward(settings, user, Forward { always, ..Forward::default() });
             assert!(settings.accounts.add_number(&aor("+4989199"), &aor(user)));
         });
