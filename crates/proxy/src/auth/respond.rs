@@ -9,6 +9,10 @@ use parser::{HeaderName, Message, Method};
 use super::digest::{Hex, hash, token};
 use crate::settings::{Algorithm, Login};
 
+/// The most octets of the values that credentials repeat. Without a limit a trunk could make each request longer than a
+/// datagram.
+const MAX_REPEATED: usize = 4096;
+
 /// A challenge that can be answered, with the number of requests that used its nonce.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answerable {
@@ -66,7 +70,9 @@ impl Answerable {
         let realm = challenge.realm()?.into_owned();
         let nonce = challenge.nonce()?.into_owned();
         let opaque = challenge.params.unquoted("opaque").map(std::borrow::Cow::into_owned);
-        let are_safe = is_safe(&realm) && is_safe(&nonce) && opaque.as_deref().is_none_or(is_safe);
+        let repeated = realm.len() + nonce.len() + opaque.as_ref().map_or(0, Vec::len);
+        let are_safe =
+            repeated <= MAX_REPEATED && is_safe(&realm) && is_safe(&nonce) && opaque.as_deref().is_none_or(is_safe);
         are_safe.then_some(Self {
             is_proxy,
             algorithm,

@@ -39,6 +39,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(30);
 /// The longest pause after failures.
 const LONGEST_PAUSE: Duration = Duration::from_mins(30);
 
+/// The shortest pause between two registrations, whatever expiry the trunk grants.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(5);
+
 /// A moment in the past.
 const AT_ONCE: Instant = Instant::from_micros(1);
 
@@ -63,6 +66,8 @@ pub(crate) struct TrunkClient {
     challenge: Option<Answerable>,
     /// Challenges answered for the current request.
     answered: u8,
+    /// Whether the current attempt has asked for the expiry of a 423. A trunk could want a second more each time.
+    obeyed_423: bool,
     /// The attempts that have failed since the last success.
     failures: u32,
     expires: u32,
@@ -116,6 +121,7 @@ impl TrunkClient {
             phase: Phase::Waiting(AT_ONCE),
             challenge: None,
             answered: 0,
+            obeyed_423: false,
             failures: 0,
             expires: EXPIRES,
             registered_until: None,
@@ -152,7 +158,7 @@ impl TrunkClient {
         let begins = matches!(self.phase, Phase::Waiting(at) if at <= now);
         if begins {
             self.phase = Phase::Resolving;
-            self.answered = 0;
+            (self.answered, self.obeyed_423) = (0, false);
         }
         begins
     }
@@ -227,7 +233,8 @@ impl TrunkClient {
     ) -> Option<TaskEvent> {
         let Phase::Sent(sent) = &mut self.phase else { return None };
         let same_host = sent.hop.transport == source.transport && sent.hop.remote.ip() == source.remote.ip();
-        if !same_host && !sent.hop.is_source_of(source) {
+        // RFC 3261 17.1.3: the branch and the method of the CSeq identify the transaction.
+        if (!same_host && !sent.hop.is_source_of(source)) || response.method() != request::method(self.task) {
             return None;
         }
         let status = response.status().unwrap_or(500);
@@ -259,7 +266,7 @@ impl TrunkClient {
                     self.registered_until = Some(context.now.mono + granted_time);
                     // Before the expiry, with room for a few retransmissions, and not all trunks at once.
                     let part = 70 + self.random(context.mac) % 20;
-                    self.works(granted_time.saturating_mul(part) / 100, context)
+                    self.works((granted_time.saturating_mul(part) / 100).max(SHORTEST_PAUSE), context)
                 }
                 // Somebody else's Contact, or an expiry of 0.
                 None => self.failed(status, None, context),
@@ -268,9 +275,10 @@ impl TrunkClient {
             (TrunkTask::Register, 423)
                 if let Ok(Some(min)) = response.header::<MinExpires>()
                     && min.0 > self.expires
-                    && min.0 <= MAX_EXPIRES =>
+                    && min.0 <= MAX_EXPIRES
+                    && !self.obeyed_423 =>
             {
-                self.expires = min.0;
+                (self.expires, self.obeyed_423) = (min.0, true);
                 self.send(hop, false, context);
                 None
             }

@@ -25,10 +25,7 @@ pub(super) struct Parts<'a> {
 /// Writes the request, with credentials if there is a challenge.
 pub(super) fn write(parts: &Parts<'_>, challenge: Option<&mut Answerable>, settings: &Settings, out: &mut Vec<u8>) {
     let Parts { trunk, task, call_id, sequence, expires, hop, branch: (worker, id), cnonce } = parts;
-    let method = match task {
-        TrunkTask::Register => Method::Register,
-        TrunkTask::Probe => Method::Options,
-    };
+    let method = method(*task);
     let mut uri = b"sip:".to_vec();
     uri.extend_from_slice(&ToTrunk::host(trunk));
     let aor = aor(trunk);
@@ -66,6 +63,14 @@ pub(super) fn write(parts: &Parts<'_>, challenge: Option<&mut Answerable>, setti
         challenge.write(login, method, &uri, *cnonce, out);
     }
     out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
+}
+
+/// The method of the requests of a task.
+pub(super) const fn method(task: TrunkTask) -> Method<'static> {
+    match task {
+        TrunkTask::Register => Method::Register,
+        TrunkTask::Probe => Method::Options,
+    }
 }
 
 /// The address of record at the trunk.

@@ -1,6 +1,7 @@
 //! Calls by trunks.
 #![expect(clippy::expect_used, reason = "a test panics on unexpected results")]
 
+mod bad_trunks;
 mod challenges;
 mod challenges_in_dialog;
 mod dialog_numbers;

@@ -15,7 +15,7 @@ fn settings_with(settings: &mut Settings, change: impl FnOnce(&mut Trunk)) {
 }
 
 /// The simulation and the provider, before the first REGISTER.
-fn setup(change: impl FnOnce(&mut Trunk)) -> (Simulation, Agent) {
+pub(super) fn setup(change: impl FnOnce(&mut Trunk)) -> (Simulation, Agent) {
     let sim = Simulation::with(|settings| settings_with(settings, change));
     // The server registers for ever.
     sim.skip_final_check();
@@ -30,7 +30,7 @@ fn grants(provider: &Agent, register: &Sip, expires: u32) {
 }
 
 /// Waits for the next request, and returns it with the seconds that have passed.
-fn waits(sim: &Simulation, provider: &Agent) -> (f64, Sip) {
+pub(super) fn waits(sim: &Simulation, provider: &Agent) -> (f64, Sip) {
     let began = sim.elapsed();
     loop {
         if let Some(request) = provider.next_message_if_any() {
@@ -47,7 +47,7 @@ fn sequence(request: &Sip) -> u32 {
 }
 
 /// Challenges a request.
-fn challenges(provider: &Agent, request: &Sip, status: u16, challenge: &str) {
+pub(super) fn challenges(provider: &Agent, request: &Sip, status: u16, challenge: &str) {
     let name = if status == 401 { "WWW-Authenticate" } else { "Proxy-Authenticate" };
     provider.sends(&provider.answer(request, status).with(name, challenge));
 }
@@ -55,7 +55,7 @@ fn challenges(provider: &Agent, request: &Sip, status: u16, challenge: &str) {
 const CHALLENGE: &str =
     "Digest realm=\"provider.example\", nonce=\"n1\", algorithm=SHA-256, qop=\"auth\", opaque=\"o\"";
 
-fn registered(sim: &Simulation, works: bool) -> usize {
+pub(super) fn registered(sim: &Simulation, works: bool) -> usize {
     sim.count_events(
         |event| matches!(event, Event::Trunk { task: TrunkTask::Register, status, .. } if status.is_none() == works),
     )
