@@ -56,6 +56,11 @@ impl ResponseContext {
         self.course = Some(Box::new(Attempt { course, first_branch, until, followers_until: Vec::new() }));
     }
 
+    /// The index of the first branch to the current party.
+    pub(super) fn first_branch_of_party(&self) -> usize {
+        self.course.as_ref().map_or(0, |attempt| attempt.first_branch)
+    }
+
     /// A phone of this user begins to ring. If the user is a member of a group whose own forwarding applies, its time
     /// begins now, which may be long after the first member has begun to ring.
     pub(super) fn time_follower(&mut self, user: &[u8], context: &Context<'_>) {
@@ -256,6 +261,10 @@ impl ResponseContext {
     fn start_attempt(&mut self, plan: Plan, context: &mut Context<'_>) {
         let has_ring_time =
             plan.phones() > 1 || self.course.as_ref().is_some_and(|attempt| attempt.course.has_ring_time());
+        // The other contacts of the last party's phones are of no use any more, and would count as targets of this one.
+        if let Some(open) = self.open_mut() {
+            open.spares.clear();
+        }
         let further = self.unknown(plan.spares);
         for group in plan.groups.into_iter().rev() {
             self.add_next_group(group, context);

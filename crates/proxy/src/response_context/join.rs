@@ -18,6 +18,9 @@ use crate::target::{NextHop, Target, TargetUri};
 use super::outcome::Outcome;
 use super::{Phase, ResponseContext};
 
+/// The most branches of a request: the number of a branch has one octet.
+const MAX_BRANCHES: usize = 255;
+
 impl ResponseContext {
     /// Begins a search for the targets of a redirection, if the final response of a branch is one that is followed. Then
     /// the response is not forwarded.
@@ -193,9 +196,12 @@ impl ResponseContext {
         self.open().is_some_and(|open| self.ring_until.is_some() || !open.waiting.is_empty())
     }
 
-    /// Whether the limit allows this many more targets.
+    /// Whether the limits allow this many more targets: that of one party of the office rules, so that a large group leaves
+    /// room for the party after it, and that of the whole call.
     fn has_room(&self, more: usize, context: &mut Context<'_>) -> bool {
-        let room = self.branches.len() + self.to_come().count() + more <= self.template.settings.limits.targets;
+        let all = self.branches.len() + self.to_come().count() + more;
+        let of_party = all - self.first_branch_of_party();
+        let room = of_party <= self.template.settings.limits.targets && all <= MAX_BRANCHES;
         if !room {
             context.outbox.emit(Event::LimitReached(Limit::Targets));
         }

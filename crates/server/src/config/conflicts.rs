@@ -111,7 +111,7 @@ fn check_timers(config: &Config) -> Result<(), Conflict> {
 fn check_targets(config: &Config) -> Result<(), Conflict> {
     // The number of a branch has one octet.
     if config.limits.targets.0 > 255 {
-        return conflict([PathStep::Key("limits"), PathStep::Key("targets")], "expected at most 255");
+        return conflict([PathStep::Key("limits"), PathStep::Key("targets")], "expected 1 to 255");
     }
     Ok(())
 }

@@ -15,7 +15,9 @@ section! {
         transactions: Count = Count(proxy::Limits::default().transactions),
         /// memory of these requests together, per worker
         transaction_memory: Size = Size(proxy::Limits::default().transaction_memory),
-        /// phones that are tried for one call, including those that join later
+        /// phones that are tried for one call, including those that join later, from 1 to 255. If office rules lead the call to
+        /// another party, for example from a group to the voicemail, it holds for each party, and 255 phones are tried for the
+        /// whole call at most
         targets: Count = Count(proxy::Limits::default().targets),
         /// calls to a single phone that are being set up, per worker. Other requests that were just forwarded use up to
         /// half of this. At the limit, those that were answered longest ago are removed early

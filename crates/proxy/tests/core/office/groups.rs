@@ -184,3 +184,66 @@ fn a_call_to_a_wave_is_not_forwarded_while_an_earlier_member_rings_on() {
     let at_dave = rings(&alice, &dave);
     accepts(&alice, &invite, &dave, &at_dave);
 }
+
+/// alice calls group g1, whose members lead to g2, and those to the voicemail. All members are busy; each has so many phones.
+/// Returns how many phones of each group the call reached, and whether it reached the voicemail.
+#[expect(clippy::unwrap_used, reason = "a test panics on unexpected results")]
+fn call_through_busy_groups(limit: usize, sizes: [usize; 2], phones: u16) -> ([usize; 2], bool) {
+    let groups = ["g1", "g2"].into_iter().zip(sizes);
+    let names = |group: &str, size: usize| (0..size).map(|number| format!("{group}x{number}")).collect::<Vec<_>>();
+    let (sim, alice, _) = setup(|settings| {
+        settings.limits.targets = limit;
+        for ((group, size), otherwise) in groups.clone().zip(["g2", "voicemail"]) {
+            let names = names(group, size);
+            for name in &names {
+                settings.accounts.insert(aor(name), Account::default());
+            }
+            let members: Vec<&str> = names.iter().map(String::as_str).collect();
+            add_group(&mut settings.office, group, GroupStrategy::Parallel, &members, otherwise);
+        }
+    });
+    let voicemail = sim.udp("vm").at("192.0.2.90:5060".parse().unwrap());
+    let register = |name: String| {
+        let phone = sim.udp(&name);
+        let contacts = (0..phones).map(|number| format!("<sip:{name}-{number}@{}>", phone.address));
+        phone.sends(&phone.register().set("Contact", contacts.collect::<Vec<_>>().join(", ")));
+        phone.expects("200");
+        phone
+    };
+    let members: Vec<Agent> = groups.flat_map(|(group, size)| names(group, size)).map(register).collect();
+    let invite = alice.calls("g1");
+    let mut reached = Vec::new();
+    loop {
+        for phone in &members {
+            for message in phone.all_received().into_iter().filter(|message| message.what() == "INVITE") {
+                reached.push(phone.user().to_owned());
+                phone.answers(&message, 486);
+            }
+        }
+        let recorded = voicemail.next_message_if_any();
+        let end = alice.all_received().into_iter().find(|message| message.status().is_some_and(|status| status >= 200));
+        if let Some(busy) = &end {
+            alice.acks(&invite, busy);
+        }
+        if let Some(recorded) = &recorded {
+            voicemail.answers(recorded, 200);
+            alice.acks(&invite, &alice.expects("200"));
+            voicemail.expects("ACK");
+        }
+        if recorded.is_some() || end.is_some() {
+            let of_group = |group: &str| reached.iter().filter(|user| user.starts_with(group)).count();
+            return (["g1", "g2"].map(of_group), recorded.is_some());
+        }
+    }
+}
+
+#[test]
+fn the_limit_of_targets_holds_for_each_party() {
+    assert_eq!(call_through_busy_groups(50, [5, 5], 10), ([50, 50], true));
+    assert_eq!(call_through_busy_groups(3, [5, 2], 1), ([3, 2], true));
+}
+
+#[test]
+fn a_call_has_at_most_255_branches() {
+    assert_eq!(call_through_busy_groups(200, [18, 10], 10), ([180, 75], false));
+}
