@@ -257,6 +257,8 @@ pub(crate) enum DriverLimit {
     Lookups,
     /// `limits.lookups_per_source`
     LookupsPerSource,
+    /// `limits.rule_changes`
+    RuleChanges,
     /// `limits.journal_queue`
     JournalQueue,
     /// `limits.journal_calls`

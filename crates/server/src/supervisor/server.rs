@@ -33,9 +33,6 @@ use crate::worker::{Completions, Health, Loads};
 use super::store::{self, OutsideChanges};
 use super::worker_thread::{Shared, WorkerExitGuard, WorkerParts};
 
-/// So many changes of the rules of users may wait for the main loop; one more is refused.
-const RULE_REQUESTS: usize = 64;
-
 /// Together below 5 s, within which SIGTERM must end the program even if the disk hangs.
 const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 const WORKER_STOP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -204,7 +201,7 @@ impl Prepared {
             (self.loaded.config.worker_count(), self.loaded.config.limits.clone(), self.listeners());
         let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(limits.worker_queue.0)).unzip();
         let (exit_sender, ended) = mpsc::channel(usize::from(count));
-        let (rule_requests, requested) = mpsc::channel(RULE_REQUESTS);
+        let (rule_requests, requested) = mpsc::channel(limits.rule_changes.0);
         let inboxes: Arc<[_]> = inboxes.into();
         self.outside_changes.connect(Arc::clone(&inboxes));
         let event_queues = (0..count).map(|_| EventQueue::new(limits.journal_queue.0)).collect();

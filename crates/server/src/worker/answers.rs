@@ -37,6 +37,8 @@ pub(crate) struct Answers {
     resolver: Arc<Resolver>,
     inbox: mpsc::Sender<Inbound>,
     rule_requests: mpsc::Sender<RuleRequest>,
+    /// The users whose rules are being changed, by the id of the question.
+    changing: HashMap<u64, Aor>,
 }
 
 /// Limits of DNS lookups.
@@ -75,6 +77,7 @@ impl Answers {
             resolver,
             inbox,
             rule_requests,
+            changing: HashMap::default(),
         };
         answers.reconfigure(settings);
         answers
@@ -125,7 +128,7 @@ impl Answers {
                     }
                 }
             }
-            Question::ChangeRules(user, command) => self.change_rules(user, &command, continuation),
+            Question::ChangeRules(user, command) => self.change_rules(user, &command, continuation, tally),
             Question::Resolve(resolutions) => self.resolve(resolutions, continuation, tally),
         }
     }
@@ -169,26 +172,32 @@ impl Answers {
 
     /// The outcome of a change of rules.
     pub(crate) fn rules_changed(&mut self, id: u64, changed: bool) -> Option<(Continuation, Answer)> {
+        self.changing.remove(&id);
         Some((self.waiting.remove(&id)?, Answer::RulesChanged(changed)))
     }
 
-    /// The main loop makes the change, and the workers get the new settings before the answer comes.
+    /// The main loop makes the change, and the workers get the new settings before the answer comes. A user who dials one
+    /// code after another has one change in the queue, so that the changes of others are made.
     fn change_rules(
         &mut self,
         user: Aor,
         command: &CodeCommand,
         continuation: Continuation,
+        tally: &mut Tally,
     ) -> Option<(Continuation, Answer)> {
         let Some(change) = RuleChange::of_code(command) else {
             return Some((continuation, Answer::RulesChanged(false)));
         };
         let (reply, outcome) = oneshot::channel();
-        let request = RuleRequest { user, change, reply };
-        if self.rule_requests.try_send(request).is_err() {
+        let is_changing = self.changing.values().any(|other| *other == user);
+        let request = RuleRequest { user: user.clone(), change, reply };
+        if is_changing || self.rule_requests.try_send(request).is_err() {
+            tally.count(DriverLimit::RuleChanges);
             return Some((continuation, Answer::Failed));
         }
         let id = self.next_id();
         self.waiting.insert(id, continuation);
+        self.changing.insert(id, user);
         let inbox = self.inbox.clone();
         tokio::spawn(async move {
             let changed = matches!(outcome.await, Ok(Ok(_)));
@@ -230,5 +239,43 @@ impl Answers {
             let _ = inbox.send(Inbound::Resolved { id, endpoints }).await;
         });
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use location::MemoryStore;
+
+    use super::*;
+    use crate::resolver::ResolverSettings;
+
+    #[tokio::test]
+    async fn a_user_who_dials_many_codes_does_not_hold_up_the_changes_of_others() {
+        let resolver = ResolverSettings { servers: Vec::new(), timeout: Duration::ZERO, queries: 1, cache: 1 };
+        let limits = LookupLimits { max: 1, max_per_source: 1, timeout: Duration::ZERO };
+        let ((inbox, mut answered), (rule_requests, mut requested)) = (mpsc::channel(4), mpsc::channel(4));
+        let store = Arc::new(AnyStore::Memory(MemoryStore::new()));
+        let (settings, resolver) = (Settings::default(), (Arc::new(Resolver::new(resolver)), limits));
+        let mut answers = Answers::new(0, store, resolver, 1, &settings, (inbox, rule_requests));
+        let asks = |answers: &mut Answers, user: &str| {
+            let user = Aor::new(user.as_bytes(), b"office.example");
+            let question = Question::ChangeRules(user, CodeCommand::DoNotDisturb(true));
+            answers
+                .ask(question, Continuation::undelivered(Bytes::new()), &mut Tally::default())
+                .map(|(_, answer)| answer)
+        };
+        assert!(asks(&mut answers, "alice").is_none());
+        for _ in 0..10 {
+            assert!(matches!(asks(&mut answers, "alice"), Some(Answer::Failed)));
+        }
+        assert!(asks(&mut answers, "bob").is_none());
+        // When the change is made, the next one of the same user may come.
+        let RuleRequest { user, reply, .. } = requested.recv().await.expect("the first request");
+        assert_eq!(user.user(), b"alice");
+        drop(reply);
+        let Some(Inbound::RulesChanged { id, changed }) = answered.recv().await else { panic!("no answer") };
+        assert!(matches!(answers.rules_changed(id, changed), Some((_, Answer::RulesChanged(false)))));
+        assert!(asks(&mut answers, "alice").is_none());
     }
 }
