@@ -102,6 +102,8 @@ pub(crate) enum Reject {
     LocationDown,
     /// There are too many response contexts.
     Overload,
+    /// The request is to a group, and only calls and messages go to all members.
+    Group,
     /// The event package is not supported.
     Event,
     /// Accept does not list the body type of our NOTIFYs.
@@ -187,6 +189,8 @@ impl Reject {
             Self::TooBrief { .. } => 423,
             Self::FirstHop => 439,
             Self::Breadth => 440,
+            // RFC 3261 21.4.6
+            Self::Group => 405,
             // RFC 5630 5.3
             Self::NotRegistered | Self::Code(_) | Self::Unroutable | Self::SipsNotAllowed | Self::SipsRequired => 480,
             Self::NoTransaction | Self::Subscription => 481,
@@ -280,6 +284,9 @@ impl Reject {
             Self::UnannouncedPath => reply.header(HeaderName::Unsupported, |out| out.extend_from_slice(b"path")),
             // RFC 6665 8.3.2
             Self::Event => EventPackage::write_allow_events(reply),
+            Self::Group => reply.header(HeaderName::Allow, |out| {
+                out.extend_from_slice(b"INVITE, ACK, CANCEL, BYE, MESSAGE, OPTIONS");
+            }),
             // RFC 5630 5.3, RFC 3261 20.43
             Self::SipsNotAllowed => {
                 reply.header(HeaderName::Warning, |out| out.extend_from_slice(b"380 frontdesk \"SIPS Not Allowed\""));

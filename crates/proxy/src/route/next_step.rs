@@ -71,7 +71,9 @@ pub(crate) fn office_step(
     // An explained call has no credentials; its caller is assumed to send them.
     let is_proven = request.proven.is_authenticated() || !is_real;
     let may_change = is_proven || settings.authentication == Authentication::Off;
-    let call = Call { settings, at, caller: caller.as_ref(), is_proven, may_change, is_invite, is_real };
+    let reaches_groups = office::reaches_groups(request.method());
+    let caller = caller.as_ref();
+    let call = Call { settings, at, caller, is_proven, may_change, is_invite, reaches_groups, is_real };
     Ok(match office::begin(aor, call, trail.unwrap_or(&mut Vec::new()))? {
         Begin::User(user) => NextStep::LookUp(Callee::user(user.into_owned())),
         Begin::Leg(leg) => NextStep::Ring(leg),

@@ -167,6 +167,7 @@ impl<'a> Expansion<'a> {
             Party::Voicemail => turn,
             Party::Name(name) if settings.dialled(name).is_some() => self.add_outside(name, turn),
             Party::Name(name) => match settings.meaning(name) {
+                Some(Meaning::Group(_)) if !self.call.reaches_groups => turn,
                 Some(Meaning::Group(group)) => self.add_group(group, turn),
                 Some(Meaning::User(user)) => self.add_user(user, turn),
                 Some(Meaning::Number(number)) if self.groups.len() < MAX_DEPTH => {

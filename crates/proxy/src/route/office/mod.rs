@@ -47,8 +47,18 @@ pub(crate) struct Call<'a> {
     pub(crate) may_change: bool,
     /// Only INVITEs are forwarded.
     pub(crate) is_invite: bool,
+    /// Whether it may go to all members of a group ([`reaches_groups`]).
+    pub(crate) reaches_groups: bool,
     /// Whether the call takes place, and is not only explained.
     pub(crate) is_real: bool,
+}
+
+impl<'a> Call<'a> {
+    /// A call that goes to another party than the one that was called.
+    const fn diverted(settings: &'a Settings, at: Wall, caller: Option<&'a Aor>) -> Self {
+        let (is_invite, reaches_groups, is_real) = (true, true, true);
+        Self { settings, at, caller, is_proven: false, may_change: false, is_invite, reaches_groups, is_real }
+    }
 }
 
 /// What a name of this server means for a request.
@@ -103,6 +113,12 @@ pub(crate) fn applies(request: &Request, settings: &Settings) -> bool {
     !settings.has_no_office_rules() && !request.in_dialog && !matches!(request.method(), Method::Ack | Method::Cancel)
 }
 
+/// Whether a request with this method may go to all members of a group. A SUBSCRIBE would make a subscription at each
+/// member (RFC 6665 4.4.1), a REFER would have each of them call, and a PUBLISH changes the state of one resource.
+pub(crate) const fn reaches_groups(method: Method<'_>) -> bool {
+    matches!(method, Method::Invite | Method::Message | Method::Options)
+}
+
 /// The party after all parties of the current attempt have failed for this reason.
 pub(crate) fn next_party<'s>(
     request: &Request,
@@ -125,8 +141,7 @@ pub(crate) fn next_leg(
     let party = next_party(request, course, reason, settings)?.clone();
     let caller = caller_of(request, settings);
     let is_proven = request.proven.is_authenticated();
-    let call =
-        Call { settings, at, caller: caller.as_ref(), is_proven, may_change: false, is_invite: true, is_real: true };
+    let call = Call { is_proven, ..Call::diverted(settings, at, caller.as_ref()) };
     lead(course.clone(), party, Some(reason), call, trail).ok()
 }
 
@@ -139,15 +154,7 @@ pub(crate) fn members_in_place_of(
 ) -> Option<Vec<(u16, Member)>> {
     let party = settings.rules(user)?.forward.party(reason)?;
     let caller = caller_of(request, settings);
-    let call = Call {
-        settings,
-        at,
-        caller: caller.as_ref(),
-        is_proven: false,
-        may_change: false,
-        is_invite: true,
-        is_real: true,
-    };
+    let call = Call::diverted(settings, at, caller.as_ref());
     Some(members_of_party(party, Some(user), call)).filter(|members| !members.is_empty())
 }
 
@@ -163,9 +170,9 @@ pub(crate) fn members_of_name(
         return None;
     }
     let caller = caller_of(request, settings);
-    let is_invite = request.method() == Method::Invite;
-    let caller = caller.as_ref();
-    let call = Call { settings, at, caller, is_proven: false, may_change: false, is_invite, is_real: true };
+    let method = request.method();
+    let (is_invite, reaches_groups) = (method == Method::Invite, reaches_groups(method));
+    let call = Call { is_invite, reaches_groups, ..Call::diverted(settings, at, caller.as_ref()) };
     // A redirection dials no number outside of the office.
     Some(members_of_party(&Party::Name(name.clone()), None, call))
 }
@@ -222,6 +229,7 @@ fn lead(
                 true => (number.to.clone(), None),
                 false => (number.closed.clone().ok_or(Reject::NotRegistered)?, Some(DiversionReason::Closed)),
             },
+            Some(Meaning::Group(_)) if !call.reaches_groups => return Err(Reject::Group),
             Some(Meaning::Group(group)) => {
                 trail.push(Rule::Group(group.aor.clone(), group.label.clone(), group.strategy));
                 let (members, followers) = members_of(group, call);

@@ -101,6 +101,7 @@ fn call(settings: &Settings, name: &str, millis: u64, caller: Option<&str>) -> S
         is_proven: true,
         may_change: true,
         is_invite: true,
+        reaches_groups: true,
         is_real: true,
     };
     match begin(&aor(name), call, &mut Vec::new()) {
@@ -170,6 +171,7 @@ fn other_requests_are_not_forwarded() {
         is_proven: false,
         may_change: true,
         is_invite: false,
+        reaches_groups: true,
         is_real: true,
     };
     let begin = |name: &str| match begin(&aor(name), call, &mut Vec::new()) {

@@ -247,3 +247,37 @@ fn the_limit_of_targets_holds_for_each_party() {
 fn a_call_has_at_most_255_branches() {
     assert_eq!(call_through_busy_groups(200, [18, 10], 10), ([180, 75], false));
 }
+
+#[test]
+fn only_calls_and_messages_go_to_the_members_of_a_group() {
+    for (method, is_forwarded) in [
+        ("INVITE", true),
+        ("MESSAGE", true),
+        ("OPTIONS", true),
+        ("SUBSCRIBE", false),
+        ("REFER", false),
+        ("PUBLISH", false),
+        ("INFO", false),
+    ] {
+        let (sim, alice, [bob, carol]) = setup(|settings| {
+            let number = |to: &str| {
+                let to = Party::Name(aor(to));
+                OfficeName::Number(Arc::new(NumberRule { to, hours: None, closed: None }))
+            };
+            add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob", "carol"], "");
+            assert!(settings.office.add(&aor("700"), number("600")));
+        });
+        for name in ["600", "700"] {
+            let request = alice.request(method, &format!("sip:{name}@office.example")).with("Event", "dialog");
+            alice.sends(&request.with("Refer-To", "<sip:dave@office.example>"));
+            if is_forwarded {
+                bob.expects(method);
+                carol.expects(method);
+            } else {
+                assert_eq!(alice.expects("405").value("Allow"), "INVITE, ACK, CANCEL, BYE, MESSAGE, OPTIONS");
+                bob.receives_nothing();
+            }
+        }
+        sim.skip_final_check();
+    }
+}

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proxy::{
-    Account, AlsoRing, Authentication, Forward, GroupMember, GroupStrategy, Office, OfficeName, Party, RingGroup,
-    Settings, UserRules,
+    Account, AlsoRing, Authentication, Forward, GroupMember, GroupStrategy, NumberRule, Office, OfficeName, Party,
+    RingGroup, Settings, UserRules,
 };
 use sim::{Agent, Simulation};
 
