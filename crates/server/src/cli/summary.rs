@@ -228,11 +228,16 @@ accounts:
   - { user: 103, password: x, do_not_disturb: true }
 groups:
   - { user: 600, name: Sales, members: [103] }
+  - { user: 601, members: [\"601\"] }
+  - { user: 602, numbers: [\"612\"], members: [603, 103] }
+  - { user: 603, members: [\"9\", \"612\"] }
+  - { user: 604, members: [602, 101] }
 hours:
   office: { zone: UTC, open: [mon-fri 08:00-18:00] }
 numbers:
   \"7\": { to: 101 }
   \"8\": { to: 600, hours: office, closed: voicemail }
+  \"9\": { to: 602 }
 voicemail: sip:vm@192.0.2.9
 ";
         std::fs::write(&file, text).expect("a file");
@@ -243,9 +248,13 @@ voicemail: sip:vm@192.0.2.9
             "To 8: to 600 in the hours \"office\", else to voicemail.",
             "Warning: All calls go round in a circle and reach nobody: 101 to 102 to 7 to 101.",
             "Warning: Nobody rings in the group 600: all members have do_not_disturb.",
+            "Warning: Nobody rings in the group 601: its members lead back to it or to users with do_not_disturb.",
+            "Warning: Nobody rings in the group 602: its members lead back to it or to users with do_not_disturb.",
+            "Warning: Nobody rings in the group 603: its members lead back to it or to users with do_not_disturb.",
         ] {
             assert!(summary.contains(line), "no {line} in {summary}");
         }
+        assert!(!summary.contains("Nobody rings in the group 604"), "{summary}");
     }
 
     #[test]

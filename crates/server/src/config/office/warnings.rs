@@ -3,7 +3,7 @@
 use location::Aor;
 use proxy::{Accounts, Party};
 
-use super::{CalledName, MemberEntry, PartyName};
+use super::{CalledName, GroupEntry, MemberEntry, PartyName};
 use crate::config::scalar::Scalar as _;
 use crate::config::trunks::OutgoingEntry;
 use crate::config::{Config, trunks};
@@ -32,15 +32,17 @@ pub(crate) fn warnings(config: &Config, accounts: &Accounts) -> Vec<String> {
     }
     for group in &config.groups {
         let is_silent = |member: &MemberEntry| match &member.to {
-            PartyName::Name(name) => accounts
-                .find(&name.aor(config.first_domain()))
-                .and_then(|account| account.rules.as_deref())
-                .is_some_and(|rules| rules.do_not_disturb),
+            PartyName::Name(name) => is_silent(&name.aor(config.first_domain()), accounts),
             PartyName::Uri(_) | PartyName::Voicemail => false,
         };
-        if group.members.iter().all(is_silent) {
-            warnings.push(format!("Nobody rings in the group {}: all members have do_not_disturb.", group.user.text()));
-        }
+        let reason = if group.members.iter().all(is_silent) {
+            "all members have do_not_disturb"
+        } else if !rings(group, &mut Vec::new(), config, accounts) {
+            "its members lead back to it or to users with do_not_disturb"
+        } else {
+            continue;
+        };
+        warnings.push(format!("Nobody rings in the group {}: {reason}.", group.user.text()));
     }
     warnings.extend(of_outgoing(config));
     warnings
@@ -60,6 +62,44 @@ fn of_outgoing(config: &Config) -> Vec<String> {
         }
     }
     warnings
+}
+
+fn is_silent(user: &Aor, accounts: &Accounts) -> bool {
+    let rules = accounts.find(user).and_then(|account| account.rules.as_deref());
+    rules.is_some_and(|rules| rules.do_not_disturb)
+}
+
+/// Whether anybody can ring in a group. `seen`: the groups and numbers that have been followed, each of which rings once.
+fn rings(group: &GroupEntry, seen: &mut Vec<Aor>, config: &Config, accounts: &Accounts) -> bool {
+    group.members.iter().any(|member| can_ring(&member.to, seen, config, accounts))
+}
+
+fn can_ring(party: &PartyName, seen: &mut Vec<Aor>, config: &Config, accounts: &Accounts) -> bool {
+    let domain = config.first_domain();
+    let name = match party {
+        PartyName::Name(name) => name.aor(domain),
+        PartyName::Uri(_) => return true,
+        PartyName::Voicemail => return false,
+    };
+    let is_called = |called: &CalledName| called.aor(domain) == name;
+    let group = config.groups.iter().find(|group| is_called(&group.user) || group.numbers.iter().any(is_called));
+    let number = config.numbers.iter().find(|(number, _)| is_called(number)).map(|(_, number)| number);
+    // A group has several names.
+    let main = group.map_or_else(|| name.clone(), |group| group.user.aor(domain));
+    if seen.contains(&main) {
+        return false;
+    }
+    if group.is_some() || number.is_some() {
+        seen.push(main);
+    }
+    match (group, number) {
+        (Some(group), _) => rings(group, seen, config, accounts),
+        (None, Some(number)) => [Some(&number.to), number.closed.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|party| can_ring(party, seen, config, accounts)),
+        (None, None) => !is_silent(&name, accounts),
+    }
 }
 
 /// The name that all calls to this one go to, at any time.
