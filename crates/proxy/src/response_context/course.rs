@@ -259,8 +259,7 @@ impl ResponseContext {
     }
 
     fn start_attempt(&mut self, plan: Plan, context: &mut Context<'_>) {
-        let has_ring_time =
-            plan.phones() > 1 || self.course.as_ref().is_some_and(|attempt| attempt.course.has_ring_time());
+        self.limit_ring_time(plan.phones());
         // The other contacts of the last party's phones are of no use any more, and would count as targets of this one.
         if let Some(open) = self.open_mut() {
             open.spares.clear();
@@ -269,9 +268,8 @@ impl ResponseContext {
         for group in plan.groups.into_iter().rev() {
             self.add_next_group(group, context);
         }
-        if let Phase::Open(Open { spares, has_ring_time: has, group_from, .. }) = &mut self.phase {
+        if let Phase::Open(Open { spares, group_from, .. }) = &mut self.phase {
             spares.extend(further);
-            *has = has_ring_time;
             // The branches of the last attempt do not hold up this one.
             *group_from = self.branches.len();
         }

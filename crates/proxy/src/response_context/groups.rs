@@ -12,7 +12,7 @@ use crate::event::{DiversionReason, Event, LargeRequest, Limit};
 use crate::hop::{Hop, Over};
 use crate::large;
 use crate::route::Group;
-use crate::settings::Strategy;
+use crate::settings::{SingleTarget, Strategy};
 use crate::target::{NextHop, Target};
 
 use super::branch::ClientBranch;
@@ -178,6 +178,18 @@ impl ResponseContext {
     pub(super) fn free_breadth(&self) -> u32 {
         let held = self.branches.iter().map(ClientBranch::breadth).sum();
         self.breadth.saturating_sub(held)
+    }
+
+    /// Decides whether the targets that are tried from now on, so many phones, have a ring time. A single phone has none,
+    /// with or without other contacts, unless `forking.single_target` or the rules of the office say so. A request in a
+    /// dialog does not ring.
+    pub(super) fn limit_ring_time(&mut self, phones: usize) {
+        let is_in_dialog = self.template.request.as_ref().is_some_and(|request| request.in_dialog);
+        let is_stateful = self.template.settings.forking.single_target == SingleTarget::Stateful && !is_in_dialog;
+        let rings_in_turn = self.course.as_ref().is_some_and(|attempt| attempt.course.has_ring_time());
+        if let Some(open) = self.open_mut() {
+            open.has_ring_time = phones > 1 || is_stateful || rings_in_turn;
+        }
     }
 
     /// How long the group that starts now may take; `None` if only its transactions limit that.

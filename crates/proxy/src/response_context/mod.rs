@@ -33,7 +33,7 @@ use crate::forward::BranchId;
 use crate::hop::Hop;
 use crate::request::{Request, RequestSource};
 use crate::route::{Disposition, Group, Plan, may_respond};
-use crate::settings::{Settings, SingleTarget};
+use crate::settings::Settings;
 use crate::target::Target;
 use crate::transaction::{ClientEvent, is_due, sooner};
 
@@ -101,7 +101,7 @@ struct Open {
     waiting: SmallVec<[Group; 1]>,
     /// Other contacts of the same phones, for a branch whose flow fails.
     spares: Vec<Target>,
-    /// Whether groups of an INVITE have a ring time. A single phone has none, with or without other contacts.
+    /// Whether groups of an INVITE have a ring time.
     has_ring_time: bool,
     /// Whether phones that register now may join.
     is_joinable: bool,
@@ -120,15 +120,13 @@ impl ResponseContext {
         context: &mut Context<'_>,
     ) -> Self {
         let upstream = Upstream::new(&request, &settings, context.now.mono);
-        let rings_in_turn = plan.course.as_ref().is_some_and(|course| course.has_ring_time());
-        let is_stateful = settings.forking.single_target == SingleTarget::Stateful;
-        let has_ring_time = plan.phones() > 1 || rings_in_turn || is_stateful;
+        let phones = plan.phones();
         let mut waiting = plan.groups;
         waiting.reverse();
         let breadth = request.max_breadth();
         let wants_199 = upstream.is_invite() && early::wants_199(&request);
         request.message.detach();
-        let open = Open { group_from: 0, group_q: 0, waiting, spares: plan.spares, has_ring_time, is_joinable };
+        let open = Open { group_from: 0, group_q: 0, waiting, spares: plan.spares, has_ring_time: false, is_joinable };
         let mut this = Self {
             template: Template {
                 context_id: id,
@@ -152,6 +150,7 @@ impl ResponseContext {
         if let Some(course) = plan.course {
             this.follow_course(*course, context);
         }
+        this.limit_ring_time(phones);
         if this.upstream.is_invite() {
             // RFC 3261 17.2.1: within 200 ms. It is sent at once, which needs no timer.
             this.reply(100, context);

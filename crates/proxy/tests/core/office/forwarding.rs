@@ -1,5 +1,7 @@
 //! Forwarding, do not disturb, further phones, feature codes and numbers of a user.
 
+use proxy::SingleTarget;
+
 use super::*;
 
 #[test]
@@ -243,7 +245,7 @@ fn a_caller_that_has_not_authenticated_changes_no_rules() {
 #[test]
 fn a_phone_that_rings_is_available() {
     let (sim, alice, [bob, carol]) = setup(|settings| {
-        settings.forking.single_target = proxy::SingleTarget::Stateful;
+        settings.forking.single_target = SingleTarget::Stateful;
         forward(settings, "bob", Forward { unavailable: party("carol"), ..Forward::default() });
     });
     let invite = alice.calls("bob");
@@ -331,4 +333,30 @@ fn a_phone_does_not_ring_again_over_its_other_flow_when_the_call_is_forwarded() 
     flows[0].receives_nothing();
     let nobody = alice.expects("408");
     alice.acks(&invite, &nobody);
+}
+
+#[test]
+fn a_single_phone_that_a_call_is_forwarded_to_has_the_ring_time_of_any_other() {
+    for (single_target, is_limited) in [(SingleTarget::Stateful, true), (SingleTarget::Stateless, false)] {
+        let (sim, alice, [bob, carol]) = setup(|settings| {
+            settings.forking.single_target = single_target;
+            forward(settings, "bob", Forward { busy: party("carol"), ..Forward::default() });
+        });
+        let invite = alice.calls("bob");
+        alice.expects("100");
+        refuses(&bob, &bob.expects("INVITE"), 486);
+        alice.expects("181");
+        let at_carol = rings(&alice, &carol);
+        sim.millis(29_800);
+        carol.receives_nothing();
+        sim.millis(200);
+        if is_limited {
+            stops(&carol, &at_carol);
+            let refusal = alice.expects("486");
+            alice.acks(&invite, &refusal);
+        } else {
+            carol.receives_nothing();
+            accepts(&alice, &invite, &carol, &at_carol);
+        }
+    }
 }

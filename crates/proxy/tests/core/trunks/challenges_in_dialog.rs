@@ -1,5 +1,7 @@
 //! Challenges of requests within the dialog of a trunk are answered by this server, whichever side has called.
 
+use proxy::SingleTarget;
+
 use super::challenges::{CHALLENGE, challenges, is_right, office, sequence, with_login};
 use super::*;
 
@@ -266,4 +268,25 @@ fn a_refused_invite_in_a_dialog_does_not_end_the_call_of_its_trunk() {
     office.bob.expects("100");
     is_refused(&office.bob, &second, "500");
     office.provider.receives_nothing();
+}
+
+#[test]
+fn an_invite_in_a_dialog_has_no_ring_time() {
+    let office = Office::with(|settings| {
+        with_login(settings);
+        settings.forking.single_target = SingleTarget::Stateful;
+    });
+    let (invite, _, ok) = call_out(&office);
+    let again = office.alice.within(&invite, &ok, "INVITE");
+    office.alice.sends(&again);
+    office.alice.expects("100");
+    let received = office.provider.expects("INVITE");
+    office.provider.answers(&received, 180);
+    office.alice.expects("180");
+    office.sim.seconds(60);
+    office.provider.receives_nothing();
+    office.provider.answers(&received, 200);
+    office.alice.expects("200");
+    office.alice.sends(&office.alice.within(&invite, &ok, "ACK").set("CSeq", format!("{} ACK", sequence(&again))));
+    office.provider.expects("ACK");
 }
