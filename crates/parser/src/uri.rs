@@ -136,14 +136,19 @@ impl<'a> SipUri<'a> {
     /// The URI parameter of that name, in any case and with any escapes (RFC 3261 19.1.4): `Some(None)` if it has no
     /// value.
     pub fn param(&self, name: &str) -> Option<Option<&'a [u8]>> {
-        // Fast path: most URIs have none.
-        if self.params.as_bytes().is_empty() {
-            return None;
-        }
-        if memchr(b'%', self.params.as_bytes()).is_none() {
-            return self.params.get(name);
-        }
-        self.params.iter().find(|(found, _)| eq_unescaped_ignore_case(found, name.as_bytes())).map(|(_, value)| value)
+        let params = self.params.as_bytes();
+        let has_escapes = memchr(b'%', params).is_some();
+        // `uri-parameters` (25.1) have neither quotes nor white space, so every `;` begins a parameter.
+        params.split(|octet| *octet == b';').skip(1).find_map(|param| {
+            let mut parts = param.splitn(2, |octet| *octet == b'=');
+            let (found, value) = (parts.next()?, parts.next());
+            let is_found = if has_escapes {
+                eq_unescaped_ignore_case(found, name.as_bytes())
+            } else {
+                octets::eq_ignore_case(found, name.as_bytes())
+            };
+            is_found.then_some(value)
+        })
     }
 
     /// The `transport` parameter; `None` if it is absent or not supported.

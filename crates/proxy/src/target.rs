@@ -224,8 +224,11 @@ impl Target {
     /// The address of the peer if a request is sent over this hop now. After a connection was closed, the hop has
     /// the address to connect to instead.
     pub(crate) fn remote(&self, hop: &Hop) -> SocketAddr {
-        let flow = self.uri.binding().map(|binding| binding.flow());
-        let flow = flow.filter(|flow| hop.connection().is_some() && flow.id.connection() == hop.connection());
+        // Only a hop over a connection needs the binding, which has to be decoded.
+        let flow = hop.connection().and_then(|id| {
+            let flow = self.uri.binding()?.flow();
+            (flow.id.connection() == Some(id)).then_some(flow)
+        });
         flow.map_or(hop.remote, |flow| flow.remote)
     }
 
