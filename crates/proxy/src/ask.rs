@@ -75,12 +75,14 @@ pub(crate) type RequestSlot = Box<Option<Request>>;
 pub(crate) struct RequestSlots(Option<RequestSlot>);
 
 impl RequestSlots {
+    #[inline(always)]
     pub(crate) fn park(&mut self, request: Request) -> RequestSlot {
         let mut slot = self.0.take().unwrap_or_default();
         *slot = Some(request);
         slot
     }
 
+    #[inline(always)]
     pub(crate) fn take(&mut self, mut slot: RequestSlot) -> Option<Request> {
         let request = slot.take();
         self.0 = Some(slot);
