@@ -185,16 +185,29 @@ fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-/// Appends an address without brackets. IPv4 is formatted without `fmt`, because it is written into every message.
+/// Appends an address without brackets. IPv4 is formatted without `fmt` and appended at once, because it is written into
+/// every message.
 pub(crate) fn write_ip(ip: IpAddr, out: &mut Vec<u8>) {
     match ip {
         IpAddr::V4(ip) => {
-            let [first, rest @ ..] = ip.octets();
-            octets::write_decimal(out, first);
-            for octet in rest {
-                out.push(b'.');
-                octets::write_decimal(out, octet);
+            let (mut text, mut len) = ([0; 16], 0);
+            let mut push = |octet| {
+                if let Some(place) = text.get_mut(len) {
+                    (*place, len) = (octet, len + 1);
+                }
+            };
+            for octet in ip.octets() {
+                if octet >= 100 {
+                    push(b'0' + octet / 100);
+                }
+                if octet >= 10 {
+                    push(b'0' + octet / 10 % 10);
+                }
+                push(b'0' + octet % 10);
+                push(b'.');
             }
+            // Without the last dot.
+            out.extend_from_slice(text.get(..len - 1).unwrap_or_default());
         }
         // Writing to a Vec cannot fail.
         IpAddr::V6(ip) => drop(write!(out, "{ip}")),
