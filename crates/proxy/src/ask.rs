@@ -17,7 +17,8 @@ use crate::settings::CodeCommand;
 /// A question to the driver.
 #[derive(Debug)]
 pub enum Question {
-    /// Load the record of this AoR. Answered by [`Answer::Loaded`].
+    /// Load the record of this AoR. Answered by [`Answer::Loaded`], if possible before the next message is processed: a
+    /// CANCEL does not find an INVITE that waits for a record.
     Load(Aor),
     /// Store this record if the stored one still has the version `expected`. Answered by [`Answer::Committed`],
     /// [`Answer::Conflict`], [`Answer::Full`] or [`Answer::Failed`].

@@ -40,7 +40,6 @@ mod reject;
 mod renumbering;
 mod request;
 mod resolution;
-mod resolving;
 mod response_context;
 mod route;
 mod settings;
@@ -49,6 +48,7 @@ mod target;
 mod timer_queue;
 mod transaction;
 mod unreachable;
+mod waiting;
 
 pub use crate::core::explain::{Goal, Inquiry, Step, explain};
 pub use crate::core::{Core, Load};

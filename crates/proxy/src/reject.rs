@@ -82,6 +82,8 @@ pub(crate) enum Reject {
     SipsRequired,
     /// The CANCEL belongs to no transaction.
     NoTransaction,
+    /// The caller cancelled the INVITE before it was forwarded.
+    Cancelled,
     /// `Contact: *` needs `Expires: 0` and no other Contact.
     Wildcard,
     /// A Contact with its Path and instance is too long to be stored.
@@ -198,6 +200,7 @@ impl Reject {
             // RFC 3261 8.2.2.2
             Self::Loop | Self::Merged => 482,
             Self::TooManyHops => 483,
+            Self::Cancelled => 487,
             Self::Event => 489,
             // RFC 3261 10.3 step 7 (a failure to store), RFC 3261 12.2.2 (CSeq), RFC 3323 5 (privacy)
             Self::OutOfOrder | Self::Store | Self::LateInDialog | Self::Privacy(_) => 500,

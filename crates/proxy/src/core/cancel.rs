@@ -1,12 +1,15 @@
-//! CANCEL (RFC 3261 9.2, 16.10): it acts on the response context or the pin of its INVITE, if it comes from where the
-//! INVITE came from.
+//! CANCEL (RFC 3261 9.2, 16.10): it acts on the response context or the pin of its INVITE, or on an INVITE that waits, if
+//! it comes from where the INVITE came from.
 //!
 //! After a restart the INVITE is unknown. 16.10 wants its CANCEL to be forwarded statelessly. This is done only for
 //! senders that may learn whether a user is registered. All others get 481 in every case.
 
+use std::sync::Arc;
+
 use parser::Method;
 
 use super::Core;
+use super::send::is_new_call;
 use crate::ask::{Answer, Continuation, Question, RequestSlot, Resume};
 use crate::clock::Now;
 use crate::dialog::{InDialog, Next};
@@ -14,6 +17,7 @@ use crate::outbox::Outbox;
 use crate::pin::Match;
 use crate::reject::Reject;
 use crate::request::Request;
+use crate::response_context::ResponseContext;
 use crate::route::{self, NextStep, Plan, Toward, next_step};
 
 impl Core {
@@ -32,8 +36,32 @@ impl Core {
         match self.forward_by_pin(&mut request, outbox) {
             Match::Same => {}
             Match::Other => self.refuse(now, &request, Reject::NoTransaction, outbox),
-            Match::Unknown => self.cancel_unknown(now, request, outbox),
+            Match::Unknown => match self.waiting.cancel(&request, &self.connections) {
+                Ok(invite) => self.cancel_waiting(now, &request, *invite, outbox),
+                Err(Match::Unknown) => self.cancel_unknown(now, request, outbox),
+                Err(_) => self.refuse(now, &request, Reject::NoTransaction, outbox),
+            },
         }
+    }
+
+    /// Ends an INVITE that was not forwarded yet. Its response context has no branch: it sends the 487 until the ACK comes,
+    /// and a retransmission of the INVITE does not count as a new call.
+    fn cancel_waiting(&mut self, now: Now, cancel: &Request, invite: Request, outbox: &mut Outbox) {
+        let (_, mut context) = self.split(now, outbox);
+        context.reply(cancel, 200, b"OK", |_| {});
+        if is_new_call(&invite) {
+            self.log_call(&invite, &Plan::default(), outbox);
+        }
+        if self.room_for_context(outbox).is_err() {
+            // As any other refusal, the 487 is sent only once.
+            return self.refuse(now, &invite, Reject::Cancelled, outbox);
+        }
+        let id = self.response_contexts.next_id(&self.mac);
+        let (key, settings) = (invite.key, Arc::clone(&self.settings));
+        let (response_contexts, mut context) = self.split(now, outbox);
+        let cancelled = ResponseContext::cancelled_before_start(id, invite, settings, &mut context);
+        response_contexts.insert(id, key, None, cancelled, context.timers);
+        self.bound_timers();
     }
 
     /// A CANCEL without a response context and without a pin.

@@ -53,7 +53,7 @@ impl Core {
             response_contexts.with(id, &mut context, ResponseContext::retransmitted);
             return;
         }
-        if self.resolving.contains(request.key) {
+        if self.waiting.contains(request.key) {
             return;
         }
         if self.forward_by_pin(&mut request, outbox) == Match::Same {

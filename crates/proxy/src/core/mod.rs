@@ -38,12 +38,12 @@ use crate::notifier::{SubscriberIndex, Subscriptions};
 use crate::outbox::{CoreMessage, Outbox};
 use crate::pin::{Expired, Pins};
 use crate::request::{ContentHasher, Received, TransactionKey};
-use crate::resolving::Resolving;
 use crate::response_context::ResponseContexts;
 use crate::route::{Gruus, Search};
 use crate::settings::{Keys, Settings};
 use crate::timer_queue::{Timer, TimerQueue};
 use crate::unreachable::Unreachable;
+use crate::waiting::Waiting;
 
 use trunks::TrunkClients;
 
@@ -57,7 +57,7 @@ pub struct Core {
     pins: Pins,
     response_contexts: ResponseContexts,
     unreachable: Unreachable,
-    resolving: Resolving,
+    waiting: Waiting,
     udp_only: Unreachable,
     moved: MovedSides,
     connections: Arc<Connections>,
@@ -100,7 +100,7 @@ impl Core {
             pins: Pins::new(hasher),
             response_contexts: ResponseContexts::new(seed),
             unreachable: Unreachable::default(),
-            resolving: Resolving::default(),
+            waiting: Waiting::default(),
             udp_only: Unreachable::default(),
             moved: MovedSides::default(),
             connections: Arc::default(),

@@ -206,6 +206,11 @@ impl Core {
         if is_looped(&request.message, mark, &self.settings) {
             return Err(Reject::Loop);
         }
+        self.room_for_context(outbox)
+    }
+
+    /// Makes room for one more response context, if there is none.
+    pub(super) fn room_for_context(&mut self, outbox: &mut Outbox) -> Result<(), Reject> {
         let limits = &self.settings.limits;
         let reached = |response_contexts: &ResponseContexts| {
             if response_contexts.len() >= limits.transactions {
@@ -224,7 +229,7 @@ impl Core {
         Ok(())
     }
 
-    fn log_call(&self, request: &Request, plan: &Plan, outbox: &mut Outbox) {
+    pub(super) fn log_call(&self, request: &Request, plan: &Plan, outbox: &mut Outbox) {
         let Some((from, to)) = parties(request, plan.aor.as_ref(), &self.settings) else { return };
         outbox.emit(Event::Call { call: request.key.0, from, to, targets: plan.phones() });
     }
@@ -240,7 +245,7 @@ struct Sent {
     length: usize,
 }
 
-fn is_new_call(request: &Request) -> bool {
+pub(super) fn is_new_call(request: &Request) -> bool {
     request.method() == Method::Invite && !request.in_dialog
 }
 

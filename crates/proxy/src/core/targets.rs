@@ -11,9 +11,10 @@ use crate::clock::Now;
 use crate::event::{DiversionReason, Event, Limit};
 use crate::outbox::Outbox;
 use crate::reject::{CodeOutcome, Reject};
-use crate::request::{Request, TransactionKey};
+use crate::request::Request;
 use crate::route::{self, Callee, Course, Leg, Missing, NextStep, NoTarget, Plan, Purpose, Search, TargetSearch};
 use crate::settings::CodeCommand;
+use crate::waiting::Waiting;
 
 impl Core {
     /// Takes the next step of a request that may go to its destination.
@@ -21,10 +22,7 @@ impl Core {
         match step {
             NextStep::LookUp(callee) => self.look_up(request, callee, outbox),
             NextStep::Ring(leg) => self.ring(now, request, *leg, outbox),
-            NextStep::ChangeRules(user, command) => {
-                let question = Question::ChangeRules(user, command.clone());
-                outbox.ask(question, Continuation(Resume::Code(self.slots.park(request), command)));
-            }
+            NextStep::ChangeRules(user, command) => self.change_rules(now, request, user, command, outbox),
             NextStep::FindContact(search) => self.find_contact(now, request, search, outbox),
             NextStep::Forward(plan) => self.handle_plan(now, request, plan, outbox),
         }
@@ -100,6 +98,24 @@ impl Core {
         self.search(now, Box::new(Search { targets, purpose: Purpose::Forward(request) }), outbox);
     }
 
+    fn change_rules(&mut self, now: Now, request: Request, user: Aor, command: CodeCommand, outbox: &mut Outbox) {
+        if let Err(reject) = self.begin_to_wait(&request, outbox) {
+            return self.refuse(now, &request, reject, outbox);
+        }
+        let question = Question::ChangeRules(user, command.clone());
+        outbox.ask(question, Continuation(Resume::Code(self.slots.park(request), command)));
+    }
+
+    /// Records that a request waits. An ACK or CANCEL has the key of its INVITE, which waits by itself.
+    fn begin_to_wait(&mut self, request: &Request, outbox: &mut Outbox) -> Result<(), Reject> {
+        let is_own = !matches!(request.method(), Method::Ack | Method::Cancel);
+        if is_own && !self.waiting.begin(request, self.settings.limits.transactions) {
+            outbox.emit(Event::LimitReached(Limit::Transactions));
+            return Err(Reject::Overload);
+        }
+        Ok(())
+    }
+
     /// The change that a feature code asked for is made, or refused. There is nothing to talk to, so the call ends.
     pub(super) fn code_answered(
         &mut self,
@@ -110,6 +126,9 @@ impl Core {
         outbox: &mut Outbox,
     ) {
         let Some(request) = self.slots.take(slot) else { return };
+        if !is_wanted(&mut self.waiting, &request) {
+            return;
+        }
         let outcome = match (answer, command) {
             (Answer::RulesChanged(true), CodeCommand::ForwardAlways(_)) => CodeOutcome::Forwarded,
             (Answer::RulesChanged(true), CodeCommand::ForwardOff) => CodeOutcome::NotForwarded,
@@ -134,10 +153,10 @@ impl Core {
             let question = match missing {
                 Missing::User(aor) => Question::Load(aor),
                 Missing::Names(names) => {
-                    if let Some(key) = waiting_key(&search.purpose)
-                        && !self.resolving.begin(key, self.settings.limits.transactions)
+                    if let Purpose::Forward(request) = &search.purpose
+                        && let Err(reject) = self.begin_to_wait(request, outbox)
                     {
-                        outbox.emit(Event::LimitReached(Limit::Transactions));
+                        return self.refuse(now, request, reject, outbox);
                     }
                     Question::Resolve(names)
                 }
@@ -207,9 +226,11 @@ impl Core {
                 }
             }
             (None, answer) => {
-                waiting_key(purpose).into_iter().for_each(|key| self.resolving.end(key));
                 let mut keeps_order = false;
                 if let Purpose::Forward(request) = purpose {
+                    if !is_wanted(&mut self.waiting, request) {
+                        return;
+                    }
                     request.needs_pin = true;
                     // RFC 3263 4.4: all copies of an ACK go to the same server, and an ACK leaves no pin.
                     keeps_order = matches!(request.method(), Method::Ack | Method::Cancel);
@@ -224,10 +245,7 @@ impl Core {
     }
 }
 
-/// The key of a request that waits for DNS. An ACK or CANCEL has the key of its INVITE, which waits by itself.
-fn waiting_key(purpose: &Purpose) -> Option<TransactionKey> {
-    match purpose {
-        Purpose::Forward(request) if !matches!(request.method(), Method::Ack | Method::Cancel) => Some(request.key),
-        Purpose::Forward(_) | Purpose::Redirection(_) | Purpose::Diversion(_) | Purpose::Member(_) => None,
-    }
+/// Whether a request that waited is still to be forwarded: its caller has not cancelled it meanwhile.
+fn is_wanted(waiting: &mut Waiting, request: &Request) -> bool {
+    matches!(request.method(), Method::Ack | Method::Cancel) || waiting.end(request.key)
 }

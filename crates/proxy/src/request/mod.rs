@@ -40,7 +40,7 @@ pub struct Received {
 }
 
 /// A request that can be answered, and where its response goes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) message: Message,
     pub(crate) flow: Flow,

@@ -46,6 +46,13 @@ impl ResponseContext {
         self.close();
     }
 
+    /// Sends 487 after the CANCEL of the caller, while no branch is pending that could answer with it.
+    pub(super) fn answer_cancelled(&mut self, context: &mut Context<'_>) {
+        self.ring_until = None;
+        self.emit_outcome(event::ForkOutcome::Cancelled, 487, None, context);
+        self.reply(487, context);
+    }
+
     /// Forwards a response. A challenge gets the challenges of the other branches added. `address`: where the request
     /// was sent, if the response may create a dialog.
     pub(super) fn forward(&mut self, response: &Message, address: Option<SocketAddr>, context: &mut Context<'_>) {

@@ -112,22 +112,57 @@ impl ResponseContext {
     /// join.
     pub(crate) fn start(
         id: u64,
-        mut request: Request,
-        plan: Plan,
+        request: Request,
+        mut plan: Plan,
         is_joinable: bool,
         loop_mark: u64,
         settings: Arc<Settings>,
         context: &mut Context<'_>,
     ) -> Self {
-        let upstream = Upstream::new(&request, &settings, context.now.mono);
-        let phones = plan.phones();
+        let (phones, course) = (plan.phones(), plan.course.take());
+        let mut this = Self::new(id, request, plan, is_joinable, loop_mark, settings, context.now.mono);
+        if let Some(course) = course {
+            this.follow_course(*course, context);
+        }
+        this.limit_ring_time(phones);
+        if this.upstream.is_invite() {
+            // RFC 3261 17.2.1: within 200 ms. It is sent at once, which needs no timer.
+            this.reply(100, context);
+        }
+        this.advance(context);
+        this
+    }
+
+    /// For an INVITE that was cancelled before any target was known: answers it with 487.
+    pub(crate) fn cancelled_before_start(
+        id: u64,
+        request: Request,
+        settings: Arc<Settings>,
+        context: &mut Context<'_>,
+    ) -> Self {
+        let mut this = Self::new(id, request, Plan::default(), false, 0, settings, context.now.mono);
+        this.phase = Phase::Closed { caller_cancelled: true };
+        this.answer_cancelled(context);
+        this
+    }
+
+    fn new(
+        id: u64,
+        mut request: Request,
+        plan: Plan,
+        is_joinable: bool,
+        loop_mark: u64,
+        settings: Arc<Settings>,
+        now: Instant,
+    ) -> Self {
+        let upstream = Upstream::new(&request, &settings, now);
         let mut waiting = plan.groups;
         waiting.reverse();
         let breadth = request.max_breadth();
         let wants_199 = upstream.is_invite() && early::wants_199(&request);
         request.message.detach();
         let open = Open { group_from: 0, group_q: 0, waiting, spares: plan.spares, has_ring_time: false, is_joinable };
-        let mut this = Self {
+        Self {
             template: Template {
                 context_id: id,
                 request: Some(Box::new(request)),
@@ -145,18 +180,8 @@ impl ResponseContext {
             course: None,
             searching: 0,
             wants_199,
-            began: context.now.mono,
-        };
-        if let Some(course) = plan.course {
-            this.follow_course(*course, context);
+            began: now,
         }
-        this.limit_ring_time(phones);
-        if this.upstream.is_invite() {
-            // RFC 3261 17.2.1: within 200 ms. It is sent at once, which needs no timer.
-            this.reply(100, context);
-        }
-        this.advance(context);
-        this
     }
 
     /// Whether its request came from this source.
@@ -190,7 +215,14 @@ impl ResponseContext {
         self.phase = Phase::Closed { caller_cancelled: true };
         let reasons = cancel.values(HeaderName::Reason).collect::<Vec<_>>().join(&b", "[..]);
         self.cancel_pending(Some(&*reasons).filter(|reasons| !reasons.is_empty()), CancelCause::NotNeeded, context);
-        self.advance(context);
+        // What a search finds from now on is not called.
+        self.searching = 0;
+        let has_6xx = self.branches.iter().filter_map(|branch| branch.outcome()?.status()).any(|status| status >= 600);
+        if has_6xx || self.branches.iter().any(ClientBranch::is_pending) {
+            self.advance(context);
+        } else {
+            self.answer_cancelled(context);
+        }
     }
 
     /// A response came on a branch.

@@ -1,8 +1,9 @@
-//! Requests whose next hop is a name, while DNS takes longer than the sender waits before it retransmits.
+//! Requests whose next hop is a name, while DNS takes longer than the sender waits before it retransmits, or cancels.
 
 use std::time::Duration;
 
-use sim::{Agent, Simulation};
+use proxy::{Event, ForkOutcome, Limit};
+use sim::{Agent, Simulation, StoreState};
 
 use crate::accounts::{ALICE, BOB, add_accounts};
 
@@ -68,4 +69,184 @@ fn a_request_that_dns_did_not_resolve_may_be_sent_again() {
     alice.sends(&invite);
     sim.seconds(3);
     alice.expects("480");
+}
+
+#[test]
+fn a_cancel_ends_an_invite_that_waits_for_dns() {
+    // checklist 78, 103
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), named_phone(&sim));
+    bob.registers();
+    let invite = alice.calls("bob");
+    alice.cancels(&invite);
+    assert_eq!(alice.expects("200").method(), "CANCEL");
+    let terminated = alice.expects("487");
+    assert_eq!(terminated.method(), "INVITE");
+    // The retransmissions that may come meanwhile.
+    alice.sends(&invite);
+    assert_eq!(alice.expects("487"), terminated);
+    alice.cancels(&invite);
+    assert_eq!(alice.expects("200").method(), "CANCEL");
+    alice.acks(&invite, &terminated);
+    alice.sends(&invite);
+    alice.receives_nothing();
+    sim.seconds(4);
+    assert_eq!((bob.all_received(), alice.all_received()), (vec![], vec![]), "the answer of DNS is dropped");
+    assert_eq!(sim.count_events(|event| matches!(event, Event::Fork { outcome: ForkOutcome::Cancelled })), 1);
+    let ended = |event: &Event| matches!(event, Event::CallEnded { status: Some(487), tried: 0, .. });
+    assert_eq!((sim.count_events(|event| matches!(event, Event::Call { .. })), sim.count_events(ended)), (1, 1));
+}
+
+#[test]
+fn the_487_is_retransmitted_until_its_ack() {
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), named_phone(&sim));
+    bob.registers();
+    let invite = alice.calls("bob");
+    alice.cancels(&invite);
+    sim.seconds(2);
+    let received = alice.all_received();
+    let kinds: Vec<_> = received.iter().map(|sip| sip.what()).collect();
+    assert_eq!(kinds, ["200", "487", "487", "487"], "after 0.5 s and 1.5 s");
+    alice.acks(&invite, &received[1]);
+    sim.seconds(40);
+    assert_eq!((alice.all_received(), bob.all_received()), (vec![], vec![]));
+}
+
+#[test]
+fn only_the_sender_of_an_invite_that_waits_can_cancel_it() {
+    let sim = Simulation::new();
+    let (alice, mallory, bob) = (sim.udp("alice"), sim.udp("mallory"), named_phone(&sim));
+    bob.registers();
+    // Without `rport` the response goes to the port of the Via, whatever the source port is.
+    let invite = alice.request("INVITE", "sip:bob@office.example");
+    let invite = invite.clone().set("Via", invite.value("Via").replace(";rport", ""));
+    alice.sends(&invite);
+    mallory.cancels(&invite);
+    assert_eq!(mallory.expects("481").method(), "CANCEL");
+    let (own, mut other) = (alice.address, alice.address);
+    other.set_port(5070);
+    alice.sends_from(other).cancels(&invite);
+    sim.millis(5);
+    alice.sends_from(own);
+    sim.seconds(3);
+    assert_eq!(bob.all_received().len(), 1);
+    alice.receives_nothing();
+}
+
+#[test]
+fn a_cancel_after_the_answer_of_dns_goes_to_the_phone() {
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), named_phone(&sim));
+    bob.registers();
+    let invite = alice.calls("bob");
+    sim.seconds(3);
+    let received = bob.expects("INVITE");
+    alice.cancels(&invite);
+    assert_eq!(bob.expects("CANCEL").branch(), received.branch());
+}
+
+#[test]
+fn a_cancel_before_its_invite_ends_nothing() {
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), named_phone(&sim));
+    bob.registers();
+    let invite = alice.request("INVITE", "sip:bob@office.example");
+    alice.cancels(&invite);
+    alice.expects("481");
+    alice.sends(&invite);
+    sim.seconds(3);
+    bob.expects("INVITE");
+}
+
+#[test]
+fn an_ack_of_an_invite_that_waits_reaches_nobody() {
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), named_phone(&sim));
+    bob.registers();
+    let invite = alice.calls("bob");
+    alice.acks(&invite, &bob.answer(&invite, 487));
+    sim.seconds(3);
+    assert_eq!(bob.all_received().iter().map(|sip| sip.what()).collect::<Vec<_>>(), ["INVITE"]);
+}
+
+#[test]
+fn the_cancel_of_a_re_invite_that_waits_for_dns_ends_it() {
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), named_phone(&sim));
+    bob.registers();
+    let invite = alice.calls("bob");
+    sim.seconds(3);
+    bob.answers(&bob.expects("INVITE"), 200);
+    let ok = alice.expects("200");
+    alice.acks(&invite, &ok);
+    sim.seconds(3);
+    bob.expects("ACK");
+    let again = alice.within(&invite, &ok, "INVITE");
+    alice.sends(&again);
+    alice.cancels(&again);
+    assert_eq!(alice.expects("200").method(), "CANCEL");
+    let terminated = alice.expects("487");
+    assert_eq!(terminated.to_tag(), ok.to_tag(), "RFC 3261 12.2.2");
+    alice.acks(&again, &terminated);
+    sim.seconds(4);
+    assert_eq!((alice.all_received(), bob.all_received()), (vec![], vec![]));
+    // The call goes on.
+    alice.sends(&alice.within(&invite, &ok, "BYE"));
+    sim.seconds(3);
+    bob.expects("BYE");
+}
+
+#[test]
+fn a_cancel_ends_a_call_whose_next_party_waits_for_dns() {
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
+    let carol = sim.udp("carol").named("sip:carol@desk.lan.example:5060");
+    sim.dns("desk.lan.example", &[carol.address]);
+    sim.dns_takes(Duration::from_secs(3));
+    [&desk, &mobile, &carol].into_iter().for_each(Agent::registers);
+    let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
+    mobile.answers(&at_mobile, 486);
+    mobile.expects("ACK");
+    desk.sends(&desk.answer(&at_desk, 302).set("Contact", "<sip:carol@office.example>"));
+    desk.expects("ACK");
+    alice.cancels(&invite);
+    assert_eq!(alice.expects("200").method(), "CANCEL");
+    alice.acks(&invite, &alice.expects("487"));
+    sim.seconds(4);
+    assert_eq!((alice.all_received(), carol.all_received()), (vec![], vec![]));
+}
+
+#[test]
+fn a_cancel_ends_the_call_to_a_feature_code_that_waits_for_its_change() {
+    let sim = Simulation::with(|settings| settings.office.codes.dnd_on = Some("*78".into()));
+    let alice = sim.udp("alice");
+    alice.registers();
+    sim.store(StoreState::Working, 300);
+    let invite = alice.calls("*78");
+    alice.cancels(&invite);
+    assert_eq!(alice.expects("200").method(), "CANCEL");
+    alice.acks(&invite, &alice.expects("487"));
+    sim.seconds(1);
+    assert_eq!(alice.all_received(), []);
+}
+
+#[test]
+fn the_number_of_requests_that_wait_is_limited() {
+    let sim = Simulation::with(|settings| settings.limits.transactions = 1);
+    let (alice, bob) = (sim.udp("alice"), named_phone(&sim));
+    bob.registers();
+    let first = alice.calls("bob");
+    let second = alice.calls("bob");
+    let refused = alice.expects("503");
+    assert!(refused.has("Retry-After"));
+    alice.acks(&second, &refused);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::Transactions))), 1);
+    alice.cancels(&first);
+    assert_eq!(alice.expects("200").method(), "CANCEL");
+    alice.acks(&first, &alice.expects("487"));
+    // There is room again.
+    alice.calls("bob");
+    sim.seconds(3);
+    bob.expects("INVITE");
 }

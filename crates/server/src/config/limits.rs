@@ -11,7 +11,7 @@ section! {
         /// longest message, over any transport
         message_size: Size = Size(64 << 10),
         /// forked requests at a time, per worker. Each is kept for 32 s after its end. At the limit, those that ended
-        /// longest ago are removed early
+        /// longest ago are removed early. As many requests more may wait for DNS
         transactions: Count = Count(proxy::Limits::default().transactions),
         /// memory of these requests together, per worker
         transaction_memory: Size = Size(proxy::Limits::default().transaction_memory),
