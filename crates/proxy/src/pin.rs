@@ -20,7 +20,7 @@ use crate::clock::Instant;
 use crate::connections::Connections;
 use crate::forward::ViaBranch;
 use crate::hop::Hop;
-use crate::request::{ContentHasher, Request, RequestSource, TransactionKey};
+use crate::request::{ContentHasher, Request, RequestSource, TransactionKey, checksum};
 use crate::target::{Target, TargetUri};
 use crate::timer_queue::{Armed, Timer, TimerQueue};
 
@@ -255,8 +255,7 @@ impl Pins {
     }
 }
 
-/// A checksum of a To tag (FNV-1a), the same at every worker. A collision affects only the caller whose ACK has that
-/// tag.
+/// The [`checksum`] of a To tag. A collision affects only the caller whose ACK has that tag.
 pub(crate) fn tag_checksum(to_tag: &[u8]) -> u64 {
-    to_tag.iter().fold(0xcbf2_9ce4_8422_2325, |sum, &octet| (sum ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3))
+    checksum(to_tag)
 }

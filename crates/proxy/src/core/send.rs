@@ -275,7 +275,7 @@ fn renumbering_for(renumbering: Renumbering, plan: &Plan, settings: &Settings) -
     let is_of_trunk = |target: &Target| {
         let NextHop::Hop(hop) = &target.next_hop else { return false };
         let ip = hop.remote.ip();
-        ip == peer || trunk.is_some_and(|trunk| trunk.networks.iter().any(|network| network.contains(&ip)))
+        ip == peer.ip() || trunk.is_some_and(|trunk| trunk.networks.iter().any(|network| network.contains(&ip)))
     };
     Some(if plan.targets().all(is_of_trunk) { renumbering } else { renumbering.without_trunk() })
 }

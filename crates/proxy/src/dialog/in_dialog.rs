@@ -4,7 +4,7 @@
 //! does the next hop lead to the other side, and may the sender use this From? If the answer is no, `core` loads
 //! registrations and asks again with [`InDialog::is_flow_of`] and [`InDialog::is_contact_of`].
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use location::{Aor, Flow, Record};
 use parser::headers::{Contact, Route};
@@ -137,8 +137,8 @@ impl InDialog {
     }
 
     /// The address of the peer of the other side.
-    pub(crate) const fn address_of_other(&self) -> IpAddr {
-        self.other.peer.remote.ip()
+    pub(crate) const fn address_of_other(&self) -> SocketAddr {
+        self.other.peer.remote
     }
 
     /// Whether a request came from the peer of the sender: from the same address over UDP, over the same connection, or

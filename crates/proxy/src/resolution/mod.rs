@@ -75,7 +75,7 @@ struct Host {
 
 impl Resolution {
     /// Starts with a name. `senders`: what requests can be sent over, the preferred one first. `seed`: equal for all
-    /// messages of a transaction, so that a stateless proxy sends them to the same server (RFC 3263 4.4).
+    /// messages of a call, so that a stateless proxy sends them to the same server (RFC 3263 4.4).
     pub fn new(name: &Name, senders: Senders, seed: u64) -> Self {
         let mut resolution = Self { name: name.clone(), senders, seed, asker: None, state: State::Naptr };
         resolution.state = match (name.transport, name.port) {

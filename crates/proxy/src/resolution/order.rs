@@ -1,4 +1,4 @@
-//! The order of SRV records (RFC 2782, "Usage rules"), the same for all messages of a transaction (RFC 3263 4.4).
+//! The order of SRV records (RFC 2782, "Usage rules"), the same for all messages of a call (RFC 3263 4.4).
 
 use super::records::Srv;
 

@@ -25,7 +25,7 @@ mod secure;
 mod targets;
 mod user_contacts;
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use location::Aor;
 use parser::{Host, Method, SipUri, Uri};
@@ -76,7 +76,7 @@ pub(crate) struct Plan {
     /// How the request is treated.
     pub(crate) disposition: Disposition,
     /// The address of the other side of the dialog, if the plan leads there.
-    pub(crate) other_side: Option<IpAddr>,
+    pub(crate) other_side: Option<SocketAddr>,
     /// The course of a call by the rules of the office.
     pub(crate) course: Option<Box<Course>>,
 }
@@ -286,7 +286,7 @@ pub(crate) fn next_hop_over(
         return Err(Reject::Loop);
     }
     let local = settings.local_for(transport, ip).ok_or(Reject::Unroutable)?;
-    Ok(NextHop::Hop(Hop::to_address(transport, std::net::SocketAddr::new(ip, port), local)))
+    Ok(NextHop::Hop(Hop::to_address(transport, SocketAddr::new(ip, port), local)))
 }
 
 /// Whether a name is one that phones without an address of their own use (RFC 7118 5, RFC 2606 2). RFC 6761 6.4: it is

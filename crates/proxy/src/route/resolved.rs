@@ -2,7 +2,7 @@
 //!
 //! Must not resolve names; that is done by the driver.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use smallvec::SmallVec;
 
@@ -16,7 +16,9 @@ use super::Plan;
 impl Plan {
     /// Replaces the host names of the targets by their endpoints, in the order of [`Plan::targets`]. A target without a
     /// usable endpoint is removed. If the request may be tried again, the further endpoints are targets for failover
-    /// (RFC 3263 4.3). Those that failed a short time ago are the last.
+    /// (RFC 3263 4.3). Those that failed a short time ago are the last. Among the others, the address that the dialog knows
+    /// its other side by is the first: the request that created the dialog went there, perhaps because another server of
+    /// the name had failed, and no other server may know the dialog.
     pub(super) fn resolve(
         &mut self,
         endpoints: &[Endpoints],
@@ -25,6 +27,7 @@ impl Plan {
         settings: &Settings,
         is_unreachable: impl Fn(&Endpoint) -> bool,
     ) {
+        let other_side = self.other_side;
         let mut found = endpoints.iter();
         let mut further = Vec::new();
         for target in self.targets_mut() {
@@ -42,7 +45,7 @@ impl Plan {
             };
             let mut endpoints = found.next().cloned().unwrap_or_default();
             // All of them are tried if all have failed. The sort is stable.
-            endpoints.sort_by_key(&is_unreachable);
+            endpoints.sort_by_key(|endpoint| (is_unreachable(endpoint), distance(endpoint.address, other_side)));
             let hops: SmallVec<[NextHop; 2]> = endpoints.iter().filter_map(reachable).collect();
             let mut hops = hops.into_iter();
             if let Some(next_hop) = hops.next() {
@@ -56,5 +59,15 @@ impl Plan {
         self.groups.retain(|group| !group.targets.is_empty());
         self.spares.retain(|target| matches!(target.next_hop, NextHop::Hop(_)));
         self.spares.extend(further);
+    }
+}
+
+/// How far an endpoint is from the other side of the dialog: 0 if it is the same address, 1 on the same host. The port may
+/// differ, because a side that has connected to this server is known by the port that it connected from.
+fn distance(endpoint: SocketAddr, other_side: Option<SocketAddr>) -> u8 {
+    match other_side {
+        Some(other_side) if other_side == endpoint => 0,
+        Some(other_side) if other_side.ip() == endpoint.ip() => 1,
+        _ => 2,
     }
 }

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use location::Aor;
-use parser::Method;
+use parser::{HeaderName, Method};
 use smallvec::SmallVec;
 
 use super::office::{Course, Leg, Member, members_in_place_of, members_of_name};
@@ -26,7 +26,7 @@ use crate::event::DiversionReason;
 use crate::forward::BranchId;
 use crate::hop::{Endpoint, Endpoints, Name};
 use crate::reject::Reject;
-use crate::request::Request;
+use crate::request::{Request, checksum};
 use crate::resolution::Resolution;
 use crate::settings::{Settings, Strategy};
 use crate::target::Target;
@@ -81,7 +81,7 @@ pub(crate) struct TargetSearch {
     asker: IpAddr,
     /// Whether another address of a host may be tried after the first one.
     may_try_again: bool,
-    /// Equal for all messages of the transaction (RFC 3263 4.4).
+    /// Equal for all messages of the call (RFC 3263 4.4), so that they go to the same server of a name.
     seed: u64,
     /// The refusal if no target is found.
     reject: Reject,
@@ -132,7 +132,7 @@ impl TargetSearch {
     /// For the plan of a request. `callee` is the user that the plan is for, if there is one.
     pub(crate) fn for_request(request: &Request, mut plan: Plan, callee: Option<&Aor>, gruus: &Gruus) -> Self {
         let users = plan.users.take();
-        let from = plan.other_side.unwrap_or_else(|| request.flow.remote.ip());
+        let from = plan.other_side.unwrap_or(request.flow.remote).ip();
         let may_try_again = !request.in_dialog && request.method() != Method::Cancel;
         let mut search = Self::new(plan, request, from, may_try_again);
         search.seen.extend(callee.cloned());
@@ -229,7 +229,7 @@ impl TargetSearch {
             from,
             asker: request.flow.remote.ip(),
             may_try_again,
-            seed: request.key.0,
+            seed: checksum(request.message.value(HeaderName::CallId).unwrap_or_default()),
             reject: Reject::NotRegistered,
             is_cut: false,
         }

@@ -3,7 +3,7 @@
 //! Puts the targets into groups and chooses the next hop of each. Must not decide whether the caller may call them.
 
 use std::cmp::Reverse;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use location::{Aor, Binding, Flow, FlowId, Record};
@@ -225,7 +225,7 @@ pub(crate) enum Toward {
     /// Any that its other side may name, because it goes to that side of its dialog.
     OtherSide {
         /// The address of the other side.
-        address: IpAddr,
+        address: SocketAddr,
         /// The flow to it, which is used if there is one.
         flow: Option<FlowToPeer>,
     },
@@ -233,7 +233,7 @@ pub(crate) enum Toward {
 
 impl Toward {
     /// The address of the other side of the dialog, if it goes there.
-    pub(super) const fn other_side(self) -> Option<IpAddr> {
+    pub(super) const fn other_side(self) -> Option<SocketAddr> {
         match self {
             Self::Anybody => None,
             Self::OtherSide { address, .. } => Some(address),
