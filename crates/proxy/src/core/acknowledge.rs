@@ -70,7 +70,7 @@ impl Core {
     fn acknowledge_phone(&mut self, now: Now, request: &Request, hop: Hop, outbox: &mut Outbox) {
         let target = Target { uri: TargetUri::Request, next_hop: NextHop::Hop(hop), over_flow: false };
         let sent = route::check_sips_hop(request.uri(), b"", &target.next_hop)
-            .and_then(|()| self.forward_stateless(now, request, target, outbox));
+            .and_then(|()| self.forward_ack(now, request, target, outbox));
         if sent.is_err() {
             outbox.emit(Event::Dropped(Drop::StrayAck));
         }

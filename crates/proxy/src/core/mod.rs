@@ -12,6 +12,7 @@ mod dispatch;
 mod emergency;
 pub(crate) mod explain;
 pub(crate) mod in_dialog;
+mod large_ack;
 mod late_registration;
 mod notifier;
 mod register;

@@ -99,6 +99,7 @@ impl Core {
             }
             Some(ViaBranch::Notify { id, .. }) => self.notify_undelivered(now, id, outbox),
             Some(ViaBranch::Trunk { id, .. }) => self.trunk_undelivered(now, id, outbox),
+            Some(branch @ ViaBranch::LargeAck { .. }) => self.send_over_udp(now, &sent, branch, outbox),
             // No state is needed: the response is made from the request as it was sent, and goes to where its Via says.
             Some(ViaBranch::Stateless(origin) | ViaBranch::Pinned { origin, .. }) if sent.is_request() => {
                 let key = via_below(&sent)

@@ -12,7 +12,7 @@ use super::Core;
 use crate::clock::Now;
 use crate::event::{Event, Limit};
 use crate::forward::{Forwarding, Origin, ViaBranch, is_looped, loop_mark, prefers_identity, write_request};
-use crate::hop::Hop;
+use crate::hop::{Hop, Over};
 use crate::ingress;
 use crate::large;
 use crate::mac::Mac;
@@ -53,21 +53,29 @@ impl Core {
             Ok(sent) => sent,
             Err(reject) => return self.refuse(now, &request, reject, outbox),
         };
-        if self.goes_over_tcp(now, &request, target, &sent) {
+        let over_tcp = self.hop_over_tcp(now, &request, target, &sent);
+        if over_tcp.is_some() && request.method() != Method::Ack {
             // It may have to go over UDP after all, which only a response context can do.
             outbox.retract(mark);
             return self.fork(now, request, plan, outbox);
         }
+        let sent = match over_tcp {
+            Some(hop) => {
+                outbox.retract(mark);
+                self.send_large_ack(&request, target, (sent, hop), outbox)
+            }
+            None => sent,
+        };
         let Some(target) = plan.into_best() else { return };
         self.sent_stateless(now, &request, target, sent, outbox);
     }
 
-    /// Whether a request is too long for the hop that it was written for, and goes over TCP.
-    fn goes_over_tcp(&self, now: Now, request: &Request, target: &Target, sent: &Sent) -> bool {
-        sent.length > large::MAX_OVER_UDP && {
-            let (way, what) = ((target, &sent.hop), (request.method(), sent.length));
-            large::hop_over_tcp(way, what, &self.settings, &self.udp_only, now.mono).is_some()
+    /// The hop over TCP for a request that is too long for the hop that it was written for.
+    fn hop_over_tcp(&self, now: Now, request: &Request, target: &Target, sent: &Sent) -> Option<Hop> {
+        if sent.length <= large::MAX_OVER_UDP || request.method() == Method::Cancel {
+            return None;
         }
+        large::hop_over_tcp((&sent.hop, target.over_flow), sent.length, &self.settings, &self.udp_only, now.mono)
     }
 
     /// Forwards a retransmission, the CANCEL of an INVITE or the ACK of its failure as the pin of the first request says.
@@ -111,15 +119,20 @@ impl Core {
         user.map_or(Proven::Nobody, |user| Proven::As(Box::new(user)))
     }
 
-    /// Forwards a request without a transaction (RFC 3261 16.11). The target must have an address.
-    pub(super) fn forward_stateless(
+    /// Forwards an ACK without a transaction (RFC 3261 16.11). The target must have an address.
+    pub(super) fn forward_ack(
         &mut self,
         now: Now,
         request: &Request,
         target: Target,
         outbox: &mut Outbox,
     ) -> Result<(), Reject> {
-        let sent = self.send_stateless(request, &target, outbox)?;
+        let mark = outbox.mark();
+        let mut sent = self.send_stateless(request, &target, outbox)?;
+        if let Some(hop) = self.hop_over_tcp(now, request, &target, &sent) {
+            outbox.retract(mark);
+            sent = self.send_large_ack(request, &target, (sent, hop), outbox);
+        }
         self.sent_stateless(now, request, target, sent, outbox);
         Ok(())
     }
@@ -162,7 +175,7 @@ impl Core {
         let Sent { hop, branch, mut pinned, length } = sent;
         emit_forwarded(request, &hop, outbox);
         // A retransmission must not go over TCP later, when the refusal is forgotten.
-        let may_change = length > large::MAX_OVER_UDP && large::may_change(request.method());
+        let may_change = length > large::MAX_OVER_UDP && large::needs_pin(request.method());
         pinned |= may_change && self.pins.len() < self.settings.limits.pins / 2;
         let timers = &self.settings.timers;
         if request.method() == Method::Invite {
@@ -236,28 +249,28 @@ impl Core {
 }
 
 /// A request that was written to be forwarded without a transaction.
-struct Sent {
-    hop: Hop,
-    branch: ViaBranch,
+pub(super) struct Sent {
+    pub(super) hop: Hop,
+    pub(super) branch: ViaBranch,
     /// Whether it gets a pin.
-    pinned: bool,
+    pub(super) pinned: bool,
     /// Its length in octets.
-    length: usize,
+    pub(super) length: usize,
 }
 
 pub(super) fn is_new_call(request: &Request) -> bool {
     request.method() == Method::Invite && !request.in_dialog
 }
 
-fn send_request(
+pub(super) fn send_request(
     forwarding: &Forwarding<'_>,
     settings: &Settings,
     mac: &Mac,
     rewrite: &mut parser::Rewrite,
     outbox: &mut Outbox,
 ) {
-    // RFC 3261 17: an ACK is never answered, so a failure to send it is not reported.
-    let reports = forwarding.request.method() != Method::Ack;
+    // RFC 3261 17: an ACK is never answered, so a failure to send it is not reported, unless it can go over UDP.
+    let reports = forwarding.request.method() != Method::Ack || forwarding.hop.over == Over::InsteadOfUdp;
     outbox.send(forwarding.hop, reports, |out| write_request(forwarding, settings, mac, rewrite, out));
 }
 

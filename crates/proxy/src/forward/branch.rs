@@ -7,6 +7,7 @@
 //! z9hG4bK T ...                                                          the same, with another CSeq number (`renumbering`)
 //! z9hG4bK n <worker:2> <subscription:16> <sequence:8>                     a NOTIFY of that worker
 //! z9hG4bK r <worker:2> <id:16> <sequence:8>                               a request of that worker to a trunk
+//! z9hG4bK a           <mark:16> <peer>                                    an ACK over TCP that could go over UDP
 //! ```
 //!
 //! A branch contains the peer that the response goes to, and a mark: a keyed hash of that peer, of the address that the
@@ -18,6 +19,9 @@
 //! mark of a transaction is needed only if a 2xx arrives after its response context has ended. It covers the number of
 //! the response context too: otherwise a phone could change that number, and its response would bypass a response
 //! context that still exists.
+//!
+//! No response comes to an ACK. The peer in its branch is the one that it goes to over UDP if TCP is refused; it is read
+//! only in an ACK that this server could not send.
 
 use std::net::SocketAddr;
 
@@ -58,6 +62,7 @@ pub(crate) enum ViaBranch {
     Transaction { worker: u8, id: BranchId, loop_mark: u64, origin: Origin },
     Notify { worker: u8, id: NotifyId },
     Trunk { worker: u8, id: NotifyId },
+    LargeAck { mark: u64, over_udp: Peer },
 }
 
 /// The sender of a request, which gets the response if there is no transaction.
@@ -132,11 +137,17 @@ fn mark(peer: &Peer, destination: &Destination, key: TransactionKey, fork: Optio
 }
 
 impl ViaBranch {
+    /// For an ACK that is sent over TCP instead of to this hop, for which it had another branch.
+    pub(crate) fn of_large_ack(other: &Self, over_udp: &Hop, settings: &Settings) -> Self {
+        let mark = other.origin().map_or(0, |origin| origin.mark);
+        Self::LargeAck { mark, over_udp: Peer::of_hop(over_udp, settings) }
+    }
+
     /// The sender of the request; `None` for a request of this server.
     pub(crate) const fn origin(&self) -> Option<&Origin> {
         match self {
             Self::Stateless(origin) | Self::Pinned { origin, .. } | Self::Transaction { origin, .. } => Some(origin),
-            Self::Notify { .. } | Self::Trunk { .. } => None,
+            Self::Notify { .. } | Self::Trunk { .. } | Self::LargeAck { .. } => None,
         }
     }
 
@@ -145,7 +156,7 @@ impl ViaBranch {
         let destination = Destination::at(source.transport, source.remote);
         let fork = match self {
             Self::Transaction { worker, id, .. } => Some((*worker, id.context)),
-            Self::Stateless(_) | Self::Pinned { .. } | Self::Notify { .. } | Self::Trunk { .. } => None,
+            _ => None,
         };
         self.origin().is_some_and(|origin| origin.mark == mark(&origin.peer, &destination, key, fork, mac))
     }
@@ -176,6 +187,10 @@ impl ViaBranch {
                 let (worker, id) = (byte(worker)?, NotifyId { subscription, sequence });
                 Some(if *kind == b'n' { Self::Notify { worker, id } } else { Self::Trunk { worker, id } })
             }
+            b'a' => {
+                let Origin { mark, peer: over_udp, .. } = Origin::parse(rest)?;
+                Some(Self::LargeAck { mark, over_udp })
+            }
             _ => None,
         }
     }
@@ -205,6 +220,11 @@ impl ViaBranch {
                 write_hex(out, u64::from(worker), 2);
                 write_hex(out, id.subscription, 16);
                 write_hex(out, u64::from(id.sequence), 8);
+            }
+            Self::LargeAck { mark, over_udp } => {
+                out.push(b'a');
+                write_hex(out, mark, 16);
+                over_udp.write(out);
             }
         }
     }
@@ -265,6 +285,7 @@ mod tests {
             },
             ViaBranch::Notify { worker: 7, id: NotifyId { subscription: u64::MAX, sequence: 1 } },
             ViaBranch::Trunk { worker: 7, id: NotifyId { subscription: u64::MAX, sequence: 1 } },
+            ViaBranch::LargeAck { mark: MARK, over_udp: peer("192.0.2.9:5060", 0) },
         ] {
             let mut text = Vec::new();
             branch.write(&mut text);

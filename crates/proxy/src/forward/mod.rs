@@ -18,5 +18,5 @@ pub(crate) use follow_up::as_sent;
 pub(crate) use history::{Diverted, History, Reached};
 pub(crate) use identity::{prefers_identity, without_claims};
 pub(crate) use loops::{is_looped, loop_mark};
-pub(crate) use request::{Forwarding, write_own_address, write_request, write_via_value};
+pub(crate) use request::{Forwarding, write_own_address, write_request, write_via, write_via_value};
 pub(crate) use response::{merge_challenges, without_challenges, write_response};

@@ -153,7 +153,8 @@ fn set_number(message: &Message, name: HeaderName, number: u32, rewrite: &mut Re
     }
 }
 
-fn write_via(out: &mut Vec<u8>, hop: &Hop, branch: ViaBranch, settings: &Settings) {
+/// Writes our Via.
+pub(crate) fn write_via(out: &mut Vec<u8>, hop: &Hop, branch: ViaBranch, settings: &Settings) {
     out.extend_from_slice(b"Via: ");
     write_via_value(out, hop, branch, settings);
     out.extend_from_slice(b"\r\n");

@@ -44,6 +44,8 @@ pub(super) struct Dialog {
     routes: SmallVec<[Box<[u8]>; 1]>,
     /// The next hop of our NOTIFYs.
     pub(super) next_hop: NextHop,
+    /// Whether that is the flow of the phone, and not the address in its Contact.
+    pub(super) over_flow: bool,
     /// The source address of the last SUBSCRIBE.
     from: IpAddr,
     /// The CSeq number of the last SUBSCRIBE.
@@ -79,6 +81,7 @@ impl Dialog {
         if kept.map(<[u8]>::len).sum::<usize>() > MAX_TEXT {
             return Err(Reject::DialogTooLong);
         }
+        let (next_hop, over_flow) = notify_hop(request, &target, routes.first().copied(), settings)?;
         Ok(Self {
             tag,
             local: text(HeaderName::To).into(),
@@ -86,7 +89,8 @@ impl Dialog {
             call_id: text(HeaderName::CallId).into(),
             package,
             event_id: event_id.map(Into::into),
-            next_hop: notify_hop(request, &target, routes.first().copied(), settings)?,
+            next_hop,
+            over_flow,
             from: request.flow.remote.ip(),
             target: target.as_bytes().into(),
             routes: routes.into_iter().map(Into::into).collect(),
@@ -113,7 +117,8 @@ impl Dialog {
             None => self.target.clone(),
         };
         let Ok(Uri::Sip(uri)) = Uri::parse(&target) else { return Err(Reject::Target) };
-        self.next_hop = notify_hop(request, &uri, self.routes.first().map(|route| &**route), settings)?;
+        (self.next_hop, self.over_flow) =
+            notify_hop(request, &uri, self.routes.first().map(|route| &**route), settings)?;
         (self.target, self.sequence, self.from) = (target, request.sequence, request.flow.remote.ip());
         Ok(())
     }
@@ -200,27 +205,27 @@ pub(super) fn write_answer(reply: &mut Reply<'_>, request: &Request, granted: u3
     reply.header(HeaderName::Expires, |out| write_decimal(out, granted));
 }
 
-/// The next hop of the NOTIFYs (RFC 3261 12.2.1.1), if the subscriber may name its address. A phone without a proxy
-/// in front of it is reached over its flow, as for its registration (RFC 5626 5.3).
+/// The next hop of the NOTIFYs (RFC 3261 12.2.1.1), if the subscriber may name its address, and whether it is a flow. A
+/// phone without a proxy in front of it is reached over its flow, as for its registration (RFC 5626 5.3).
 fn notify_hop(
     request: &Request,
     target: &SipUri<'_>,
     route: Option<&[u8]>,
     settings: &Settings,
-) -> Result<NextHop, Reject> {
+) -> Result<(NextHop, bool), Reject> {
     let check = |place, uri: &SipUri<'_>| {
         reach::check_host(uri, request.flow.remote.ip(), settings, reach::check_phone_address)
             .map_err(|barred| Reject::Address { place, barred })
     };
     check("Contact", target)?;
-    let next_hop = unchecked_next_hop(request, target, route, check, settings)?;
+    let (next_hop, over_flow) = unchecked_next_hop(request, target, route, check, settings)?;
     if let NextHop::Hop(hop) = &next_hop
         && !may_notify(hop.remote.ip(), request.flow.remote.ip(), settings)
     {
         let place = if route.is_some() { "Record-Route" } else { "Contact" };
         return Err(Reject::Address { place, barred: Barred::Elsewhere });
     }
-    check_sips_hop(target.as_bytes(), route.unwrap_or_default(), &next_hop).map(|()| next_hop)
+    check_sips_hop(target.as_bytes(), route.unwrap_or_default(), &next_hop).map(|()| (next_hop, over_flow))
 }
 
 /// Whether a subscriber whose SUBSCRIBE came from `from` may have its NOTIFYs sent to `to`. They are longer than the
@@ -236,17 +241,17 @@ fn unchecked_next_hop(
     route: Option<&[u8]>,
     check: impl Fn(&'static str, &SipUri<'_>) -> Result<(), Reject>,
     settings: &Settings,
-) -> Result<NextHop, Reject> {
+) -> Result<(NextHop, bool), Reject> {
     if let Some(route) = route {
         let route = route_uri(route).ok_or(Reject::Route)?;
         check("Record-Route", &route)?;
-        return next_hop_of(&route, settings);
+        return Ok((next_hop_of(&route, settings)?, false));
     }
     let direct = request.message.values(HeaderName::Via).nth(1).is_none();
     if direct && nat::is_flow_bound(request, Some(target)) {
-        return Ok(NextHop::Hop(via_flow(Hop::back(&request.flow), target)));
+        return Ok((NextHop::Hop(via_flow(Hop::back(&request.flow), target)), true));
     }
-    next_hop_of(target, settings)
+    Ok((next_hop_of(target, settings)?, false))
 }
 
 /// The URI in the Contact; `None` without a Contact.

@@ -1,5 +1,5 @@
 //! One NOTIFY and its client transaction, and what the end of it means for the subscription (RFC 3261 17.1.2, RFC
-//! 6665 4.2.2).
+//! 6665 4.2.2). One that is too long for UDP is sent over TCP, and over UDP if nobody accepts it there (RFC 3261 18.1.1).
 //!
 //! Must not know what the NOTIFY reports.
 
@@ -10,8 +10,9 @@ use parser::Message;
 use crate::clock::Instant;
 use crate::context::Context;
 use crate::hop::Hop;
+use crate::large;
 use crate::settings::Timers;
-use crate::transaction::{ClientEvent, ClientOther, TimerAction};
+use crate::transaction::{ClientEvent, ClientOther, TimerAction, sooner};
 
 /// A NOTIFY that has no final response yet.
 #[derive(Debug)]
@@ -20,6 +21,17 @@ pub(super) struct Notify {
     hop: Hop,
     text: Bytes,
     client: ClientOther,
+    /// Its form for UDP, while it is sent over TCP because of its length.
+    over_udp: Option<Box<OverUdp>>,
+}
+
+/// A NOTIFY as it is sent over UDP if TCP is refused.
+#[derive(Debug)]
+pub(super) struct OverUdp {
+    pub(super) hop: Hop,
+    pub(super) text: Bytes,
+    /// When it is sent if there is no response until then.
+    pub(super) at: Instant,
 }
 
 /// How a NOTIFY has ended.
@@ -37,7 +49,28 @@ impl Notify {
     /// A NOTIFY that has just been sent.
     pub(super) fn sent(sequence: u32, hop: Hop, text: &[u8], timers: &Timers, now: Instant) -> Self {
         let client = ClientOther::new(hop.transport.is_reliable(), timers, now);
-        Self { sequence, hop, text: Bytes::copy_from_slice(text), client }
+        Self { sequence, hop, text: Bytes::copy_from_slice(text), client, over_udp: None }
+    }
+
+    /// The same, sent over TCP because of its length.
+    pub(super) fn or_over_udp(self, over_udp: OverUdp) -> Self {
+        Self { over_udp: Some(Box::new(over_udp)), ..self }
+    }
+
+    /// Its form for UDP, to be sent at this moment if there is no response over TCP.
+    pub(super) fn into_over_udp(self, at: Instant) -> OverUdp {
+        OverUdp { hop: self.hop, text: self.text, at }
+    }
+
+    /// Sends the NOTIFY over UDP if it was sent over TCP because of its length. False if it was not.
+    pub(super) fn send_over_udp(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(over_udp) = self.over_udp.take() else { return false };
+        let (settings, now) = (context.settings, context.now.mono);
+        large::record_refusal(&self.hop, settings, context);
+        (self.hop, self.text) = (over_udp.hop, over_udp.text);
+        self.client = ClientOther::new(false, &settings.timers, now);
+        context.outbox.resend(&self.hop, true, &self.text);
+        true
     }
 
     /// Whether it has this CSeq number.
@@ -54,6 +87,7 @@ impl Notify {
     /// Processes a response. Returns the end of the NOTIFY if it is the first final one.
     pub(super) fn on_response(&mut self, response: &Message, timers: &Timers, now: Instant) -> Option<NotifyEnd> {
         let status = response.status().unwrap_or_default();
+        self.over_udp = None;
         match self.client.receive(status, self.hop.transport.is_reliable(), timers, now) {
             ClientEvent::Success => Some(NotifyEnd::Accepted),
             ClientEvent::Failure if ends_subscription(status) => Some(NotifyEnd::SubscriptionGone),
@@ -64,6 +98,11 @@ impl Notify {
 
     /// Retransmits the NOTIFY. Returns its end if there was no response in time.
     pub(super) fn timeout(&mut self, context: &mut Context<'_>) -> Option<NotifyEnd> {
+        let is_due = |over_udp: &OverUdp| over_udp.at <= context.now.mono;
+        if self.over_udp.as_deref().is_some_and(is_due) {
+            self.send_over_udp(context);
+            return None;
+        }
         match self.client.timeout(context.now.mono) {
             TimerAction::Resend => context.outbox.resend(&self.hop, true, &self.text),
             TimerAction::TimedOut => return Some(NotifyEnd::SubscriptionGone),
@@ -73,7 +112,7 @@ impl Notify {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.client.deadline()
+        sooner(self.client.deadline(), self.over_udp.as_ref().map(|over_udp| over_udp.at))
     }
 }
 

@@ -13,10 +13,11 @@ use crate::ask::{Answer, Continuation, Question, Resume};
 use crate::clock::Instant;
 use crate::connections::Connections;
 use crate::context::Context;
-use crate::event::{Event, Notification};
+use crate::event::{Event, LargeRequest, Notification};
 use crate::event_package::EventPackage;
 use crate::forward::{NotifyId, ViaBranch};
-use crate::hop;
+use crate::hop::{self, Hop};
+use crate::large;
 use crate::reject::Reject;
 use crate::request::{Request, RequestSource};
 use crate::resolution::Resolution;
@@ -187,7 +188,8 @@ impl Subscription {
 
     /// One of the NOTIFYs could not be sent.
     pub(crate) fn on_undelivered(&mut self, sequence: u32, context: &mut Context<'_>) {
-        if self.under_way.as_ref().is_some_and(|notify| notify.is(sequence)) {
+        let Some(notify) = self.under_way.as_mut().filter(|notify| notify.is(sequence)) else { return };
+        if !notify.send_over_udp(context) {
             self.fail(Notification::Unanswered, context);
         }
     }
@@ -326,10 +328,23 @@ impl Subscription {
         let (settings, sequence) = (context.settings, self.notifies.wrapping_add(1));
         let LocalTag { worker, id } = self.dialog.tag;
         let branch = ViaBranch::Notify { worker, id: NotifyId { subscription: id, sequence } };
-        let notice = Notice { hop: &hop, branch, sequence, subscription_state, body };
-        let text = context.outbox.send(&hop, true, |out| self.dialog.write(&notice, settings, out));
-        self.under_way = Some(Notify::sent(sequence, hop, text, &settings.timers, context.now.mono));
-        self.notifies = sequence;
+        let (mark, now) = (context.outbox.mark(), context.now.mono);
+        let send = |hop: &Hop, context: &mut Context<'_>| {
+            let notice = Notice { hop, branch, sequence, subscription_state, body };
+            let text = context.outbox.send(hop, true, |out| self.dialog.write(&notice, settings, out));
+            Notify::sent(sequence, hop.clone(), text, &settings.timers, now)
+        };
+        let mut notify = send(&hop, context);
+        let length = context.outbox.len_since(mark);
+        let way = (&hop, self.dialog.over_flow);
+        if let Some(over_tcp) = large::hop_over_tcp(way, length, settings, context.udp_only, now) {
+            context.outbox.retract(mark);
+            context.outbox.emit(Event::LargeRequest { outcome: LargeRequest::OverTcp });
+            // A peer that accepts the connection and sends nothing may not support TCP.
+            let at = now + settings.timers.give_up() / 2;
+            notify = send(&over_tcp, context).or_over_udp(notify.into_over_udp(at));
+        }
+        (self.under_way, self.notifies) = (Some(notify), sequence);
     }
 
     /// A NOTIFY has its final response, and the subscription continues.

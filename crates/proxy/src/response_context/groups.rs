@@ -268,9 +268,8 @@ impl ResponseContext {
         if length <= large::MAX_OVER_UDP {
             return None;
         }
-        let method = self.template.request.as_deref()?.method();
-        let (way, settings) = ((branch.target(), branch.hop()), &self.template.settings);
-        large::hop_over_tcp(way, (method, length), settings, context.udp_only, context.now.mono)
+        let way = (branch.hop(), branch.target().over_flow);
+        large::hop_over_tcp(way, length, &self.template.settings, context.udp_only, context.now.mono)
     }
 
     /// The targets to come; `None` if no further branch may start.
