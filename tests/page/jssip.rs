@@ -1,14 +1,17 @@
 //! JsSIP in a browser: it registers and calls over WebSocket with sound, with another JsSIP and with the phone of the
-//! server. Its page comes from another origin. `jssip/` beside this file has the page; the npm packages are in the build
+//! server, and over secure WebSocket. Its page comes from another origin. `jssip/` beside this file has the page; the npm packages are in the build
 //! folder, where `tests/run` installs them.
 
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::harness::browser::Browser;
-use super::harness::server::CLOSED;
-use super::harness::{PATIENCE, Server, wait_for};
+use tempfile::TempDir;
+
+use super::harness::browser::{Browser, LOOPBACK};
+use super::harness::server::{CLOSED, fresh_ip};
+use super::harness::{Authority, PATIENCE, Server, wait_for};
 use super::phone::{self, CALL, STATE};
+use super::secure::trust;
 use super::site::serve;
 
 /// The web site with the page.
@@ -27,11 +30,11 @@ struct Client {
 }
 
 impl Client {
+    /// Registers at the WebSocket address `url`, in a browser that shows the page.
     #[track_caller]
-    fn register(site: SocketAddr, server: &Server, user: &str, password: &str) -> Self {
-        let mut page = Browser::open(&format!("http://{site}/"));
+    fn register(mut page: Browser, url: &str, user: &str, password: &str) -> Self {
         page.shows("typeof start === 'function'");
-        page.ask(&format!("start('ws://{}', '{user}', '{password}')", server.websocket()));
+        page.ask(&format!("start('{url}', '{user}', '{password}')"));
         let mut client = Self { page, read: 0 };
         client.says("registered");
         client
@@ -57,25 +60,60 @@ impl Client {
     }
 }
 
-#[test]
-fn jssip_registers_and_calls() {
-    let server = Server::start(CLOSED);
-    let site = site();
-    let mut alice = Client::register(site, &server, "alice", "wonderland");
-    let mut bob = Client::register(site, &server, "bob", "builder");
-
-    alice.run("call('bob')");
-    bob.says("a call rings");
-    alice.says("it rings there");
-    bob.run("answer()");
-    for client in [&mut alice, &mut bob] {
+/// A call that is accepted, and that the caller ends.
+#[track_caller]
+fn call_with_sound(caller: &mut Client, user: &str, callee: &mut Client) {
+    caller.run(&format!("call('{user}')"));
+    callee.says("a call rings");
+    caller.says("it rings there");
+    callee.run("answer()");
+    for client in [&mut *caller, &mut *callee] {
         client.says("accepted");
         client.says("confirmed");
         client.hears();
     }
-    alice.run("hangUp()");
-    alice.says("ended by local");
-    bob.says("ended by remote");
+    caller.run("hangUp()");
+    caller.says("ended by local");
+    callee.says("ended by remote");
+}
+
+#[test]
+fn jssip_registers_and_calls_over_secure_websocket() {
+    let (authority, ip) = (Authority::new(), fresh_ip());
+    let certificate = authority.issue("office", &["office.example", &ip.to_string()]);
+    let folder = TempDir::with_prefix("frontdesk-test-").expect("a temporary folder");
+    let server = Server::start_in(folder, ip, &format!("{CLOSED}{}", authority.config(&certificate, "")));
+    let (site, url) = (format!("http://{}/", site()), format!("wss://{}", server.secure_websocket()));
+    let browser = || Browser::open_with(&site, &[LOOPBACK], |home| trust(home, &authority));
+
+    // A browser that does not know the authority opens no connection.
+    let mut stranger = Browser::open(&site);
+    stranger.shows("typeof start === 'function'");
+    stranger.ask(&format!(
+        "start('{url}', 'alice', 'wonderland'), agent.on('disconnected', () => said.push('disconnected')), null"
+    ));
+    stranger.shows("said.includes('disconnected')");
+    drop(stranger);
+
+    let mut alice = Client::register(browser(), &url, "alice", "wonderland");
+    let mut bob = Client::register(browser(), &url, "bob", "builder");
+    call_with_sound(&mut alice, "bob", &mut bob);
+    call_with_sound(&mut bob, "alice", &mut alice);
+    bob.run("agent.unregister()");
+    bob.says("unregistered");
+    server.counts("frontdesk_bindings", &[], |count| count == 1.0);
+    let metrics = server.metrics();
+    assert_eq!(metrics.sum("frontdesk_requests_forwarded_total", &[("method", "BYE"), ("transport", "wss")]), 2.0);
+    assert_eq!(metrics.sum("frontdesk_requests_received_total", &[("transport", "ws")]), 0.0);
+}
+
+#[test]
+fn jssip_registers_and_calls() {
+    let server = Server::start(CLOSED);
+    let (site, url) = (format!("http://{}/", site()), format!("ws://{}", server.websocket()));
+    let mut alice = Client::register(Browser::open(&site), &url, "alice", "wonderland");
+    let mut bob = Client::register(Browser::open(&site), &url, "bob", "builder");
+    call_with_sound(&mut alice, "bob", &mut bob);
 
     bob.run("call('alice')");
     alice.says("a call rings");

@@ -16,7 +16,7 @@ use super::phone::{CALL, STATE, call, click, hears, reads, sign_in};
 
 /// Makes the browser with this home folder trust the authority: the database of certificates that Chromium shares with
 /// other programs.
-fn trust(home: &Path, authority: &Authority) {
+pub(super) fn trust(home: &Path, authority: &Authority) {
     let folder = home.join(".pki/nssdb");
     std::fs::create_dir_all(&folder).expect("a folder");
     let database = format!("sql:{}", folder.display());
