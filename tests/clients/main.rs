@@ -1,7 +1,7 @@
 //! Real clients by other authors: SIPp scenarios, baresip phones, Linphone, Twinkle, pjsua, JsSIP, and the tool
-//! sipsak. All run on loopback, without a sound card, a display, a terminal or D-Bus.
+//! sipsak; and Kamailio as the provider of a trunk. All run on loopback, without a sound card, a display, a terminal or D-Bus.
 //!
-//! Needs the Debian packages `sip-tester`, `baresip-core`, `sipsak`, `linphone-cli` and `twinkle-console`, and from PyPI
+//! Needs the Debian packages `sip-tester`, `baresip-core`, `sipsak`, `linphone-cli`, `twinkle-console` and `kamailio`, and from PyPI
 //! `pjsua2-python` in a virtual environment in the build folder, and from npm `jssip` there; `tests/run` installs them.
 //!
 //! What does not run here:
@@ -28,6 +28,7 @@ mod harness;
 mod baresip;
 mod calls;
 mod jssip;
+mod kamailio;
 mod linphone;
 mod pjsua;
 mod sipp;
