@@ -4,9 +4,9 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
 use crate::harness::digest::Credentials;
-use crate::harness::message::ack_of;
+use crate::harness::message::{ack_of, cancel_of};
 use crate::harness::server::CLOSED;
-use crate::harness::{DnsServer, Message, Phone, Server};
+use crate::harness::{DnsServer, Message, PATIENCE, Phone, SILENCE, Server, wait_for};
 
 const ALICE: Credentials<'static> = Credentials::new("alice", "wonderland");
 
@@ -144,6 +144,27 @@ fn a_slow_name_delays_no_other_one() {
     assert_eq!(refused(&mut alice, &invite), Some(486));
     // `limits.lookup_time` ends the other one.
     assert!(refused(&mut slow, &to_slow) >= Some(400));
+}
+
+#[test]
+fn a_call_can_be_cancelled_while_dns_does_not_answer() {
+    // checklist 78
+    let (dns, server, mut alice) = start();
+    dns.set("slow.example SILENT -\n");
+    let invite = alice.invite("sip:dave@slow.example");
+    let invite = alice.authenticated(invite, ALICE);
+    assert!(
+        wait_for(PATIENCE, || dns.queries().iter().any(|query| query.contains("slow.example")).then_some(())).is_some()
+    );
+    alice.send(cancel_of(&invite));
+    assert_eq!(alice.response(200).method(), "CANCEL");
+    let terminated = alice.response(487);
+    assert_eq!(terminated.method(), "INVITE");
+    alice.send(ack_of(&invite, &terminated));
+    // The lookup ends by `limits.lookup_time`.
+    server.counts("frontdesk_lookups_total", &[("outcome", "failed")], |count| count == 1.0);
+    assert!(alice.next_in(SILENCE).is_none());
+    server.counts("frontdesk_calls_ended_total", &[("ending", "cancelled")], |count| count == 1.0);
 }
 
 #[test]
