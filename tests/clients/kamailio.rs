@@ -1,5 +1,5 @@
 //! Kamailio (Debian package `kamailio`) as a telephone provider: the server registers there as a trunk, answers the challenges of
-//! its calls, and gets the calls to its numbers from there. `kamailio.cfg` beside this file is the provider. Its other customer
+//! its calls and of requests within them, and gets the calls to its numbers from there. `kamailio.cfg` beside this file is the provider. Its other customer
 //! is a scripted phone, and so is the phone of the office.
 
 use std::net::{IpAddr, SocketAddr};
@@ -121,14 +121,38 @@ fn accepts(caller: &mut Phone, invite: &Message, callee: &mut Phone, received: &
     [dialog, Dialog::callee(received, &sent)]
 }
 
-/// One side of a call hangs up.
+/// The phone of the office hangs up, and does not notice that the provider challenges its request.
 #[track_caller]
-fn hangs_up(one: &mut Phone, dialog: &mut Dialog, other: &mut Phone) {
+fn office_hangs_up(alice: &mut Phone, dialog: &mut Dialog, customer: &mut Phone) {
     let bye = dialog.request("BYE");
-    one.send(bye);
-    let received = other.expect("BYE");
-    other.reply(&received, 200);
-    one.response(200);
+    alice.send(bye);
+    let received = customer.expect("BYE");
+    customer.reply(&received, 200);
+    alice.response(200);
+}
+
+/// The phone of the customer hangs up, and answers the challenge of the provider.
+#[track_caller]
+fn customer_hangs_up(customer: &mut Phone, dialog: &mut Dialog, alice: &mut Phone) {
+    let bye = dialog.request("BYE");
+    customer.authenticated(bye, SESAME);
+    let received = alice.expect("BYE");
+    alice.reply(&received, 200);
+    customer.response(200);
+}
+
+/// The phone of the office changes the media of the call with a re-INVITE, which the provider challenges too.
+#[track_caller]
+fn changes_media(alice: &mut Phone, dialog: &mut Dialog, customer: &mut Phone) {
+    let again = dialog.request("INVITE").with("Contact", format!("<{}>", alice.contact()));
+    alice.send(again);
+    let received = customer.expect("INVITE");
+    customer.reply(&received, 200);
+    alice.response(200);
+    alice.send(dialog.ack());
+    let ack = customer.expect("ACK");
+    let number = |message: &Message| message.header("CSeq").split(' ').next().map(str::to_owned);
+    assert_eq!(number(&ack), number(&received), "RFC 3261 13.2.2.4");
 }
 
 #[test]
@@ -141,10 +165,11 @@ fn a_phone_calls_through_kamailio_as_the_provider() {
         assert_eq!(received.header("P-Asserted-Identity"), format!("<sip:+4989112@{}>", kamailio.ip));
         assert!(received.find("Proxy-Authorization").is_none(), "{received}");
         let [mut at_alice, mut at_customer] = accepts(&mut alice, &invite, &mut customer, &received);
+        changes_media(&mut alice, &mut at_alice, &mut customer);
         if callee_hangs_up {
-            hangs_up(&mut customer, &mut at_customer, &mut alice);
+            customer_hangs_up(&mut customer, &mut at_customer, &mut alice);
         } else {
-            hangs_up(&mut alice, &mut at_alice, &mut customer);
+            office_hangs_up(&mut alice, &mut at_alice, &mut customer);
         }
     }
     // A call that is refused, one that is cancelled, and one to a number that nobody has.
@@ -182,9 +207,10 @@ fn a_call_of_kamailio_reaches_the_phone_until_the_server_stops() {
         let received = alice.expect("INVITE");
         let [mut at_customer, mut at_alice] = accepts(&mut customer, &invite, &mut alice, &received);
         if callee_hangs_up {
-            hangs_up(&mut alice, &mut at_alice, &mut customer);
+            changes_media(&mut alice, &mut at_alice, &mut customer);
+            office_hangs_up(&mut alice, &mut at_alice, &mut customer);
         } else {
-            hangs_up(&mut customer, &mut at_customer, &mut alice);
+            customer_hangs_up(&mut customer, &mut at_customer, &mut alice);
         }
     }
     server.stop();
