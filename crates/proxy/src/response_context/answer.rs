@@ -93,7 +93,8 @@ impl ResponseContext {
         }
     }
 
-    /// Reports how the request ended. `by`: the phone whose response decided that; `None` if several did.
+    /// Reports how the request ended, unless it is in a dialog: it is neither a fork nor the end of a call. `by`: the phone
+    /// whose response decided that; `None` if several did.
     pub(super) fn emit_outcome(
         &self,
         outcome: event::ForkOutcome,
@@ -101,9 +102,13 @@ impl ResponseContext {
         by: Option<event::CalledPhone>,
         context: &mut Context<'_>,
     ) {
+        let request = self.template.request.as_ref();
+        if request.is_some_and(|request| request.in_dialog) {
+            return;
+        }
         context.outbox.emit(Event::Fork { outcome });
         self.free_lines(status, context);
-        if let Some(request) = self.template.request.as_ref().filter(|_| self.upstream.is_invite()) {
+        if let Some(request) = request.filter(|_| self.upstream.is_invite()) {
             let (call, tried) = (request.key.0, self.branches.len());
             context.outbox.emit(Event::CallEnded { call, status: Some(status), tried, by });
         }

@@ -62,8 +62,7 @@ impl ResponseContext {
     /// The call has failed: it does not count any more.
     pub(super) fn free_lines(&self, status: u16, context: &Context<'_>) {
         let trunks = &self.template.settings.trunks;
-        let has_failed = |request: &&Request| status >= 300 && trunks.limits_calls() && !request.in_dialog;
-        if let Some(request) = self.template.request.as_deref().filter(has_failed) {
+        if let Some(request) = self.template.request.as_deref().filter(|_| status >= 300 && trunks.limits_calls()) {
             trunks.calls.end(call_of(request, context.mac));
         }
     }

@@ -1,4 +1,5 @@
-//! What the trunks keep across reloads: their calls, which of them work, and the addresses of their host names.
+//! What the trunks keep across reloads: their calls, which of them work, the numbers of their INVITEs, and the addresses of
+//! their host names.
 //!
 //! Decides which names are resolved. Calls of a trunk without `from` come from the addresses of its server, so these have to
 //! be known before a call comes.
@@ -8,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use proxy::{Resolution, Settings, Trunk, TrunkCalls, TrunkHealth, trunk_resolutions};
+use proxy::{Resolution, SentNumbers, Settings, Trunk, TrunkCalls, TrunkHealth, trunk_resolutions};
 
 /// The addresses by trunk.
 pub(crate) type TrunkAddresses = BTreeMap<Box<str>, Vec<IpAddr>>;
@@ -18,6 +19,7 @@ pub(crate) type TrunkAddresses = BTreeMap<Box<str>, Vec<IpAddr>>;
 pub(super) struct TrunkState {
     calls: Arc<TrunkCalls>,
     health: Arc<TrunkHealth>,
+    numbers: Arc<SentNumbers>,
     addresses: TrunkAddresses,
     /// The trunks whose names have to be resolved.
     names: Vec<(Box<str>, Resolution)>,
@@ -29,6 +31,7 @@ impl TrunkState {
         self.names = trunk_resolutions(settings);
         settings.trunks.calls = Arc::clone(&self.calls);
         settings.trunks.health = Arc::clone(&self.health);
+        settings.trunks.numbers = Arc::clone(&self.numbers);
         for trunk in &mut settings.trunks.all {
             if let (true, Some(addresses)) = (trunk.networks.is_empty(), self.addresses.get(&trunk.name)) {
                 let networks = addresses.iter().copied().map(IpNet::from).collect();
@@ -50,5 +53,22 @@ impl TrunkState {
             self.addresses.insert(trunk, addresses);
         }
         changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_trunks_keep_is_the_same_after_a_reload() {
+        let mut state = TrunkState::default();
+        let [one, other] = [(); 2].map(|()| {
+            let mut settings = Settings::default();
+            state.complete(&mut settings);
+            settings.trunks
+        });
+        assert!(Arc::ptr_eq(&one.calls, &other.calls) && Arc::ptr_eq(&one.health, &other.health));
+        assert!(Arc::ptr_eq(&one.numbers, &other.numbers));
     }
 }
