@@ -83,11 +83,16 @@ impl RequestSlots {
         slot
     }
 
-    #[inline(always)]
     pub(crate) fn take(&mut self, mut slot: RequestSlot) -> Option<Request> {
         let request = slot.take();
         self.0 = Some(slot);
         request
+    }
+
+    /// Takes back the slot of a request that has ended.
+    pub(crate) fn free(&mut self, mut slot: RequestSlot) {
+        *slot = None;
+        self.0 = Some(slot);
     }
 }
 

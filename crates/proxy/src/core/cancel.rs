@@ -109,7 +109,7 @@ impl Core {
     }
 
     /// Forwards the CANCEL of a re-INVITE from one side of its dialog to the other.
-    fn cancel_in_dialog(&mut self, now: Now, request: Request, mut dialog: InDialog, outbox: &mut Outbox) {
+    fn cancel_in_dialog(&mut self, now: Now, mut request: Request, mut dialog: InDialog, outbox: &mut Outbox) {
         dialog.apply_moves(&self.moved, &request, &self.mac);
         let (settings, mac) = (&self.settings, &self.mac);
         let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri)).ok();
@@ -124,7 +124,7 @@ impl Core {
         if let Some(target) = target {
             let other_side = Some(dialog.address_of_other());
             let plan = Plan { other_side, ..Plan::with_target(target) };
-            return self.handle_plan(now, request, plan, outbox);
+            return self.handle_plan(now, &mut request, plan, outbox);
         }
         self.refuse(now, &request, Reject::NoTransaction, outbox);
     }

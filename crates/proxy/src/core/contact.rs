@@ -57,7 +57,7 @@ impl Core {
         } else if let Some(user) = search.users.pop()
             && let Some(plan) = route::plan_for_contact(&request, &user, record.as_ref(), &self.settings, now)
         {
-            return self.handle_plan(now, request, plan, outbox);
+            return self.handle_plan(now, &mut request, plan, outbox);
         }
         self.find_contact(now, request, search, outbox);
     }
@@ -72,7 +72,7 @@ impl Core {
             route::target_for_next(&Next::of(&request, &uri)?, Toward::Anybody, &request, &settings)
         });
         match target {
-            Ok(target) => self.handle_plan(now, request, Plan::with_target(target), outbox),
+            Ok(target) => self.handle_plan(now, &mut request, Plan::with_target(target), outbox),
             Err(reject) => self.refuse_contact(now, &request, reject, outbox),
         }
     }

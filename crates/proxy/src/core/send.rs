@@ -28,46 +28,46 @@ use crate::target::{NextHop, Target, TargetUri};
 
 impl Core {
     /// Forwards a request to the targets of its plan. All of them have addresses.
-    pub(super) fn forward_or_fork(&mut self, now: Now, mut request: Request, plan: Plan, outbox: &mut Outbox) {
+    pub(super) fn forward_or_fork(&mut self, now: Now, request: &mut Request, plan: Plan, outbox: &mut Outbox) {
         request.renumbering =
             request.renumbering.take().and_then(|it| renumbering_for(*it, &plan, &self.settings)).map(Box::new);
-        if let Err(reject) = check_privacy(&request, &plan, &self.settings) {
-            return self.refuse(now, &request, reject, outbox);
+        if let Err(reject) = check_privacy(request, &plan, &self.settings) {
+            return self.refuse(now, request, reject, outbox);
         }
-        if is_new_call(&request) {
-            self.log_call(&request, &plan, outbox);
+        if is_new_call(request) {
+            self.log_call(request, &plan, outbox);
         }
         if request.method() == Method::Bye {
-            end_by_bye(&request, &self.settings, &self.mac);
+            end_by_bye(request, &self.settings, &self.mac);
         }
         // RFC 5393 5.3.3: Max-Breadth allows no branch.
         if request.max_breadth() == 0 && !matches!(request.method(), Method::Ack | Method::Cancel) {
-            return self.refuse(now, &request, Reject::Breadth, outbox);
+            return self.refuse(now, request, Reject::Breadth, outbox);
         }
-        if !is_stateless(&request, &plan, &self.settings) {
-            return self.fork(now, request, plan, outbox);
+        if !is_stateless(request, &plan, &self.settings) {
+            return self.fork(now, request.clone(), plan, outbox);
         }
         let mark = outbox.mark();
         let Some(target) = plan.best() else { return };
-        let sent = match self.send_stateless(&request, target, outbox) {
+        let sent = match self.send_stateless(request, target, outbox) {
             Ok(sent) => sent,
-            Err(reject) => return self.refuse(now, &request, reject, outbox),
+            Err(reject) => return self.refuse(now, request, reject, outbox),
         };
-        let over_tcp = self.hop_over_tcp(now, &request, target, &sent);
+        let over_tcp = self.hop_over_tcp(now, request, target, &sent);
         if over_tcp.is_some() && request.method() != Method::Ack {
             // It may have to go over UDP after all, which only a response context can do.
             outbox.retract(mark);
-            return self.fork(now, request, plan, outbox);
+            return self.fork(now, request.clone(), plan, outbox);
         }
         let sent = match over_tcp {
             Some(hop) => {
                 outbox.retract(mark);
-                self.send_large_ack(&request, target, (sent, hop), outbox)
+                self.send_large_ack(request, target, (sent, hop), outbox)
             }
             None => sent,
         };
         let Some(target) = plan.into_best() else { return };
-        self.sent_stateless(now, &request, target, sent, outbox);
+        self.sent_stateless(now, request, target, sent, outbox);
     }
 
     /// The hop over TCP for a request that is too long for the hop that it was written for.

@@ -18,13 +18,13 @@ use crate::waiting::Waiting;
 
 impl Core {
     /// Takes the next step of a request that may go to its destination.
-    pub(super) fn take_step(&mut self, now: Now, request: Request, step: NextStep, outbox: &mut Outbox) {
+    pub(super) fn take_step(&mut self, now: Now, mut request: Request, step: NextStep, outbox: &mut Outbox) {
         match step {
             NextStep::LookUp(callee) => self.look_up(request, callee, outbox),
             NextStep::Ring(leg) => self.ring(now, request, *leg, outbox),
             NextStep::ChangeRules(user, command) => self.change_rules(now, request, user, command, outbox),
             NextStep::FindContact(search) => self.find_contact(now, request, search, outbox),
-            NextStep::Forward(plan) => self.handle_plan(now, request, plan, outbox),
+            NextStep::Forward(plan) => self.handle_plan(now, &mut request, plan, outbox),
         }
     }
 
@@ -38,21 +38,35 @@ impl Core {
     pub(super) fn callee_loaded(
         &mut self,
         now: Now,
-        slot: RequestSlot,
+        mut slot: RequestSlot,
         callee: &Callee,
         answer: Answer,
         outbox: &mut Outbox,
     ) {
-        let Some(request) = self.slots.take(slot) else { return };
-        let Answer::Loaded(record) = answer else {
-            return self.refuse(now, &request, Reject::LocationDown, outbox);
-        };
-        match self.plan_of_callee(&request, callee, record.as_ref(), now) {
+        // Most requests end here, so they stay in their slot.
+        if let Some(request) = slot.as_mut() {
+            match answer {
+                Answer::Loaded(record) => self.callee_known(now, request, callee, record.as_ref(), outbox),
+                _ => self.refuse(now, request, Reject::LocationDown, outbox),
+            }
+        }
+        self.slots.free(slot);
+    }
+
+    fn callee_known(
+        &mut self,
+        now: Now,
+        request: &mut Request,
+        callee: &Callee,
+        record: Option<&Record>,
+        outbox: &mut Outbox,
+    ) {
+        match self.plan_of_callee(request, callee, record, now) {
             Ok(plan) if plan.users.is_some() => {
-                self.find_missing(now, request, plan, Some(&callee.aor), outbox);
+                self.find_missing(now, request.clone(), plan, Some(&callee.aor), outbox);
             }
             Ok(plan) => self.handle_plan(now, request, plan, outbox),
-            Err(reject) => self.refuse(now, &request, reject, outbox),
+            Err(reject) => self.refuse(now, request, reject, outbox),
         }
     }
 
@@ -76,12 +90,12 @@ impl Core {
     }
 
     /// Sends a request where its plan says; or answers it with the plan, if its sender asked for that.
-    pub(super) fn handle_plan(&mut self, now: Now, request: Request, plan: Plan, outbox: &mut Outbox) {
+    pub(super) fn handle_plan(&mut self, now: Now, request: &mut Request, plan: Plan, outbox: &mut Outbox) {
         if plan.disposition.redirect {
-            return self.redirect(now, &request, &plan, outbox);
+            return self.redirect(now, request, &plan, outbox);
         }
         if plan.is_incomplete() {
-            return self.find_missing(now, request, plan, None, outbox);
+            return self.find_missing(now, request.clone(), plan, None, outbox);
         }
         self.forward_or_fork(now, request, plan, outbox);
     }
@@ -168,7 +182,7 @@ impl Core {
         }
         let Search { targets, purpose } = *search;
         match (purpose, targets.finish()) {
-            (Purpose::Forward(request), Ok(plan)) => self.handle_plan(now, request, plan, outbox),
+            (Purpose::Forward(mut request), Ok(plan)) => self.handle_plan(now, &mut request, plan, outbox),
             (Purpose::Forward(request), Err(NoTarget { reject, course })) => {
                 let unavailable = DiversionReason::Unavailable;
                 let next = |course: Box<Course>| {
