@@ -40,7 +40,7 @@ pub use limits::Limits;
 pub use listener::{Interfaces, Listener};
 pub(crate) use office::Meaning;
 pub use office::{
-    AlsoRing, CodeCommand, Codes, Forward, GroupMember, GroupStrategy, Hours, NamedHours, NumberRule, Office,
+    AlsoRing, CodeCommand, Codes, Forward, GroupMember, GroupStrategy, Hours, NameKind, NamedHours, NumberRule, Office,
     OfficeName, Party, RingGroup, UserRules, Window, plain_number,
 };
 pub use registrar::{Registrar, UnannouncedPath};
@@ -48,7 +48,7 @@ pub use senders::{Sender, Senders};
 pub use subscriptions::SubscriptionTimes;
 pub use timers::Timers;
 pub(crate) use trunks::{Dialled, Direction};
-pub use trunks::{Login, Outgoing, SentNumbers, Shows, Trunk, TrunkCalls, TrunkHealth, Trunks};
+pub use trunks::{Login, Outgoing, OutgoingLines, SentNumbers, Shows, Trunk, TrunkCalls, TrunkHealth, Trunks};
 
 /// Settings of one core; shared by all workers.
 #[derive(Clone, Debug)]

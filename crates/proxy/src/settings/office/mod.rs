@@ -5,6 +5,7 @@
 
 mod codes;
 mod hours;
+mod kind;
 mod number;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::event::DiversionReason;
 
 pub use codes::{CodeCommand, Codes};
 pub use hours::{Hours, Window};
+pub use kind::NameKind;
 pub use number::plain_number;
 
 /// Names that are not users. Without any, each name is a user.

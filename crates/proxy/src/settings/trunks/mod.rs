@@ -4,10 +4,10 @@
 
 mod calls;
 mod health;
+mod lines;
 mod numbers;
 
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use super::office::{Meaning, plain};
 pub(crate) use calls::Direction;
 pub use calls::TrunkCalls;
 pub use health::TrunkHealth;
+pub use lines::{Outgoing, OutgoingLines};
 pub use numbers::SentNumbers;
 
 /// The trunks and the outgoing lines.
@@ -28,7 +29,7 @@ pub struct Trunks {
     /// The trunks.
     pub all: Vec<Arc<Trunk>>,
     /// The lines, in the order of the configuration.
-    pub outgoing: Vec<Outgoing>,
+    pub outgoing: OutgoingLines,
     /// The calls of trunks that limit them; shared by all workers.
     pub calls: Arc<TrunkCalls>,
     /// The trunks that do not work; shared by all workers.
@@ -85,47 +86,10 @@ pub enum Shows {
     From,
 }
 
-/// Which trunks numbers with this prefix take.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outgoing {
-    /// What the dialled number begins with.
-    pub prefix: Box<str>,
-    /// So many characters at its start are left out.
-    pub strip: usize,
-    /// What is put before the rest.
-    pub add: Box<str>,
-    /// How many digits may be dialled; any number of them if `None`. An emergency number without this has to be dialled
-    /// exactly.
-    pub digits: Option<RangeInclusive<usize>>,
-    /// The class in `may_dial` of accounts that such calls belong to.
-    pub class: Option<Box<str>>,
-    /// The trunks, the preferred one first. Never empty.
-    pub trunks: Vec<Arc<Trunk>>,
-    /// Whether it is an emergency number, which every registered phone may call.
-    pub is_emergency: bool,
-}
-
 impl Trunk {
     /// A hash of its name, by which a dialog token names it (FNV-1a). It is the same after a reload.
     pub(crate) fn id(&self) -> u32 {
         self.name.bytes().fold(0x811c_9dc5, |sum, octet| (sum ^ u32::from(octet)).wrapping_mul(0x0100_0193))
-    }
-}
-
-impl Outgoing {
-    /// Whether this line is for this number, which has no visual separators.
-    fn is_for(&self, number: &str) -> bool {
-        let digits = number.bytes().filter(u8::is_ascii_digit).count();
-        let fits = match &self.digits {
-            Some(range) => range.contains(&digits),
-            None => !self.is_emergency || number.len() == self.prefix.len(),
-        };
-        fits && number.starts_with(&*self.prefix)
-    }
-
-    /// The number that the trunk gets for a dialled one.
-    pub(crate) fn number(&self, dialled: &str) -> String {
-        format!("{}{}", self.add, dialled.get(self.strip..).unwrap_or_default())
     }
 }
 
@@ -143,13 +107,6 @@ impl Trunks {
     /// The trunk with this [`Trunk::id`].
     pub(crate) fn with_id(&self, id: u32) -> Option<&Arc<Trunk>> {
         self.all.iter().find(|trunk| trunk.id() == id)
-    }
-
-    /// The line for a number without visual separators: the one with the longest prefix, and of these the first.
-    fn line(&self, number: &str) -> Option<&Outgoing> {
-        let lines = self.outgoing.iter().rev().filter(|line| line.is_for(number));
-        // `max_by_key` returns the last of several equal ones.
-        lines.max_by_key(|line| line.prefix.len())
     }
 }
 
@@ -175,7 +132,7 @@ impl Settings {
         let plain = plain(name);
         let number = str::from_utf8(plain.as_ref().unwrap_or(name).user()).ok()?;
         let is_number = number.strip_prefix('+').unwrap_or(number).bytes().all(|octet| octet.is_ascii_digit());
-        let line = self.trunks.line(number).filter(|_| is_number)?;
+        let line = self.trunks.outgoing.find(number).filter(|_| is_number)?;
         let is_ours = || self.accounts.find(name).is_some() || self.meaning(name).is_some();
         if !line.is_emergency && is_ours() {
             return None;
@@ -210,64 +167,6 @@ impl Settings {
             // The group is called by its own name inside only.
             Some(Meaning::Group(group)) => group.aor != *name,
             None => false,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn line(prefix: &str, digits: Option<RangeInclusive<usize>>, name: &str) -> Outgoing {
-        Outgoing {
-            prefix: prefix.into(),
-            strip: 0,
-            add: "".into(),
-            digits,
-            class: Some(name.into()),
-            trunks: Vec::new(),
-            is_emergency: name == "emergency",
-        }
-    }
-
-    #[test]
-    fn the_longest_prefix_wins_then_the_first_line() {
-        let lines = [
-            ("0", Some(4..=15), "national"),
-            ("00", None, "international"),
-            ("00", None, "never"),
-            ("0049", Some(6..=15), "home"),
-            ("112", None, "emergency"),
-            ("+", None, "e164"),
-        ];
-        let outgoing = lines.map(|(prefix, digits, name)| line(prefix, digits, name)).to_vec();
-        let trunks = Trunks { outgoing, ..Trunks::default() };
-        for (number, expected) in [
-            ("0891234", Some("national")),
-            ("089", None),
-            ("0891234567890123", None),
-            ("00441234", Some("international")),
-            ("00498912", Some("home")),
-            ("00491", Some("international")),
-            ("112", Some("emergency")),
-            ("1123", None),
-            ("+49", Some("e164")),
-            ("89", None),
-        ] {
-            assert_eq!(trunks.line(number).and_then(|line| line.class.as_deref()), expected, "{number}");
-        }
-    }
-
-    #[test]
-    fn the_number_for_the_trunk() {
-        for (prefix, strip, add, dialled, expected) in [
-            ("0", 1, "+49", "0891234", "+49891234"),
-            ("00", 2, "+", "00441234", "+441234"),
-            ("9", 1, "", "9", ""),
-            ("112", 0, "", "112", "112"),
-        ] {
-            let line = Outgoing { strip, add: add.into(), ..line(prefix, None, "") };
-            assert_eq!(line.number(dialled), expected);
         }
     }
 }

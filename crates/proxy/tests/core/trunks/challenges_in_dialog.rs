@@ -132,9 +132,8 @@ fn a_call_from_one_trunk_to_another_is_renumbered_both_ways() {
         secured(settings, |trunk| trunk.login = login());
         let backup = Arc::new(Trunk { login: login(), ..Trunk::clone(&settings.trunks.all[1]) });
         settings.trunks.all[1] = Arc::clone(&backup);
-        for line in &mut settings.trunks.outgoing {
-            line.trunks = vec![Arc::clone(&backup)];
-        }
+        let lines = settings.trunks.outgoing.iter().cloned();
+        settings.trunks.outgoing = lines.map(|line| Outgoing { trunks: vec![Arc::clone(&backup)], ..line }).collect();
         let always = Some(Party::Name(aor("00441234")));
         set_forward(settings, "bob", Forward { always, ..Forward::default() });
     });

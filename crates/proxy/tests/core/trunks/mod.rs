@@ -57,12 +57,14 @@ fn secured(settings: &mut Settings, change: impl FnOnce(&mut Trunk)) {
     let mut provider = trunk("provider", PROVIDER);
     change(&mut provider);
     let (provider, backup) = (Arc::new(provider), Arc::new(trunk("backup", BACKUP)));
-    settings.trunks.outgoing = vec![
+    settings.trunks.outgoing = [
         line("0", (1, "+49", "national"), &[&provider, &backup]),
         line("00", (2, "+", "international"), &[&provider]),
         line("+", (0, "", "international"), &[&provider]),
         line("112", (0, "", "emergency"), &[&provider, &backup]),
-    ];
+    ]
+    .into_iter()
+    .collect();
     settings.trunks.all = vec![provider, backup];
     let account = |user: &str, settings: &Settings| settings.accounts.find(&aor(user)).cloned().expect("an account");
     let dialling = Dialling { classes: Some(vec!["national".into()]), caller_id: Some("+4989111".into()) };
