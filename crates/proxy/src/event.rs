@@ -51,6 +51,30 @@ pub enum Event {
         /// The status of the trunk, 408 without response; `None` if the task works.
         status: Option<u16>,
     },
+    /// An attempt to call by a trunk ended; a call that is tried at two trunks has two.
+    TrunkCall {
+        /// The name of the trunk.
+        trunk: Box<str>,
+        /// The result.
+        outcome: TrunkCallOutcome,
+    },
+    /// A trunk could not take a call, because it has `max_calls` calls already.
+    TrunkFull {
+        /// The name of the trunk.
+        trunk: Box<str>,
+    },
+    /// A challenge of a trunk was answered.
+    TrunkChallenged {
+        /// The name of the trunk.
+        trunk: Box<str>,
+    },
+    /// A call to a ring group ended, or went to the party after the group.
+    GroupCall {
+        /// The group.
+        group: Aor,
+        /// The result.
+        outcome: GroupCallOutcome,
+    },
     /// A REGISTER for a local domain was processed.
     Registration {
         /// The result.
@@ -84,6 +108,8 @@ pub enum Event {
         to: Aor,
         /// Number of phones that will ring, in all groups together.
         targets: usize,
+        /// The source address.
+        source: SocketAddr,
     },
     /// The first final response to an INVITE was forwarded. INVITEs within a dialog emit this too, without an
     /// [`Event::Call`] before.
@@ -248,6 +274,32 @@ pub enum ForkOutcome {
     Refused,
     /// No phone sent a final response in time.
     TimedOut,
+}
+
+/// The result of an attempt to call by a trunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum TrunkCallOutcome {
+    /// With a 2xx.
+    Answered,
+    /// The called party is busy, declines or does not exist, or the trunk does not allow the call.
+    Refused,
+    /// The caller hung up, or another party accepted the call.
+    Cancelled,
+    /// The trunk failed or did not respond.
+    Failed,
+}
+
+/// The result of a call to a ring group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum GroupCallOutcome {
+    /// A member accepted it.
+    Answered,
+    /// It went to the party of `otherwise`.
+    Otherwise,
+    /// Nobody accepted it.
+    Unanswered,
 }
 
 /// What this server does at a trunk again and again.

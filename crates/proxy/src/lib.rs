@@ -57,8 +57,8 @@ pub use clock::{Instant, Now, Wall};
 pub use connections::Connections;
 pub use dialog::{Moved, SideOfDialog};
 pub use event::{
-    AuthenticationFailure, DialogRequest, DiversionReason, Drop, Event, ForkOutcome, LargeRequest, Limit, Notification,
-    Offence, Registration, TrunkTask,
+    AuthenticationFailure, DialogRequest, DiversionReason, Drop, Event, ForkOutcome, GroupCallOutcome, LargeRequest,
+    Limit, Notification, Offence, Registration, TrunkCallOutcome, TrunkTask,
 };
 pub use hop::{Endpoint, Endpoints, Hop, Name, Over};
 pub use location::Flow;
@@ -72,6 +72,7 @@ pub use settings::{
     Forking, Forward, GroupMember, GroupStrategy, Hours, Interfaces, Keys, LargeRequests, Limits, Listener, Login,
     NameKind, NamedHours, NumberRule, Office, OfficeName, Outgoing, OutgoingLines, Party, Registrar, RingGroup,
     Secrets, Sender, Senders, SentNumbers, Settings, Shows, SingleTarget, Strangers, Strategy, SubscriptionTimes,
-    Timers, Trunk, TrunkCalls, TrunkHealth, Trunks, UnannouncedPath, UserRules, Window, fixed_bindings, plain_number,
+    TaskState, Timers, Trunk, TrunkCalls, TrunkHealth, Trunks, UnannouncedPath, UserRules, Window, fixed_bindings,
+    plain_number,
 };
 pub use source::{NoSource, Source};

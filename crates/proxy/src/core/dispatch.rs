@@ -135,7 +135,8 @@ impl Core {
         drop(presented);
         let step = next_step(request, &uri, destination, toward, &self.gruus, &self.settings)?;
         request.proven = proven;
-        let step = office_step(step, request, &self.settings, self.settings.civil_time(now), None)?;
+        let step = office_step(step, request, &self.settings, self.settings.civil_time(now), None);
+        let step = step.inspect_err(|_| self.report_refused_group(request, outbox))?;
         Ok(Handling::Route(step))
     }
 

@@ -198,9 +198,10 @@ impl Core {
         let id = self.response_contexts.next_id(&self.mac);
         let key = request.key;
         let settings = Arc::clone(&self.settings);
-        if let Err(reject) = take_incoming_line(now, &request, &settings, &self.mac) {
+        if let Err(trunk) = take_incoming_line(now, &request, &settings, &self.mac) {
             outbox.emit(Event::LimitReached(Limit::MaxCalls));
-            return self.refuse(now, &request, reject, outbox);
+            outbox.emit(Event::TrunkFull { trunk: trunk.name.clone() });
+            return self.refuse(now, &request, Reject::TrunkFull, outbox);
         }
         let is_joinable = settings.forking.late_registration && is_new_call(&request) && plan.disposition.fork;
         let callee = plan.aor.take().filter(|_| is_joinable);
@@ -244,7 +245,8 @@ impl Core {
 
     pub(super) fn log_call(&self, request: &Request, plan: &Plan, outbox: &mut Outbox) {
         let Some((from, to)) = parties(request, plan.aor.as_ref(), &self.settings) else { return };
-        outbox.emit(Event::Call { call: request.key.0, from, to, targets: plan.phones() });
+        let (call, targets, source) = (request.key.0, plan.phones(), request.flow.remote);
+        outbox.emit(Event::Call { call, from, to, targets, source });
     }
 }
 
@@ -311,10 +313,10 @@ fn limited_trunk<'s>(request: &Request, settings: &'s Settings) -> Option<&'s Tr
 }
 
 /// Counts a call that comes from a trunk. Refused if the trunk has `max_calls` calls already.
-fn take_incoming_line(now: Now, request: &Request, settings: &Settings, mac: &Mac) -> Result<(), Reject> {
+fn take_incoming_line<'s>(now: Now, request: &Request, settings: &'s Settings, mac: &Mac) -> Result<(), &'s Trunk> {
     let Some(trunk) = limited_trunk(request, settings).filter(|_| is_new_call(request)) else { return Ok(()) };
     let has_room = settings.trunks.calls.begin(call_of(request, mac), Direction::In, trunk, now.mono);
-    if has_room { Ok(()) } else { Err(Reject::TrunkFull) }
+    if has_room { Ok(()) } else { Err(trunk) }
 }
 
 /// Caller and callee for the log: by From, and by the Request-URI if `called` is none.

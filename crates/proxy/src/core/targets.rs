@@ -8,12 +8,12 @@ use smallvec::SmallVec;
 use super::Core;
 use crate::ask::{Answer, Continuation, Question, RequestSlot, Resume};
 use crate::clock::Now;
-use crate::event::{DiversionReason, Event, Limit};
+use crate::event::{DiversionReason, Event, GroupCallOutcome, Limit};
 use crate::outbox::Outbox;
 use crate::reject::{CodeOutcome, Reject};
 use crate::request::Request;
 use crate::route::{self, Callee, Course, Leg, Missing, NextStep, NoTarget, Plan, Purpose, Search, TargetSearch};
-use crate::settings::CodeCommand;
+use crate::settings::{CodeCommand, Meaning};
 use crate::waiting::Waiting;
 
 impl Core {
@@ -154,6 +154,18 @@ impl Core {
         self.refuse(now, &request, Reject::Code(outcome), outbox);
     }
 
+    /// Reports a call to a group none of whose members may ring, as they do not want to be disturbed.
+    pub(super) fn report_refused_group(&self, request: &Request, outbox: &mut Outbox) {
+        let uri = request.typed_uri().ok().filter(|_| request.method() == Method::Invite);
+        let called = uri.as_ref().and_then(|uri| Some(self.settings.aor_named_by(uri.sip()?)));
+        if let Some(called) = called
+            && let Some(Meaning::Group(group)) = self.settings.meaning(&called)
+        {
+            let (group, outcome) = (group.aor.clone(), GroupCallOutcome::Unanswered);
+            outbox.emit(Event::GroupCall { group, outcome });
+        }
+    }
+
     /// Begins the searches that response contexts have asked for.
     pub(super) fn begin_searches(&mut self, now: Now, outbox: &mut Outbox) {
         while let Some(search) = self.searches.pop() {
@@ -185,18 +197,24 @@ impl Core {
             (Purpose::Forward(mut request), Ok(plan)) => self.handle_plan(now, &mut request, plan, outbox),
             (Purpose::Forward(request), Err(NoTarget { reject, course })) => {
                 let unavailable = DiversionReason::Unavailable;
-                let next = |course: Box<Course>| {
+                let next = |course: &Course| {
                     route::next_leg(
                         &request,
-                        &course,
+                        course,
                         unavailable,
                         (&self.settings, self.settings.civil_time(now)),
                         &mut Vec::new(),
                     )
                 };
-                match course.and_then(next) {
+                match course.as_deref().and_then(next) {
                     Some(leg) => self.ring(now, request, leg, outbox),
-                    None => self.refuse(now, &request, reject, outbox),
+                    None => {
+                        if let Some(course) = course.filter(|_| request.method() == Method::Invite) {
+                            course.emit_left_groups(0, &self.settings, outbox);
+                            course.emit_last_group(GroupCallOutcome::Unanswered, &self.settings, outbox);
+                        }
+                        self.refuse(now, &request, reject, outbox);
+                    }
                 }
             }
             (Purpose::Member(id), plan) => {

@@ -1,5 +1,7 @@
 //! The tasks at the trunks: one worker registers this server there and asks whether they respond. Must not decide when.
 
+use std::time::Duration;
+
 use parser::{Message, Uri};
 use smallvec::SmallVec;
 
@@ -69,7 +71,7 @@ impl Core {
             client.arm_now(Timer::Trunk(*next), &mut self.timers);
             // It is used for calls only after it has registered, unless there is no other.
             if kind == TrunkTask::Register {
-                settings.trunks.health.set(&trunk.name, kind, false);
+                settings.trunks.health.begin(&trunk.name, kind);
             }
             all.push(Task { key: *next, client, is_removed: false });
         }
@@ -213,16 +215,22 @@ impl Core {
 
 /// Notes what happened; only a change is an event.
 fn note(task: &Task, event: TaskEvent, health: &crate::settings::TrunkHealth, context: &mut Context<'_>) {
-    let (trunk, task) = (task.client.trunk(), task.client.task());
+    let (trunk, kind, until) = (task.client.trunk(), task.client.task(), task.client.registered_until());
     let status = match event {
         TaskEvent::Works => None,
         TaskEvent::Fails(status) => Some(status),
     };
-    let is_new = health.set(&trunk.name, task, status.is_none());
+    let now = context.now;
+    let until = until.map(|until| now.wall.plus_millis(millis(until.since(now.mono))));
+    let (is_new, task) = (health.set((&trunk.name, kind), status, until, now.wall), kind);
     // The first failure to register is no change of the state.
     if is_new || (status.is_some() && task == TrunkTask::Register) {
         context.outbox.emit(Event::Trunk { trunk: trunk.name.clone(), task, status });
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn hop_to(name: &Name, endpoint: crate::hop::Endpoint, settings: &Settings) -> Option<Hop> {

@@ -19,7 +19,7 @@ use parser::{Message, Uri, equivalent};
 use crate::auth::Answerable;
 use crate::clock::Instant;
 use crate::context::Context;
-use crate::event::TrunkTask;
+use crate::event::{Event, TrunkTask};
 use crate::forward::NotifyId;
 use crate::hop::Hop;
 use crate::mac::{Mac, Purpose};
@@ -138,6 +138,11 @@ impl TrunkClient {
         self.task
     }
 
+    /// Until when the trunk has this server registered.
+    pub(crate) const fn registered_until(&self) -> Option<Instant> {
+        self.registered_until
+    }
+
     /// Whether it is the same task for these settings of the trunk.
     pub(crate) fn is_for(&self, trunk: &Trunk, task: TrunkTask) -> bool {
         let own = &self.trunk;
@@ -249,6 +254,7 @@ impl TrunkClient {
         let Phase::Sent(sent) = &self.phase else { return None };
         let (hop, is_last) = (sent.hop.clone(), sent.is_last);
         if matches!(status, 401 | 407) && self.may_answer(response) {
+            context.outbox.emit(Event::TrunkChallenged { trunk: self.trunk.name.clone() });
             self.send(hop, is_last, context);
             return None;
         }

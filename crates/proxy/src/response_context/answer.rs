@@ -9,7 +9,7 @@ use parser::{HeaderName, Message, reason_phrase};
 
 use crate::context::Context;
 use crate::dialog::ResponseCallee;
-use crate::event::{self, Event};
+use crate::event::{self, Event, GroupCallOutcome};
 use crate::forward::{merge_challenges, write_response};
 use crate::request::tag_of;
 
@@ -108,6 +108,10 @@ impl ResponseContext {
         }
         context.outbox.emit(Event::Fork { outcome });
         self.free_lines(status, context);
+        let is_answered = outcome == event::ForkOutcome::Answered;
+        let of_group = if is_answered { GroupCallOutcome::Answered } else { GroupCallOutcome::Unanswered };
+        self.report_group(of_group, context);
+        self.report_trunks(context);
         if let Some(request) = request.filter(|_| self.upstream.is_invite()) {
             let (call, tried) = (request.key.0, self.branches.len());
             context.outbox.emit(Event::CallEnded { call, status: Some(status), tried, by });

@@ -310,6 +310,11 @@ impl ClientBranch {
         matches!(&self.client, Client::Invite(invite) if invite.accepted == Some(to_tag))
     }
 
+    /// Whether its trunk has `max_calls` calls already, so that its request was not sent.
+    pub(super) fn is_without_line(&self) -> bool {
+        self.breadth == 0 && self.target.uri.trunk().is_some()
+    }
+
     pub(super) const fn hop(&self) -> &Hop {
         &self.hop
     }

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::clock::{Instant, Now};
 use crate::context::Context;
-use crate::event::{DiversionReason, Event};
+use crate::event::{DiversionReason, Event, GroupCallOutcome};
 use crate::route::{
     Course, NoTarget, Plan, Purpose, Search, TargetSearch, Turn, members_in_place_of, next_leg, next_party, turn_of,
 };
@@ -54,6 +54,7 @@ impl ResponseContext {
         self.template.histories.extend(history.map(|history| (number, history)));
         let until = course.no_answer.map(|time| context.now.mono + time);
         self.course = Some(Box::new(Attempt { course, first_branch, until, followers_until: Vec::new() }));
+        self.report_left_groups(context);
     }
 
     /// The index of the first branch to the current party.
@@ -253,6 +254,7 @@ impl ResponseContext {
         if let Some(plan) = plan {
             self.start_attempt(plan, context);
         } else if !self.divert(DiversionReason::Unavailable, context) {
+            self.report_group(GroupCallOutcome::Unanswered, context);
             self.course = None;
         }
         self.advance(context);

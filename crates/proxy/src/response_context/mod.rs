@@ -14,6 +14,7 @@ mod early;
 mod groups;
 mod join;
 mod outcome;
+mod report;
 mod table;
 mod template;
 mod trunk;
@@ -73,6 +74,8 @@ pub(crate) struct ResponseContext {
     disposition: Disposition,
     /// The course of a call by the rules of the office, and the current attempt.
     course: Option<Box<Attempt>>,
+    /// So many names of the course have been reported, see [`report_left_groups`](Self::report_left_groups).
+    reported: usize,
     /// The number of searches that it waits for: redirections, and the next parties of a course.
     searching: u8,
     /// Whether the caller gets a 199 for each early dialog that has ended.
@@ -178,6 +181,7 @@ impl ResponseContext {
             ring_until: None,
             disposition: plan.disposition,
             course: None,
+            reported: 0,
             searching: 0,
             wants_199,
             began: now,

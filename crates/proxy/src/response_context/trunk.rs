@@ -10,7 +10,7 @@ use crate::forward::{BranchId, ValuesOfCaller};
 use crate::mac::{Mac, Purpose};
 use crate::request::Request;
 use crate::route::invite_key;
-use crate::settings::{Direction, Login, Settings, Shows};
+use crate::settings::{Direction, Login, Settings, Shows, Trunk};
 use crate::target::{NextHop, Target};
 
 use super::ResponseContext;
@@ -55,6 +55,7 @@ impl ResponseContext {
         let has_room = trunks.calls.begin(call, Direction::Out, &to.trunk, context.now.mono);
         if !has_room {
             context.outbox.emit(Event::LimitReached(Limit::MaxCalls));
+            context.outbox.emit(Event::TrunkFull { trunk: to.trunk.name.clone() });
         }
         has_room
     }
@@ -124,6 +125,10 @@ impl ResponseContext {
         if !self.keep_number(&next, context) {
             return false;
         }
+        let trunk = self.template.request.as_deref().and_then(|request| self.trunk_of(&next, request));
+        if let Some(trunk) = trunk {
+            context.outbox.emit(Event::TrunkChallenged { trunk: trunk.name.clone() });
+        }
         let Some(branch) = self.branches.get_mut(usize::from(id.index)) else { return false };
         let share = branch.share();
         branch.set_outcome(Outcome::Followed);
@@ -154,12 +159,17 @@ impl ResponseContext {
     /// The user of this server at the trunk that a request goes to; `None` if it is not a trunk, or the number of the
     /// request cannot be changed.
     fn login_at(&self, target: &Target, request: &Request) -> Option<&Login> {
+        target.uri.renumbering(request)?;
+        self.trunk_of(target, request)?.login.as_ref()
+    }
+
+    /// The trunk that a request goes to.
+    fn trunk_of(&self, target: &Target, request: &Request) -> Option<&Trunk> {
         let trunk = match target.uri.trunk() {
             Some(to) => Some(to.trunk.id()),
             None => request.renumbering.as_deref()?.trunk(),
         };
-        target.uri.renumbering(request)?;
-        self.template.settings.trunks.with_id(trunk?)?.login.as_ref()
+        self.template.settings.trunks.with_id(trunk?).map(|trunk| &**trunk)
     }
 
     /// A branch has received a response: the ACK and PRACK of its INVITE may still come.

@@ -48,7 +48,9 @@ pub use senders::{Sender, Senders};
 pub use subscriptions::SubscriptionTimes;
 pub use timers::Timers;
 pub(crate) use trunks::{Dialled, Direction};
-pub use trunks::{Login, Outgoing, OutgoingLines, SentNumbers, Shows, Trunk, TrunkCalls, TrunkHealth, Trunks};
+pub use trunks::{
+    Login, Outgoing, OutgoingLines, SentNumbers, Shows, TaskState, Trunk, TrunkCalls, TrunkHealth, Trunks,
+};
 
 /// Settings of one core; shared by all workers.
 #[derive(Clone, Debug)]

@@ -6,8 +6,9 @@ use location::Aor;
 use parser::{escape_param, escape_user};
 use smallvec::SmallVec;
 
-use crate::event::DiversionReason;
+use crate::event::{DiversionReason, Event, GroupCallOutcome};
 use crate::forward::{Diverted, History, Reached};
+use crate::outbox::Outbox;
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::settings::{Meaning, Party, Settings};
@@ -148,6 +149,25 @@ impl Course {
         (!diverted.is_empty()).then(|| History::new(request, &diverted, to, settings))
     }
 
+    /// The number of names that the call was for.
+    pub(crate) fn length(&self) -> usize {
+        self.called.len()
+    }
+
+    /// Reports the groups that the call has left, without the first `reported` names.
+    pub(crate) fn emit_left_groups(&self, reported: usize, settings: &Settings, outbox: &mut Outbox) {
+        for called in self.called.iter().skip(reported.saturating_sub(1)).filter(|called| called.left.is_some()) {
+            emit_group(&called.name, GroupCallOutcome::Otherwise, settings, outbox);
+        }
+    }
+
+    /// Reports the end of a call to the last name, if that is a group and the call has not left it.
+    pub(crate) fn emit_last_group(&self, outcome: GroupCallOutcome, settings: &Settings, outbox: &mut Outbox) {
+        if let Some(called) = self.called.last().filter(|called| called.left.is_none()) {
+            emit_group(&called.name, outcome, settings, outbox);
+        }
+    }
+
     /// The name that the call is for.
     pub(super) fn last_called(&self) -> Option<&Aor> {
         self.called.last().filter(|_| self.uri.is_none() && !self.is_outside).map(|called| &called.name)
@@ -176,5 +196,11 @@ impl Course {
         uri.extend_from_slice(b";cause=");
         uri.extend_from_slice(self.reason.unwrap_or(DiversionReason::Unavailable).code().to_string().as_bytes());
         String::from_utf8(uri).ok().map(Into::into)
+    }
+}
+
+fn emit_group(name: &Aor, outcome: GroupCallOutcome, settings: &Settings, outbox: &mut Outbox) {
+    if let Some(Meaning::Group(group)) = settings.meaning(name) {
+        outbox.emit(Event::GroupCall { group: group.aor.clone(), outcome });
     }
 }

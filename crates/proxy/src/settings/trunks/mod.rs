@@ -19,7 +19,7 @@ use super::office::{Meaning, plain};
 
 pub(crate) use calls::Direction;
 pub use calls::TrunkCalls;
-pub use health::TrunkHealth;
+pub use health::{TaskState, TrunkHealth};
 pub use lines::{Outgoing, OutgoingLines};
 pub use numbers::SentNumbers;
 

@@ -1,5 +1,6 @@
 //! Calls by the rules of the office: groups, forwarding, do not disturb, voicemail.
 
+mod events;
 mod forms;
 mod forwarding;
 mod groups;

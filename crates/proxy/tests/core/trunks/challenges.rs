@@ -48,6 +48,7 @@ fn a_challenged_call_is_set_up_and_the_caller_does_not_notice() {
         assert_eq!(sequence(&first), 8 * own);
         challenges(&office, &first, status, CHALLENGE);
         let second = office.provider.expects("INVITE");
+        assert_eq!(office.sim.count_events(|event| matches!(event, proxy::Event::TrunkChallenged { .. })), 1);
         assert_eq!(sequence(&second), 8 * own + 1);
         assert_eq!((second.value("Call-ID"), second.value("From")), (first.value("Call-ID"), first.value("From")));
         assert!(is_right(&second, header), "{second}");

@@ -6,6 +6,7 @@ mod challenges;
 mod challenges_in_dialog;
 mod dialog_numbers;
 mod emergency;
+mod events;
 mod identity;
 mod incoming;
 mod outgoing;
@@ -17,7 +18,7 @@ use proxy::{Account, Dialling, Foreign, Forward, Login, Outgoing, Party, Setting
 use sim::{Agent, Simulation, Sip};
 
 use crate::accounts::{ALICE, BOB, add_accounts, aor};
-use crate::call_steps::{accepts, refuses};
+use crate::call_steps::{accepts, refuses, stops};
 
 const PROVIDER: &str = "192.0.2.80";
 const BACKUP: &str = "192.0.2.81";
