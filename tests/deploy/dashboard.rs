@@ -22,6 +22,8 @@ const CONFIG: &str = "\
 location: { store: disk, path: data/location }
 foreign: authenticated
 limits: { lookup_time: 1s }
+groups: [{ user: \"600\", members: [bob] }]
+trunks: [{ name: provider, server: \"127.0.0.9:9\", user: u, password: p, register: true, max_calls: 1 }]
 ";
 
 /// A running Prometheus.

@@ -105,6 +105,8 @@ groups:
     let ok = alice.response(200);
     alice.send(ack_of(&invite, &ok));
     dave.expect("ACK");
+    let labels = [("group", "600"), ("outcome", "otherwise")];
+    server.counts("frontdesk_group_calls_total", &labels, |count| count == 1.0);
 }
 
 #[test]
@@ -197,6 +199,17 @@ outgoing:
     let busy = second.response(486);
     second.send(ack_of(&incoming, &busy));
     server.counts("frontdesk_limits_reached_total", &[("limit", "max_calls")], |count| count == 1.0);
+    let exactly = |number: f64| move |count: f64| count == number;
+    server.counts("frontdesk_trunk_full_total", &[("trunk", "second")], exactly(1.0));
+    server.counts("frontdesk_trunk_calls", &[("trunk", "second")], exactly(1.0));
+    server.counts("frontdesk_trunk_max_calls", &[("trunk", "second")], exactly(1.0));
+    for (trunk, direction, outcome) in
+        [("first", "out", "failed"), ("second", "out", "answered"), ("second", "in", "refused")]
+    {
+        let labels = [("trunk", trunk), ("direction", direction), ("outcome", outcome)];
+        server.counts("frontdesk_trunk_calls_total", &labels, exactly(1.0));
+    }
+    server.counts("frontdesk_trunk_calls_total", &[], exactly(3.0));
     // The other one reaches the number, and no name.
     let (incoming, received) = first.calls("sip:4989112@office.example", &mut bob);
     bob.reply(&received, 200);
@@ -207,6 +220,14 @@ outgoing:
     let incoming = first.send(incoming);
     let refusal = first.response(404);
     first.send(ack_of(&incoming, &refusal));
+    for outcome in ["answered", "refused"] {
+        let labels = [("trunk", "first"), ("direction", "in"), ("outcome", outcome)];
+        server.counts("frontdesk_trunk_calls_total", &labels, exactly(1.0));
+    }
+    // A trunk that is not configured any more has no gauges.
+    server.rewrite(&format!("{}{}", config.replace("max_calls: 1, ", ""), dns.config()));
+    good(&server, "reload");
+    server.counts("frontdesk_trunk_calls", &[("trunk", "second")], f64::is_nan);
 }
 
 #[test]
@@ -227,6 +248,8 @@ trunks:
     let mut trunk = Phone::on_socket("4989100", server.address(), socket).of("provider.example");
     let register = trunk.expect("REGISTER");
     server.counts("frontdesk_trunks_unregistered", &[], |count| count == 1.0);
+    server.counts("frontdesk_trunk_registered", &[("trunk", "provider")], |count| count == 0.0);
+    server.counts("frontdesk_trunks_usable", &[], |count| count == 0.0);
     let challenge = trunk.answer(&register, 401);
     trunk.send(
         challenge.with("WWW-Authenticate", "Digest realm=\"provider\", nonce=\"n\", algorithm=MD5, qop=\"auth\""),
@@ -237,6 +260,8 @@ trunks:
     let granted = trunk.answer(&register, 200).with("Contact", format!("{contact};expires=600"));
     trunk.send(granted);
     server.counts("frontdesk_trunks_unregistered", &[], |count| count == 0.0);
+    server.counts("frontdesk_trunk_registered", &[("trunk", "provider")], |count| count == 1.0);
+    server.counts("frontdesk_trunk_challenges_total", &[("trunk", "provider")], |count| count == 1.0);
     server.logs("registered at the trunk provider");
     // A call comes to the Contact, with the number in To.
     let mut bob = Phone::udp("bob", server.address()).registered_as("b");

@@ -282,7 +282,7 @@ pub enum ForkOutcome {
 pub enum TrunkCallOutcome {
     /// With a 2xx.
     Answered,
-    /// The called party is busy, declines or does not exist, or the trunk does not allow the call.
+    /// Nobody accepted the call: the called party is busy, declines or does not exist, or the trunk does not allow it.
     Refused,
     /// The caller hung up, or another party accepted the call.
     Cancelled,

@@ -34,6 +34,8 @@ pub(crate) struct ActiveCall {
     pub(crate) phones: usize,
     /// When the INVITE was received.
     pub(crate) began: Wall,
+    /// The trunk that it came from.
+    pub(crate) trunk: Option<Box<str>>,
 }
 
 /// A call with a final response.
@@ -108,7 +110,7 @@ mod tests {
 
     fn call(began: u64) -> ActiveCall {
         let aor = |user: &[u8]| Aor::new(user, b"office.example");
-        ActiveCall { from: aor(b"102"), to: aor(b"101"), phones: 1, began: Wall(began) }
+        ActiveCall { from: aor(b"102"), to: aor(b"101"), phones: 1, began: Wall(began), trunk: None }
     }
 
     fn ended(at: u64) -> EndedCall {

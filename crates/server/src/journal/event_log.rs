@@ -10,7 +10,7 @@ use std::time::Duration;
 use location::{Aor, Record, Wall};
 use parking_lot::Mutex;
 use parser::reason_phrase;
-use proxy::{AuthenticationFailure, Event, Flow, Offence, Registration};
+use proxy::{AuthenticationFailure, Event, Flow, Offence, Registration, TrunkCallOutcome};
 use tokio::sync::watch;
 use tracing::{Level, debug, enabled, error, info, warn};
 
@@ -21,7 +21,7 @@ use super::queue::{EventQueue, QueuedEvent};
 use super::rate_limit::{RateLimit, RefusalKind};
 use crate::clock;
 use crate::defence::Defence;
-use crate::metrics::{self, DriverLimit, Series, UnwrittenLine};
+use crate::metrics::{self, Direction, DriverLimit, Name, Series, UnwrittenLine};
 use crate::reload::ActiveConfig;
 use crate::text::ending::Ending;
 
@@ -113,11 +113,12 @@ impl EventLog {
                 self.authentication_failed(at, reason, method, &user, flow.remote.ip());
             }
             Event::DialogRequest { method, flow, .. } => self.dialog_request_refused(at, method, flow.remote.ip()),
-            Event::Call { call, from, to, targets } => {
+            Event::Call { call, from, to, targets, source } => {
                 if enabled!(Level::DEBUG) {
                     debug!("{} calls {}: {}", self.names.user(&from), self.names.user(&to), PhoneCount(targets));
                 }
-                if !self.calls.lock().begin(call, ActiveCall { from, to, phones: targets, began: at }) {
+                let trunk = self.trunk_at(source.ip());
+                if !self.calls.lock().begin(call, ActiveCall { from, to, phones: targets, began: at, trunk }) {
                     metrics::count(DriverLimit::JournalCalls);
                 }
             }
@@ -136,7 +137,8 @@ impl EventLog {
             Event::ParseError { flow, .. } => self.parse_error(at, &flow),
             Event::CallRefused { call, from, to, status, reason, source, offence } => {
                 let active = self.calls.lock().end(call);
-                let call = active.unwrap_or(ActiveCall { from, to, phones: 0, began: at });
+                let trunk = || self.trunk_at(source.ip());
+                let call = active.unwrap_or_else(|| ActiveCall { from, to, phones: 0, began: at, trunk: trunk() });
                 let ended = EndedCall { call, at, ending: Ending::refused(status), status: Some(status), by: None };
                 let reason = offence.map_or(reason, offence_reason);
                 self.call_refused(kind.unwrap_or(RefusalKind::Call), ended, reason, source.ip());
@@ -280,8 +282,22 @@ impl EventLog {
         self.store_ended(ended);
     }
 
+    /// The trunk that a call from this address comes from.
+    fn trunk_at(&self, source: IpAddr) -> Option<Box<str>> {
+        self.active_config.borrow().settings.trunk_at(source).map(|trunk| trunk.name.clone())
+    }
+
     fn store_ended(&self, ended: EndedCall) {
         metrics::count(Series::CallEnded { ending: ended.ending });
+        if let Some(trunk) = ended.call.trunk.clone() {
+            let outcome = match ended.status {
+                Some(200..=299) => TrunkCallOutcome::Answered,
+                Some(487) => TrunkCallOutcome::Cancelled,
+                Some(500..=599) => TrunkCallOutcome::Failed,
+                _ => TrunkCallOutcome::Refused,
+            };
+            metrics::count(Series::TrunkCall { trunk: Name(trunk), direction: Direction::In, outcome });
+        }
         self.calls.lock().push_ended(ended);
     }
 }

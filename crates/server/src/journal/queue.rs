@@ -54,6 +54,10 @@ impl EventQueue {
             | Event::Fork { .. }
             | Event::LargeRequest { .. }
             | Event::Diverted { .. }
+            | Event::TrunkCall { .. }
+            | Event::TrunkFull { .. }
+            | Event::TrunkChallenged { .. }
+            | Event::GroupCall { .. }
             | Event::Notified { .. } => debug!("{event:?}"),
             Event::Trunk { trunk, task, status } => log_trunk(&trunk, task, status),
             // Refreshes are frequent and logged at debug level only.

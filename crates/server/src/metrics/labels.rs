@@ -3,18 +3,19 @@
 //! A closed set of values is an enum, whose labels are the names of its variants in snake case. Text of a peer must not
 //! become a label: each new value is a time series that Prometheus stores.
 
+use location::Aor;
 use metrics::SharedString;
 use parser::Transport;
 use proxy::{
-    AuthenticationFailure, DialogRequest, DiversionReason, Drop, ForkOutcome, LargeRequest, Limit, Notification,
-    Registration,
+    AuthenticationFailure, DialogRequest, DiversionReason, Drop, ForkOutcome, GroupCallOutcome, LargeRequest, Limit,
+    Notification, Registration, TrunkCallOutcome,
 };
 use strum::{IntoStaticStr, VariantArray};
 
 use crate::text::ending::Ending;
 
 /// A type whose values are the values of one label.
-pub(super) trait LabelValue: Copy {
+pub(super) trait LabelValue: Clone {
     /// All values of a closed set, whose series are initialised with 0. Empty if the set is open: its series appear with
     /// their first event.
     fn all() -> Vec<Self>;
@@ -44,6 +45,8 @@ closed_sets!(
     LargeRequest,
     DialogRequest,
     DiversionReason,
+    TrunkCallOutcome,
+    GroupCallOutcome,
     Notification,
     AuthenticationFailure,
     Ending,
@@ -69,7 +72,7 @@ pub(crate) enum Answered {
     No,
 }
 
-/// Which side opened a connection.
+/// Which side opened a connection, or began a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum Direction {
@@ -282,6 +285,27 @@ impl LabelValue for AnyLimit {
             Self::Core(limit) => limit.into(),
             Self::Driver(limit) => limit.into(),
         })
+    }
+}
+
+/// The name of a trunk or group in the configuration, which bounds their number.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Name(pub(crate) Box<str>);
+
+impl Name {
+    /// The name of a group, which is its number: all groups are in the first domain.
+    pub(crate) fn of_group(group: &Aor) -> Self {
+        Self(String::from_utf8_lossy(group.user()).into())
+    }
+}
+
+impl LabelValue for Name {
+    fn all() -> Vec<Self> {
+        Vec::new()
+    }
+
+    fn text(self) -> SharedString {
+        SharedString::from_owned(self.0.into())
     }
 }
 

@@ -13,10 +13,10 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use labels::CommitOutcome;
 
 pub(crate) use labels::{
-    Direction, DriverLimit, FailedAddress, HandshakeOutcome, HandshakeProtocol, LookupOutcome, Loss,
+    Direction, DriverLimit, FailedAddress, HandshakeOutcome, HandshakeProtocol, LookupOutcome, Loss, Name,
     PeerHandshakeOutcome, ReloadResult, UnwrittenLine,
 };
-pub(crate) use series::{Gauge, Series};
+pub(crate) use series::{Gauge, Series, TrunkGauge};
 pub(crate) use tally::Tally;
 
 /// The only histogram: its name and help text.
@@ -36,6 +36,7 @@ pub(crate) fn install() -> Option<PrometheusHandle> {
     metrics::set_global_recorder(recorder).ok()?;
     Series::describe();
     Gauge::describe();
+    TrunkGauge::describe();
     describe_histogram!(name, Unit::Seconds, help);
     gauge!(Gauge::BuildInfo.name(), "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     // Prometheus sees the first increase of a series only if the series was there before.
@@ -98,10 +99,11 @@ mod tests {
         let counters = series::counter_rows().into_iter();
         let mut expected: Vec<_> =
             counters.map(|(name, labels, help)| row(name, "counter", &labels_cell(&labels), help)).collect();
-        for (name, help) in series::gauge_rows() {
+        for (name, help) in Gauge::rows() {
             let labels = if name == Gauge::BuildInfo.name() { "version" } else { "" };
             expected.push(row(name, "gauge", labels, help));
         }
+        expected.extend(TrunkGauge::rows().iter().map(|(name, help)| row(name, "gauge", "trunk", help)));
         expected.push(row(COMMIT_SECONDS.0, "histogram", "", COMMIT_SECONDS.1));
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
         let readme = std::fs::read_to_string(path).expect("README.md");

@@ -8,13 +8,14 @@ use std::time::Duration;
 use metrics::{Counter, Label, counter, describe_counter, describe_gauge, gauge};
 use parser::Transport;
 use proxy::{
-    AuthenticationFailure, DialogRequest, DiversionReason, Drop, ForkOutcome, LargeRequest, Limit, Notification,
-    Registration,
+    AuthenticationFailure, DialogRequest, DiversionReason, Drop, ForkOutcome, GroupCallOutcome, LargeRequest, Limit,
+    Notification, Registration, TrunkCallOutcome,
 };
 
 use super::labels::{
     Answered, AnyLimit, Code, CommitOutcome, Direction, DriverLimit, DropReason, FailedAddress, HandshakeOutcome,
-    HandshakeProtocol, LabelValue, LookupOutcome, Loss, Method, PeerHandshakeOutcome, ReloadResult, UnwrittenLine,
+    HandshakeProtocol, LabelValue, LookupOutcome, Loss, Method, Name, PeerHandshakeOutcome, ReloadResult,
+    UnwrittenLine,
 };
 use crate::text::ending::Ending;
 
@@ -32,7 +33,7 @@ macro_rules! for_all {
 macro_rules! counters {
     ($($(#[doc = $help:literal])+ $variant:ident $({ $($label:ident: $value:ty),+ })? = $name:literal,)+) => {
         /// One time series of a counter: the variant is the metric, the fields are its labels.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         pub(crate) enum Series {
             $($(#[doc = $help])+ $variant $({
                 $(#[doc = concat!("Label `", stringify!($label), "`.")] $label: $value),+
@@ -53,7 +54,7 @@ macro_rules! counters {
             /// All series whose labels are closed sets.
             pub(super) fn closed() -> Vec<Self> {
                 let mut closed = Vec::new();
-                $(for_all!({ closed.push(Self::$variant $({ $($label),+ })?) } $($($label: $value),+)?);)+
+                $(for_all!({ closed.push(Self::$variant $({ $($label: Clone::clone(&$label)),+ })?) } $($($label: $value),+)?);)+
                 closed
             }
 
@@ -99,6 +100,14 @@ counters! {
     LargeRequest { outcome: LargeRequest } = "frontdesk_large_requests_total",
     /// Calls that went to another party by the rules of the office, by reason.
     Diverted { reason: DiversionReason } = "frontdesk_diversions_total",
+    /// Calls by a trunk; out: each attempt at it; failed: the trunk failed or did not respond.
+    TrunkCall { trunk: Name, direction: Direction, outcome: TrunkCallOutcome } = "frontdesk_trunk_calls_total",
+    /// Calls that a trunk could not take, because it had `max_calls` calls already.
+    TrunkFull { trunk: Name } = "frontdesk_trunk_full_total",
+    /// Challenges of a trunk that were answered.
+    TrunkChallenged { trunk: Name } = "frontdesk_trunk_challenges_total",
+    /// Calls to a group; otherwise: nobody accepted the call, and it went to the party of `otherwise`.
+    GroupCall { group: Name, outcome: GroupCallOutcome } = "frontdesk_group_calls_total",
     /// NOTIFY requests to subscribers of registrations, by outcome.
     Notified { outcome: Notification } = "frontdesk_notifications_total",
     /// Requests within a dialog that did not go from one side of it to the other.
@@ -135,6 +144,32 @@ counters! {
     LineUnwritten { reason: UnwrittenLine } = "frontdesk_log_lines_dropped_total",
 }
 
+impl Series {
+    /// The series of one trunk.
+    fn of_trunk(trunk: &str) -> Vec<Self> {
+        let name = || Name(trunk.into());
+        let mut all = vec![Self::TrunkFull { trunk: name() }, Self::TrunkChallenged { trunk: name() }];
+        for direction in Direction::all() {
+            let outcomes = TrunkCallOutcome::all().into_iter();
+            all.extend(outcomes.map(|outcome| Self::TrunkCall { trunk: name(), direction, outcome }));
+        }
+        all
+    }
+
+    /// The series of one group.
+    fn of_group(group: &str) -> Vec<Self> {
+        let outcomes = GroupCallOutcome::all().into_iter();
+        outcomes.map(|outcome| Self::GroupCall { group: Name(group.into()), outcome }).collect()
+    }
+
+    /// Creates the series of the trunks and groups of a configuration: Prometheus sees the first increase of a series only
+    /// if the series was there before.
+    pub(crate) fn create_for<'a>(trunks: impl Iterator<Item = &'a str>, groups: impl Iterator<Item = &'a str>) {
+        let all = trunks.flat_map(Self::of_trunk).chain(groups.flat_map(Self::of_group));
+        all.for_each(|series| series.counter().increment(0));
+    }
+}
+
 impl From<Loss> for Series {
     fn from(reason: Loss) -> Self {
         Self::Dropped { reason: DropReason::Transport(reason) }
@@ -159,16 +194,16 @@ impl From<Limit> for Series {
     }
 }
 
-/// Declares the gauges: help text, variant, name.
+/// Declares gauges: help text, variant, name.
 macro_rules! gauges {
-    ($($(#[doc = $help:literal])+ $variant:ident = $name:literal,)+) => {
-        /// A gauge.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Gauge {
+    ($(#[doc = $about:literal])+ $kind:ident: $($(#[doc = $help:literal])+ $variant:ident = $name:literal,)+) => {
+        $(#[doc = $about])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub(crate) enum $kind {
             $($(#[doc = $help])+ $variant,)+
         }
 
-        impl Gauge {
+        impl $kind {
             pub(super) const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
             }
@@ -177,17 +212,19 @@ macro_rules! gauges {
             pub(super) fn describe() {
                 $(describe_gauge!($name, concat!($($help),+).trim_start());)+
             }
-        }
 
-        /// Rows of the table in README.md: name, help text.
-        #[cfg(test)]
-        pub(super) fn gauge_rows() -> Vec<(&'static str, &'static str)> {
-            vec![$(($name, concat!($($help),+).trim_start())),+]
+            /// Rows of the table in README.md: name, help text.
+            #[cfg(test)]
+            pub(super) fn rows() -> Vec<(&'static str, &'static str)> {
+                vec![$(($name, concat!($($help),+).trim_start())),+]
+            }
         }
     };
 }
 
 gauges! {
+    /// A gauge.
+    Gauge:
     /// 1 if phones can register and call, as `/ready` reports.
     Ready = "frontdesk_ready",
     /// 1 if the last reload was refused and the previous configuration is still in use.
@@ -200,6 +237,10 @@ gauges! {
     Bindings = "frontdesk_bindings",
     /// Addresses banned now.
     Bans = "frontdesk_bans",
+    /// Trunks configured.
+    Trunks = "frontdesk_trunks",
+    /// Trunks that work now: registered if they should be, and responding.
+    TrunksUsable = "frontdesk_trunks_usable",
     /// Trunks at which the server should be registered and is not now.
     TrunksUnregistered = "frontdesk_trunks_unregistered",
     /// Trunks that do not respond now.
@@ -230,6 +271,35 @@ gauges! {
     Time = "frontdesk_time_seconds",
     /// Always 1; the version of the program is a label.
     BuildInfo = "frontdesk_build_info",
+}
+
+gauges! {
+    /// A gauge of one trunk.
+    TrunkGauge:
+    /// 1 if the server is registered at the trunk, for trunks with `register: true`.
+    Registered = "frontdesk_trunk_registered",
+    /// 1 if the trunk responds to `probe`.
+    Responding = "frontdesk_trunk_responding",
+    /// Calls of the trunk now, for trunks with `max_calls`.
+    Calls = "frontdesk_trunk_calls",
+    /// `max_calls` of the trunk.
+    MaxCalls = "frontdesk_trunk_max_calls",
+}
+
+impl TrunkGauge {
+    /// Sets the gauge of a trunk.
+    pub(crate) fn set(self, trunk: &str, value: u32) {
+        self.of(trunk).set(f64::from(value));
+    }
+
+    /// The trunk has no such value any more. The recorder cannot remove a series, and with NaN no alert fires.
+    pub(crate) fn clear(self, trunk: &str) {
+        self.of(trunk).set(f64::NAN);
+    }
+
+    fn of(self, trunk: &str) -> metrics::Gauge {
+        gauge!(self.name(), "trunk" => trunk.to_owned())
+    }
 }
 
 impl Gauge {

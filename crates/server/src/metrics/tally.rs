@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use metrics::Counter;
 use proxy::Event;
 
-use super::labels::{Answered, Code, Method};
+use super::labels::{Answered, Code, Direction, Method, Name};
 use super::series::Series;
 
 /// The counters of one worker.
@@ -31,7 +31,14 @@ impl Tally {
     /// Publishes the counts since the last call.
     pub(crate) fn publish(&mut self) {
         for (series, count) in self.unpublished.drain(..) {
-            self.counters.entry(series).or_insert_with(|| series.counter()).increment(count);
+            match self.counters.get(&series) {
+                Some(counter) => counter.increment(count),
+                None => {
+                    let counter = series.clone().counter();
+                    counter.increment(count);
+                    self.counters.insert(series, counter);
+                }
+            }
         }
     }
 
@@ -55,6 +62,14 @@ impl Tally {
             Event::Fork { outcome } => Series::Fork { outcome: *outcome },
             Event::LargeRequest { outcome } => Series::LargeRequest { outcome: *outcome },
             Event::Diverted { reason } => Series::Diverted { reason: *reason },
+            Event::TrunkCall { trunk, outcome } => {
+                Series::TrunkCall { trunk: Name(trunk.clone()), direction: Direction::Out, outcome: *outcome }
+            }
+            Event::TrunkFull { trunk } => Series::TrunkFull { trunk: Name(trunk.clone()) },
+            Event::TrunkChallenged { trunk } => Series::TrunkChallenged { trunk: Name(trunk.clone()) },
+            Event::GroupCall { group, outcome } => {
+                Series::GroupCall { group: Name::of_group(group), outcome: *outcome }
+            }
             Event::Notified { outcome } => Series::Notified { outcome: *outcome },
             Event::DialogRequest { outcome, .. } => Series::DialogRequest { outcome: *outcome },
             Event::AuthenticationFailed { reason, .. } => Series::AuthenticationFailed { reason: *reason },

@@ -11,7 +11,7 @@ use location::Store as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::Mutex;
 use parser::Transport;
-use proxy::{Listener, TrunkTask};
+use proxy::Listener;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
@@ -19,6 +19,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use super::certificates::Certificates;
 use super::server::{Prepared, Server};
+use super::trunk_gauges::TrunkGauges;
 use super::trunk_names::TrunkNames;
 use super::{notify, unknown_users};
 use crate::admin::{self, AdminCommand, AdminState, Removals};
@@ -95,7 +96,7 @@ async fn serve(
     let (mut maintenance, mut log_drains) = (ticker(MAINTENANCE_INTERVAL), ticker(LOG_DRAIN_INTERVAL));
     let (mut interface_polls, mut certificate_polls) =
         (ticker(INTERFACE_POLL_INTERVAL), ticker(CERTIFICATE_POLL_INTERVAL));
-    let mut trunk_names = TrunkNames::new(&server.resolver);
+    let (mut trunk_names, mut trunk_gauges) = (TrunkNames::new(&server.resolver), TrunkGauges::default());
     let outcome = loop {
         tokio::select! {
             _ = terminate.recv() => break Ok(()),
@@ -114,6 +115,7 @@ async fn serve(
                 follow_clock(&mut reload, &server).await;
                 calls.lock().sweep(clock::wall());
                 maintain(&server, &reload.active_config(), log, started);
+                trunk_gauges.publish(&reload.active_config().settings);
                 metrics.iter().for_each(PrometheusHandle::run_upkeep);
             }
         }
@@ -241,9 +243,6 @@ fn maintain(server: &Server, active_config: &ActiveConfig, log: &LogThread, star
     Gauge::MovedDialogs.set_count(load.moved_dialogs);
     Gauge::Connections.set_count(server.directory.open_count());
     Gauge::Bans.set_count(server.defence.ban_count());
-    let trunks = &active_config.settings.trunks.health;
-    Gauge::TrunksUnregistered.set_count(trunks.failing(TrunkTask::Register));
-    Gauge::TrunksSilent.set_count(trunks.failing(TrunkTask::Probe));
     Gauge::Accounts.set_count(active_config.loaded.accounts.len());
     Gauge::Ready.set_flag(server.health.readiness_problems().is_empty());
     Gauge::Uptime.set_seconds(started.elapsed());

@@ -7,6 +7,7 @@ mod main_loop;
 mod notify;
 mod server;
 mod store;
+mod trunk_gauges;
 mod trunk_names;
 mod unknown_users;
 mod worker_thread;

@@ -170,6 +170,22 @@ impl Office {
     }
 }
 
+impl Office {
+    /// The ring groups, each once, in the order of their names.
+    pub fn groups(&self) -> impl Iterator<Item = &Arc<RingGroup>> {
+        let mut groups = Vec::new();
+        for meaning in self.names.values() {
+            if let OfficeName::Group(group) = meaning {
+                groups.push(group);
+            }
+        }
+        // A group has an entry for each of its numbers.
+        groups.sort_unstable_by(|a, b| a.aor.as_bytes().cmp(b.aor.as_bytes()));
+        groups.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        groups.into_iter()
+    }
+}
+
 impl Settings {
     /// Whether no rule of the office can apply to a call.
     pub(crate) fn has_no_office_rules(&self) -> bool {

@@ -120,7 +120,7 @@ pub(crate) struct Dialled<'s> {
 
 impl Settings {
     /// The trunk that calls from this address belong to.
-    pub(crate) fn trunk_at(&self, source: IpAddr) -> Option<&Arc<Trunk>> {
+    pub fn trunk_at(&self, source: IpAddr) -> Option<&Arc<Trunk>> {
         self.trunks.all.iter().find(|trunk| trunk.networks.iter().any(|network| network.contains(&source)))
     }
 
