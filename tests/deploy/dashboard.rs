@@ -23,7 +23,7 @@ location: { store: disk, path: data/location }
 foreign: authenticated
 limits: { lookup_time: 1s }
 groups: [{ user: \"600\", members: [bob] }]
-trunks: [{ name: provider, server: \"127.0.0.9:9\", user: u, password: p, register: true, max_calls: 1 }]
+trunks: [{ name: provider, server: \"sip:127.0.0.9:9;transport=tcp\", user: u, password: p, register: true, max_calls: 1 }]
 ";
 
 /// A running Prometheus.

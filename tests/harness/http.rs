@@ -42,12 +42,26 @@ pub(crate) fn change(address: SocketAddr, method: &str, path: &str) -> Answer {
     send(address, &format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nX-Frontdesk: test\r\n"))
 }
 
+/// `PUT` with a JSON body.
+#[track_caller]
+pub(crate) fn put(address: SocketAddr, path: &str, body: &str) -> Answer {
+    let length = body.len();
+    let head = format!("PUT {path} HTTP/1.1\r\nHost: {address}\r\nX-Frontdesk: test\r\nContent-Length: {length}\r\n");
+    send_with(address, &head, body)
+}
+
 /// Sends a head (without the empty line) and reads to the end.
 #[track_caller]
 pub(crate) fn send(address: SocketAddr, head: &str) -> Answer {
+    send_with(address, head, "")
+}
+
+/// The same with a body.
+#[track_caller]
+pub(crate) fn send_with(address: SocketAddr, head: &str, body: &str) -> Answer {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the HTTP address answers");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    stream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).expect("a request");
+    stream.write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes()).expect("a request");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("an answer");
     let answer = String::from_utf8(answer).expect("UTF-8");

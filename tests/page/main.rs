@@ -89,6 +89,60 @@ fn the_page_shows_events_while_they_happen() {
 }
 
 #[test]
+fn the_page_shows_groups_trunks_and_the_rules_of_users() {
+    let config = "\
+domains: [office.example]
+authentication: off
+accounts:
+  - { user: alice, name: Alice Moser, password: a, forward: { busy: bob, no_answer: bob } }
+  - { user: bob, password: b }
+  - { user: carol, password: c, do_not_disturb: true }
+groups:
+  - { user: \"600\", name: Sales, members: [alice, bob, carol, \"sip:door@192.0.2.9\"], otherwise: bob }
+trunks:
+  - { name: provider, server: \"sip:127.0.0.9:9;transport=tcp\", user: u, password: p, register: true, max_calls: 4 }
+  - { name: backup, server: 192.0.2.80, probe: off }
+";
+    let server = Server::start(config);
+    let mut alice = registered("alice", "phone of alice", &server);
+    let mut page = Browser::open(&format!("http://{}/", server.http()));
+    page.resize(1280, 1000);
+    let reads = |page: &mut Browser, id: &str, text: &str| {
+        page.shows(&format!("document.getElementById('{id}').innerText.includes('{text}')"));
+    };
+    for text in ["Sales", "1 of 3 free", "alice Alice Moser", "no phone", "do not disturb", "sip:door@192.0.2.9"] {
+        reads(&mut page, "groups", text);
+    }
+    for text in ["does not work", "not registered", "0 of 4 calls", "last failure: 503", "backup"] {
+        reads(&mut page, "trunks", text);
+    }
+    for text in ["Alice Moser", "if busy → bob", "after 20s → bob", "do not disturb: on"] {
+        reads(&mut page, "users", text);
+    }
+    // What is set while the server runs is shown, and marked.
+    let path = "/api/v1/users/alice/forwarding";
+    let put = harness::http::put(server.http(), path, r#"{"always":"carol","busy":"off"}"#);
+    assert_eq!(put.status, 200, "{}", put.body);
+    for text in ["all calls → carol (set)", "if busy → not forwarded (set)"] {
+        reads(&mut page, "users", text);
+    }
+    let put = harness::http::put(server.http(), path, r#"{"always":null}"#);
+    assert_eq!(put.status, 200, "{}", put.body);
+    // A member who calls is not free.
+    let mut bob = registered("bob", "phone of bob", &server);
+    reads(&mut page, "groups", "2 of 3 free");
+    let invite = bob.invite("sip:alice@office.example");
+    bob.send(invite);
+    alice.expect("INVITE");
+    reads(&mut page, "groups", "0 of 3 free");
+    let pictures = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    page.picture(&pictures.join("page-office.png"));
+    page.resize(390, 1600);
+    assert_eq!(page.ask("document.documentElement.scrollWidth"), 390);
+    page.picture(&pictures.join("page-office-phone.png"));
+}
+
+#[test]
 fn the_page_asks_for_the_token() {
     let server = Server::start(&format!("{OPEN}admin: {{ token: 0123456789abcdef }}\n"));
     let _bob = registered("bob", "phone", &server);

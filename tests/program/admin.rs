@@ -267,3 +267,51 @@ fn the_phone_in_the_browser_is_served_if_the_configuration_allows_it() {
     assert_eq!(http::change(host, "POST", "/api/v1/reload").status, 200);
     assert_eq!(http::get(host, "/phone").status, 404);
 }
+
+#[test]
+fn groups_and_trunks_have_their_state() {
+    let config = "\
+domains: [office.example]
+authentication: off
+accounts:
+  - { user: alice, name: Alice Moser, password: a, numbers: [\"+49 89 1\"] }
+  - { user: bob, password: b, do_not_disturb: true }
+  - { user: carol, password: c }
+  - { user: door, contacts: [\"sip:door@192.0.2.50\"] }
+groups:
+  - { user: \"600\", name: Sales, numbers: [\"+49 89 2\"], members: [\"+49 89 1\", bob, carol, door, \"601\"], otherwise: carol }
+  - { user: \"601\", members: [{ to: alice, follow: true }], strategy: wave, ring_time: 5s }
+trunks:
+  - { name: provider, server: \"sip:127.0.0.9:9;transport=tcp\", user: u, password: p, register: true, max_calls: 4 }
+";
+    let (server, description) = (Server::start(config), Description::read());
+    let _alice = Phone::udp("alice", server.address()).registered();
+    let failed = || http::get(server.http(), "/api/v1/trunks").json()[0]["last_failure"].is_string();
+    assert!(wait_for(PATIENCE, || failed().then_some(())).is_some(), "{}", server.log());
+    let get = |path: &str| {
+        let answer = http::get(server.http(), path);
+        description.check("GET", path, &answer);
+        answer.json()
+    };
+    let groups = get("/api/v1/groups");
+    let sales = &groups[0];
+    assert_eq!((&sales["name"], &sales["numbers"][0]), (&"Sales".into(), &"+49892".into()), "{groups}");
+    assert_eq!((&sales["ring_time"], &sales["otherwise"]), (&"20s".into(), &"carol".into()), "{groups}");
+    let members = sales["members"].as_array().expect("members");
+    let states: Vec<_> = members.iter().map(|member| member["state"].as_str().expect("a state")).collect();
+    assert_eq!(states, ["free", "do_not_disturb", "unregistered", "free", "unknown"], "{groups}");
+    assert_eq!(members[0]["name"], "Alice Moser");
+    assert_eq!((&groups[1]["strategy"], &groups[1]["members"][0]["follow"]), (&"wave".into(), &true.into()));
+    let trunk = &get("/api/v1/trunks")[0];
+    assert_eq!((&trunk["registered"], &trunk["works"]), (&false.into(), &false.into()), "{trunk}");
+    assert_eq!((&trunk["calls"], &trunk["max_calls"]), (&0.into(), &4.into()), "{trunk}");
+    assert_eq!(get("/api/v1/users")["users"][0]["name"], "Alice Moser");
+    let listed = crate::commands::good(&server, "groups");
+    assert!(listed.contains("600 (Sales)  parallel, 20s, otherwise carol"), "{listed}");
+    assert!(listed.contains("    bob  do not disturb"), "{listed}");
+    let listed = crate::commands::good(&server, "trunks");
+    assert!(listed.contains("provider  not registered") && listed.contains("0 of 4 calls"), "{listed}");
+    crate::commands::good(&server, "forward alice carol");
+    let shown = crate::commands::good(&server, "bindings show alice");
+    assert!(shown.contains("always: to carol (set while the server runs)"), "{shown}");
+}

@@ -58,6 +58,8 @@ fn run_command() -> Result<(), CliError> {
         Command::Explain(call) => server_commands::explain(&client()?, &call)?,
         Command::Forward(what) => server_commands::forward(&client()?, &what)?,
         Command::Bindings(what) => server_commands::bindings(&client()?, &what)?,
+        Command::Groups => server_commands::groups(&client()?)?,
+        Command::Trunks => server_commands::trunks(&client()?)?,
         Command::Bans(what) => server_commands::bans(&client()?, &what)?,
         Command::Account { command, password_stdin } => {
             let loaded = load()?;

@@ -176,6 +176,8 @@ pub struct Account {
     pub rules: Option<Box<UserRules>>,
     /// What it may dial, and how it is shown there; without, everything and as the trunk says.
     pub dialling: Option<Box<Dialling>>,
+    /// The name of the user for people; may be empty.
+    pub label: Box<str>,
 }
 
 /// What a user may dial outside of the office.

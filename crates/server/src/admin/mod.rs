@@ -9,6 +9,7 @@ mod explain;
 mod failures;
 mod forwarding;
 mod guard;
+mod office;
 mod removal;
 mod reply;
 mod routes;
@@ -19,6 +20,7 @@ mod users;
 
 pub(crate) use bans::{BanEntry, Bans};
 pub(crate) use explain::Explanation;
+pub(crate) use office::{Group, Member, MemberState, TrunkEntry};
 pub(crate) use removal::Removals;
 pub(crate) use reply::Problem;
 pub(crate) use routes::local_phone_page;

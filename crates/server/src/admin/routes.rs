@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::removal::RemovalScope;
 use super::reply::{self, Reply};
-use super::{AdminCommand, AdminState, bans, calls, explain, failures, forwarding, guard, status, users};
+use super::{AdminCommand, AdminState, bans, calls, explain, failures, forwarding, guard, office, status, users};
 use crate::config::{Config, Endpoint};
 use crate::defence::Failure;
 use crate::phone;
@@ -122,6 +122,8 @@ async fn api(state: &AdminState, method: &Method, path: &[&[u8]], query: &Query<
         }
         ([b"bans"], &Method::GET) => bans::list(state),
         ([b"bans", address], &Method::DELETE) => bans::remove(state, address),
+        ([b"groups"], &Method::GET) => office::groups(state),
+        ([b"trunks"], &Method::GET) => office::trunks(state),
         ([b"calls"], &Method::GET) => calls::list(state),
         ([b"failures"], &Method::GET) => failures::list(state),
         ([b"explain"], &Method::GET) => {
@@ -130,7 +132,11 @@ async fn api(state: &AdminState, method: &Method, path: &[&[u8]], query: &Query<
         ([b"reload"], &Method::POST) => reload(state).await,
         ([b"openapi.yaml"], &Method::GET) => reply::response(StatusCode::OK, "application/yaml", OPENAPI),
         (
-            [b"server" | b"bans" | b"users" | b"calls" | b"failures" | b"explain" | b"openapi.yaml"] | [b"users", _],
+            [
+                b"server" | b"bans" | b"users" | b"groups" | b"trunks" | b"calls" | b"failures" | b"explain"
+                | b"openapi.yaml",
+            ]
+            | [b"users", _],
             _,
         ) => reply::not_allowed("GET"),
         ([b"bans", _] | [b"users", _, b"phones"] | [b"users", _, b"phones", _], _) => reply::not_allowed("DELETE"),

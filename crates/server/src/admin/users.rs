@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 use location::{AnyStore, Aor, Binding, FlowId, Store as _, Wall};
-use proxy::Settings;
 use serde::{Deserialize, Serialize};
 
 use super::removal::{RemovalError, RemovalScope};
@@ -15,7 +14,9 @@ use super::reply::{self, Reply};
 use super::{AdminState, calls};
 use crate::clock;
 use crate::config::{Loaded, Masked};
+use crate::data::set_rules::{Forwarding, SetRule};
 use crate::journal::sanitize;
+use crate::reload::ActiveConfig;
 
 /// Users in one answer: the default, and the maximum that can be asked for.
 pub(crate) const DEFAULT_LIMIT: usize = 200;
@@ -34,7 +35,11 @@ pub(crate) struct User {
     pub(crate) user: String,
     pub(crate) domain: String,
     pub(crate) account: bool,
+    pub(crate) name: Option<String>,
     pub(crate) phones: Vec<Phone>,
+    /// Missing if calls just ring, and nothing was set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) forwarding: Option<Forwarding>,
 }
 
 /// One phone of a user: a binding, or a contact of the configuration, which has only some of the fields.
@@ -66,7 +71,7 @@ pub(crate) async fn list(state: &AdminState, search: &str, limit: usize) -> Repl
     // A large store takes long to scan.
     let listing = tokio::task::spawn_blocking(move || {
         let (total, aors) = select(&store, &active_config.loaded, search.as_bytes(), limit);
-        let users = aors.iter().map(|aor| user(aor, &store, &active_config.settings)).collect();
+        let users = aors.iter().map(|aor| user(aor, &store, &active_config)).collect();
         Users { total, users }
     });
     match listing.await {
@@ -79,7 +84,7 @@ pub(crate) async fn list(state: &AdminState, search: &str, limit: usize) -> Repl
 pub(crate) fn show(state: &AdminState, name: &[u8]) -> Reply {
     let active_config = state.active_config.borrow().clone();
     let aor = aor_of(name, &active_config.loaded);
-    let user = user(&aor, &state.store, &active_config.settings);
+    let user = user(&aor, &state.store, &active_config);
     if !user.account && user.phones.is_empty() {
         return reply::problem(StatusCode::NOT_FOUND, "there is no such user");
     }
@@ -134,9 +139,10 @@ fn select(store: &AnyStore, loaded: &Loaded, search: &[u8], limit: usize) -> (us
     (total, aors)
 }
 
-fn user(aor: &Aor, store: &AnyStore, settings: &Settings) -> User {
-    let now = clock::wall();
-    let account = settings.accounts.find(aor);
+fn user(aor: &Aor, store: &AnyStore, active: &ActiveConfig) -> User {
+    let (now, accounts) = (clock::wall(), &active.settings.accounts);
+    let (account, set) = (accounts.find(aor), active.set_rules.of(aor));
+    let has_rules = set != SetRule::default() || account.is_some_and(|account| account.rules.is_some());
     let record = store.load(aor);
     let registered = record.iter().flat_map(|record| record.live(now)).map(|binding| registered(&binding, now));
     let fixed = account.and_then(|account| account.contacts.as_ref());
@@ -145,6 +151,8 @@ fn user(aor: &Aor, store: &AnyStore, settings: &Settings) -> User {
         user: lossy(aor.user()),
         domain: lossy(aor.domain()),
         account: account.is_some(),
+        name: account.filter(|account| !account.label.is_empty()).map(|account| account.label.to_string()),
+        forwarding: if has_rules { Forwarding::new(aor, accounts, set) } else { None },
         phones: registered.chain(fixed).collect(),
     }
 }

@@ -23,6 +23,8 @@ Usage: frontdesk [run]                          run the server
        frontdesk bindings [list [TEXT]]         list the registered users and their phones
        frontdesk bindings show USER             show the phones of a user
        frontdesk bindings remove USER [CONTACT] remove a phone, or all of a user; a running phone registers again
+       frontdesk groups                         list the groups, their members and who of them is free
+       frontdesk trunks                         list the trunks and their state
        frontdesk bans [list]                    list the banned addresses
        frontdesk bans remove ADDRESS            lift a ban
        frontdesk forward USER [REASON] PARTY    forward the calls of a user: to a user, group, number, SIP URI or voicemail,
@@ -76,6 +78,10 @@ pub(crate) enum Command {
     Forward(ForwardCommand),
     /// Show or remove bindings.
     Bindings(BindingsCommand),
+    /// Show the groups.
+    Groups,
+    /// Show the trunks.
+    Trunks,
     /// Show or lift bans.
     Bans(BansCommand),
     /// Show or change accounts.
@@ -216,6 +222,8 @@ fn command(words: &[String]) -> Option<Command> {
         ["bindings", "remove", user, contact] => {
             bindings(BindingsCommand::Remove((*user).to_owned(), Some((*contact).to_owned())))
         }
+        ["groups"] => Some(Command::Groups),
+        ["trunks"] => Some(Command::Trunks),
         ["bans"] | ["bans", "list"] => Some(Command::Bans(BansCommand::List)),
         ["bans", "remove", address] => Some(Command::Bans(BansCommand::Remove((*address).to_owned()))),
         ["account", "list"] => account(AccountCommand::List),
@@ -275,6 +283,8 @@ mod tests {
             "bindings remove 101 sip:a@b",
             Command::Bindings(BindingsCommand::Remove("101".into(), Some("sip:a@b".into()))),
         );
+        is("groups", Command::Groups);
+        is("trunks", Command::Trunks);
         is("bans", Command::Bans(BansCommand::List));
         is("bans remove 198.51.100.7", Command::Bans(BansCommand::Remove("198.51.100.7".into())));
         is("account add 105", Command::Account { command: AccountCommand::Add("105".into()), password_stdin: false });

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::arguments::{AccountCommand, BansCommand, BindingsCommand, ExplainedCall, ForwardCommand, RuleValue};
 use super::client::{Client, percent_encoded};
-use crate::admin::{BanEntry, Bans, Explanation, Phone, Removed, User, Users};
+use crate::admin::{BanEntry, Bans, Explanation, Group, Member, MemberState, Phone, Removed, TrunkEntry, User, Users};
 use crate::config::Loaded;
 use crate::data::set_rules::Forwarding;
 use crate::error::{CliError, ClientError};
@@ -35,7 +35,9 @@ pub(crate) fn bindings(client: &Client, what: &BindingsCommand) -> Result<String
             Ok(text)
         }
         BindingsCommand::Show(name) => {
-            Ok(format_user(&client.request(Method::GET, &format!("users/{}", percent_encoded(name)))?))
+            let user: User = client.request(Method::GET, &format!("users/{}", percent_encoded(name)))?;
+            let forwarding = user.forwarding.as_ref().map(format_forwarding).unwrap_or_default();
+            Ok(format!("{}{forwarding}", format_user(&user)))
         }
         BindingsCommand::Remove(name, contact) => {
             let contact = contact.as_ref().map(|contact| format!("/{}", percent_encoded(contact))).unwrap_or_default();
@@ -77,9 +79,14 @@ pub(crate) fn forward(client: &Client, ForwardCommand { user, change }: &Forward
             client.request_with(Method::PUT, &path, body.to_string().into())?
         }
     };
-    let mut text = format!("The calls of {}:\n", escape_line(user));
+    Ok(format!("The calls of {}:\n{}", escape_line(user), format_forwarding(&forwarding)))
+}
+
+/// Where the calls of a user go, and who said so.
+fn format_forwarding(forwarding: &Forwarding) -> String {
+    let mut text = String::new();
     let set = serde_json::to_value(&forwarding.set).unwrap_or_default();
-    let origin = |key: &str| if set.get(key).is_some() { "set with this command" } else { "as configured" };
+    let origin = |key: &str| if set.get(key).is_some() { "set while the server runs" } else { "as configured" };
     let after = format!("if nobody answers for {}", forwarding.after);
     for (key, label, party) in [
         ("always", "always", &forwarding.always),
@@ -93,6 +100,49 @@ pub(crate) fn forward(client: &Client, ForwardCommand { user, change }: &Forward
     }
     let state = if forwarding.do_not_disturb { "on" } else { "off" };
     let _ = writeln!(text, "  do not disturb: {state} ({})", origin("do_not_disturb"));
+    text
+}
+
+/// `frontdesk groups`
+pub(crate) fn groups(client: &Client) -> Result<String, CliError> {
+    let groups: Vec<Group> = client.request(Method::GET, "groups")?;
+    let named = |text: &str, name: &Option<String>| {
+        let name = name.as_deref().map(|name| format!(" ({})", escape_line(name)));
+        format!("{}{}", escape_line(text), name.unwrap_or_default())
+    };
+    let mut text = String::new();
+    for Group { group, name, strategy, ring_time, otherwise, members, .. } in &groups {
+        let otherwise = otherwise.as_deref().map(|party| format!(", otherwise {}", escape_line(party)));
+        let _ = writeln!(text, "{}  {strategy}, {ring_time}{}", named(group, name), otherwise.unwrap_or_default());
+        for Member { member, name, state, .. } in members {
+            let state = match state {
+                MemberState::Free => "free",
+                MemberState::Calling => "calling",
+                MemberState::DoNotDisturb => "do not disturb",
+                MemberState::Unregistered => "no phone",
+                MemberState::Unknown => "-",
+            };
+            let _ = writeln!(text, "    {}  {state}", named(member, name));
+        }
+    }
+    Ok(text)
+}
+
+/// `frontdesk trunks`
+pub(crate) fn trunks(client: &Client) -> Result<String, CliError> {
+    let trunks: Vec<TrunkEntry> = client.request(Method::GET, "trunks")?;
+    let mut text = String::new();
+    for trunk in &trunks {
+        let registered = trunk.registered.map(|is| if is { "registered" } else { "not registered" }.to_owned());
+        let responds = trunk.responds.map(|does| if does { "responds" } else { "does not respond" }.to_owned());
+        let calls = trunk.calls.zip(trunk.max_calls).map(|(calls, max)| format!("{calls} of {max} calls"));
+        let state: Vec<_> = [registered, responds, calls].into_iter().flatten().collect();
+        let _ = writeln!(text, "{}  {}", escape_line(&trunk.trunk), state.join(", "));
+        let _ = writeln!(text, "    {}", escape_line(&trunk.server));
+        if let (Some(failure), Some(at)) = (&trunk.last_failure, &trunk.last_failure_at) {
+            let _ = writeln!(text, "    last failure: {} at {at}", escape_line(failure));
+        }
+    }
     Ok(text)
 }
 
@@ -144,7 +194,8 @@ fn format_ban(BanEntry { address, seconds_left, failures, users, .. }: &BanEntry
 
 fn format_user(user: &User) -> String {
     let count = if user.phones.is_empty() { "no phone".to_owned() } else { PhoneCount(user.phones.len()).to_string() };
-    let mut text = format!("{}@{}  {count}\n", escape_line(&user.user), escape_line(&user.domain));
+    let name = user.name.as_deref().map(|name| format!(" ({})", escape_line(name))).unwrap_or_default();
+    let mut text = format!("{}@{}{name}  {count}\n", escape_line(&user.user), escape_line(&user.domain));
     for Phone { device, contact, address, transport, expires_in, .. } in &user.phones {
         let (device, contact) = (escape_line(device.as_deref().unwrap_or("-")), escape_line(contact));
         let address = match (address, transport) {

@@ -150,7 +150,8 @@ fn add_accounts(
         }
         let may_call_as = callers.into_iter().flatten().collect();
         let (contacts, rules, dialling) = (entry.bindings(), entry.rules(domain, config), entry.dialling());
-        let account = Account { secrets, contacts, may_register, may_watch, may_call_as, rules, dialling };
+        let label = entry.name.as_ref().map(|label| label.0.clone()).unwrap_or_default();
+        let account = Account { secrets, contacts, may_register, may_watch, may_call_as, rules, dialling, label };
         if accounts.insert(entry.user.aor(domain), account).is_some() {
             return conflict("user", format!("{user:?} is listed twice for {domain:?}"));
         }

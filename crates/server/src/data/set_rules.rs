@@ -256,16 +256,7 @@ impl Forwarding {
     /// The rules in force, and which of them were set.
     pub(crate) fn new(user: &Aor, accounts: &Accounts, set: SetRule) -> Option<Self> {
         let rules = accounts.find(user)?.rules.as_deref().cloned().unwrap_or_default();
-        let text = |party: &Option<Party>| {
-            Some(match party.as_ref()? {
-                Party::Name(name) if name.domain() == user.domain() => {
-                    String::from_utf8_lossy(name.user()).into_owned()
-                }
-                Party::Name(name) => String::from_utf8_lossy(name.as_bytes()).into_owned(),
-                Party::Uri(uri) => uri.to_string(),
-                Party::Voicemail => "voicemail".to_owned(),
-            })
-        };
+        let text = |party: &Option<Party>| party.as_ref().map(|party| party_text(party, user.domain()));
         let forward = &rules.forward;
         Some(Self {
             always: text(&forward.always),
@@ -276,6 +267,16 @@ impl Forwarding {
             do_not_disturb: rules.do_not_disturb,
             set,
         })
+    }
+}
+
+/// A party as it is written in the configuration of this domain.
+pub(crate) fn party_text(party: &Party, domain: &[u8]) -> String {
+    match party {
+        Party::Name(name) if name.domain() == domain => String::from_utf8_lossy(name.user()).into_owned(),
+        Party::Name(name) => String::from_utf8_lossy(name.as_bytes()).into_owned(),
+        Party::Uri(uri) => uri.to_string(),
+        Party::Voicemail => "voicemail".to_owned(),
     }
 }
 

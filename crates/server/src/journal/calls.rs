@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use location::{Aor, Wall};
 
 use crate::text::ending::Ending;
@@ -91,6 +91,11 @@ impl CallHistory {
         let mut all: Vec<_> = self.active.values().collect();
         all.sort_unstable_by_key(|call| std::cmp::Reverse(call.began));
         all.into_iter().take(max_active).cloned().collect()
+    }
+
+    /// Who calls or is called now.
+    pub(crate) fn parties(&self) -> HashSet<Aor> {
+        self.active.values().flat_map(|call| [call.from.clone(), call.to.clone()]).collect()
     }
 
     /// The number of active calls.
