@@ -14,6 +14,7 @@ mod desk_phone;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod jssip;
+mod me;
 mod modules;
 mod phone;
 mod secure;

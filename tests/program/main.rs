@@ -30,6 +30,7 @@ mod ipv6;
 mod large_requests;
 mod late_targets;
 mod log;
+mod me;
 mod metrics;
 mod names;
 mod nat_and_connections;

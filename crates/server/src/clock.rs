@@ -117,6 +117,13 @@ fn millis_between(machine: Wall, own: Wall) -> i64 {
     i64::try_from(i128::from(machine.0) - i128::from(own.0)).unwrap_or(0)
 }
 
+/// A server time as RFC 3339 text in UTC, by the clock of the machine.
+pub(crate) fn rfc3339(own: Wall) -> String {
+    // RFC 3339 ends with the year 9999.
+    let millis = to_machine_time(own).millis().min(253_402_300_799_000);
+    humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_millis(millis)).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

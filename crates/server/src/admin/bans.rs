@@ -8,9 +8,10 @@ use hyper::StatusCode;
 use proxy::Source;
 use serde::{Deserialize, Serialize};
 
+use super::AdminState;
 use super::reply::{self, Reply};
 use super::users::Removed;
-use super::{AdminState, calls};
+use crate::clock;
 use crate::config::Masked;
 use crate::defence::Ban;
 use crate::journal::sanitize;
@@ -61,7 +62,7 @@ pub(crate) fn remove(state: &AdminState, address: &[u8]) -> Reply {
 fn ban_entry(source: Source, ban: &Ban) -> BanEntry {
     BanEntry {
         address: source.to_string(),
-        since: calls::rfc3339(ban.since),
+        since: clock::rfc3339(ban.since),
         seconds_left: ban.ends.saturating_duration_since(Instant::now()).as_secs(),
         failures: ban.failures,
         users: ban.summary.users.iter().map(|user| sanitize(user.as_bytes())).collect(),

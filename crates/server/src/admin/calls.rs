@@ -2,8 +2,6 @@
 //!
 //! Decides how many active calls are listed; `journal` decides how many ended calls are kept.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use hyper::StatusCode;
 use location::{Aor, Wall};
 use serde::Serialize;
@@ -61,7 +59,7 @@ fn active_entry(call: &ActiveCall, now: Wall) -> ActiveCallEntry {
         from: name(&call.from),
         to: name(&call.to),
         phones: call.phones,
-        began: rfc3339(call.began),
+        began: clock::rfc3339(call.began),
         seconds: now.millis_since(call.began) / 1000,
     }
 }
@@ -72,7 +70,7 @@ fn ended_entry(ended: EndedCall) -> EndedCallEntry {
         from: name(&call.from),
         to: name(&call.to),
         phones: call.phones,
-        began: rfc3339(call.began),
+        began: clock::rfc3339(call.began),
         seconds: (at.millis_since(call.began) + 500) / 1000,
         ending: ending.as_str(),
         why: ending.words(status),
@@ -83,11 +81,4 @@ fn ended_entry(ended: EndedCall) -> EndedCallEntry {
 
 fn name(aor: &Aor) -> String {
     sanitize(aor.as_bytes())
-}
-
-/// A server time as RFC 3339 text in UTC, by the clock of the machine.
-pub(crate) fn rfc3339(own: Wall) -> String {
-    // RFC 3339 ends with the year 9999.
-    let millis = clock::to_machine_time(own).millis().min(253_402_300_799_000);
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(millis)).to_string()
 }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::AdminState;
 use super::reply::{self, Reply};
 use super::users::aor_of;
-use crate::data::set_rules::{Forwarding, RuleError, RuleRequest};
+use crate::data::set_rules::{Author, Forwarding, RuleError, RuleRequest};
 
 /// Limit of a request body; a change is a few hundred octets.
 const MAX_BODY: usize = 4 << 10;
@@ -40,7 +40,7 @@ pub(crate) async fn change(state: &AdminState, name: &[u8], body: Incoming) -> R
     };
     let user = aor_of(name, &state.active_config.borrow().loaded);
     let (reply, outcome) = oneshot::channel();
-    let sent = state.rule_requests.try_send(RuleRequest { user, change, reply }).is_ok();
+    let sent = state.rule_requests.try_send(RuleRequest { user, author: Author::Administrator, change, reply }).is_ok();
     match timeout(CHANGE_TIMEOUT, outcome).await {
         Ok(Ok(Ok(forwarding))) if sent => reply::json(StatusCode::OK, &forwarding),
         Ok(Ok(Err(error))) if sent => refused(&error),

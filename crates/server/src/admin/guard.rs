@@ -107,7 +107,8 @@ pub(crate) fn check_api(
     }
 }
 
-fn check_host(headers: &HeaderMap, config: &Config) -> Result<(), AccessDenied> {
+/// Checks that a request is for a name of this server.
+pub(crate) fn check_host(headers: &HeaderMap, config: &Config) -> Result<(), AccessDenied> {
     let Some(authority) = host_header(headers) else { return Err(AccessDenied::Host) };
     // A trailing dot (the DNS root) makes no difference.
     let host = authority.host().strip_suffix('.').unwrap_or_else(|| authority.host());

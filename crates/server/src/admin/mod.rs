@@ -26,4 +26,4 @@ pub(crate) use reply::Problem;
 pub(crate) use routes::local_phone_page;
 pub(crate) use serve::serve;
 pub(crate) use state::{AdminCommand, AdminState};
-pub(crate) use users::{Phone, Removed, User, Users};
+pub(crate) use users::{Removed, User, Users};

@@ -12,8 +12,8 @@ use parser::reason_phrase;
 use proxy::{GroupMember, GroupStrategy, Party, RingGroup, TaskState, Trunk, TrunkTask};
 use serde::{Deserialize, Serialize};
 
+use super::AdminState;
 use super::reply::{self, Reply};
-use super::{AdminState, calls};
 use crate::clock;
 use crate::data::set_rules::party_text;
 use crate::reload::ActiveConfig;
@@ -149,12 +149,12 @@ pub(crate) fn trunks(state: &AdminState) -> Reply {
             server: trunk.server.as_ref().to_owned(),
             works: !trunks.health.is_down(&trunk.name),
             registered: register.map(works),
-            registered_until: register.and_then(|task| task.registered_until).map(calls::rfc3339),
+            registered_until: register.and_then(|task| task.registered_until).map(clock::rfc3339),
             responds: probe.map(works),
             calls: trunk.max_calls.map(|_| trunks.calls.count(&trunk.name)),
             max_calls: trunk.max_calls,
             last_failure: last_failure.map(|(status, _)| format!("{status} {}", reason_phrase(status))),
-            last_failure_at: last_failure.map(|(_, at)| calls::rfc3339(at)),
+            last_failure_at: last_failure.map(|(_, at)| clock::rfc3339(at)),
         }
     };
     let trunks: Vec<_> = trunks.all.iter().map(|trunk| entry(trunk)).collect();

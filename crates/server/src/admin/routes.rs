@@ -19,7 +19,7 @@ use super::reply::{self, Reply};
 use super::{AdminCommand, AdminState, bans, calls, explain, failures, forwarding, guard, office, status, users};
 use crate::config::{Config, Endpoint};
 use crate::defence::Failure;
-use crate::phone;
+use crate::{me, phone};
 
 const PAGE: &str = include_str!("page.html");
 const OPENAPI: &str = include_str!("../../../../docs/openapi.yaml");
@@ -53,6 +53,13 @@ pub(crate) async fn answer(state: &AdminState, peer: IpAddr, request: Request<In
             (Err(why), _) => reply::denied(why),
             (Ok(()), &Method::GET) => phone_page(state, path, &request.headers, config).unwrap_or_else(not_found),
             (Ok(()), _) => reply::not_allowed("GET"),
+        };
+    }
+    // Not by the rules of the API: users reach it with their own password.
+    if me::is_path(path) {
+        return match guard::check_host(&request.headers, config) {
+            Err(why) => reply::denied(why),
+            Ok(()) => state.me.answer(peer, Request::from_parts(request, body)).await,
         };
     }
     let Some(rest) = path.strip_prefix("/api/v1/") else { return not_found() };

@@ -15,6 +15,7 @@ use super::removal::Removals;
 use crate::data::set_rules::RuleRequest;
 use crate::defence::Defence;
 use crate::journal::CallHistory;
+use crate::me::MePages;
 use crate::reload::{ActiveConfig, ReloadOutcome};
 use crate::transport::Directory;
 use crate::worker::Health;
@@ -45,6 +46,8 @@ pub(crate) struct AdminState {
     pub(crate) started: Instant,
     /// Changes of the rules of users, for the main loop.
     pub(crate) rule_requests: mpsc::Sender<RuleRequest>,
+    /// The page of a user.
+    pub(crate) me: Arc<MePages>,
     /// Commands for the main loop.
     pub(crate) commands: mpsc::Sender<AdminCommand>,
     /// Limits user lists to one at a time, since the store may be large.

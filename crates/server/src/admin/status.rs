@@ -46,7 +46,7 @@ pub(crate) fn server(state: &AdminState) -> Reply {
     let began = location::Wall(clock::wall().millis().saturating_sub(u64::try_from(uptime.as_millis()).unwrap_or(0)));
     let status = ServerStatus {
         version: env!("CARGO_PKG_VERSION"),
-        started: super::calls::rfc3339(began),
+        started: clock::rfc3339(began),
         uptime_seconds: uptime.as_secs(),
         configuration: active_config.loaded.file.as_ref().map(|file| file.display().to_string()),
         listen,

@@ -2,20 +2,20 @@
 //!
 //! Decides which users are listed: every user with an account or a binding, up to a limit. The total counts all of them.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use hyper::StatusCode;
-use location::{AnyStore, Aor, Binding, FlowId, Store as _, Wall};
+use location::{AnyStore, Aor, Store as _};
 use serde::{Deserialize, Serialize};
 
+use super::AdminState;
 use super::removal::{RemovalError, RemovalScope};
 use super::reply::{self, Reply};
-use super::{AdminState, calls};
 use crate::clock;
 use crate::config::{Loaded, Masked};
 use crate::data::set_rules::{Forwarding, SetRule};
 use crate::journal::sanitize;
+use crate::phones::{self, Phone};
 use crate::reload::ActiveConfig;
 
 /// Users in one answer: the default, and the maximum that can be asked for.
@@ -40,21 +40,6 @@ pub(crate) struct User {
     /// Missing if calls just ring, and nothing was set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) forwarding: Option<Forwarding>,
-}
-
-/// One phone of a user: a binding, or a contact of the configuration, which has only some of the fields.
-#[derive(Deserialize, Serialize)]
-pub(crate) struct Phone {
-    pub(crate) device: Option<String>,
-    pub(crate) contact: String,
-    pub(crate) address: Option<String>,
-    pub(crate) transport: Option<Cow<'static, str>>,
-    pub(crate) since: Option<String>,
-    pub(crate) refreshed: Option<String>,
-    pub(crate) expires_in: Option<u32>,
-    pub(crate) q: Option<f64>,
-    pub(crate) path: Option<String>,
-    pub(crate) reached_by: Cow<'static, str>,
 }
 
 /// How many phones were removed.
@@ -140,57 +125,16 @@ fn select(store: &AnyStore, loaded: &Loaded, search: &[u8], limit: usize) -> (us
 }
 
 fn user(aor: &Aor, store: &AnyStore, active: &ActiveConfig) -> User {
-    let (now, accounts) = (clock::wall(), &active.settings.accounts);
+    let accounts = &active.settings.accounts;
     let (account, set) = (accounts.find(aor), active.set_rules.of(aor));
     let has_rules = set != SetRule::default() || account.is_some_and(|account| account.rules.is_some());
-    let record = store.load(aor);
-    let registered = record.iter().flat_map(|record| record.live(now)).map(|binding| registered(&binding, now));
-    let fixed = account.and_then(|account| account.contacts.as_ref());
-    let fixed = fixed.into_iter().flat_map(|record| record.bindings()).map(|binding| fixed_phone(&binding));
     User {
         user: lossy(aor.user()),
         domain: lossy(aor.domain()),
         account: account.is_some(),
         name: account.filter(|account| !account.label.is_empty()).map(|account| account.label.to_string()),
         forwarding: if has_rules { Forwarding::new(aor, accounts, set) } else { None },
-        phones: registered.chain(fixed).collect(),
-    }
-}
-
-fn registered(binding: &Binding<'_>, now: Wall) -> Phone {
-    let flow = binding.flow();
-    let device = binding.user_agent();
-    Phone {
-        device: (!device.is_empty()).then(|| sanitize(device)),
-        contact: lossy(binding.contact()),
-        address: Some(flow.remote.to_string()),
-        transport: Some(flow.transport.param().into()),
-        since: Some(calls::rfc3339(binding.since())),
-        refreshed: Some(calls::rfc3339(binding.registered_at())),
-        expires_in: Some(binding.remaining(now)),
-        q: binding.q().map(|q| f64::from(q) / 1000.0),
-        path: (!binding.path().is_empty()).then(|| lossy(binding.path())),
-        reached_by: match (binding.path().is_empty(), flow.id) {
-            (false, _) => "path",
-            (true, FlowId::None) => "contact",
-            (true, FlowId::Nat | FlowId::Connection(_) | FlowId::Elsewhere(_)) => "flow",
-        }
-        .into(),
-    }
-}
-
-fn fixed_phone(binding: &Binding<'_>) -> Phone {
-    Phone {
-        device: None,
-        contact: lossy(binding.contact()),
-        address: None,
-        transport: None,
-        since: None,
-        refreshed: None,
-        expires_in: None,
-        q: binding.q().map(|q| f64::from(q) / 1000.0),
-        path: None,
-        reached_by: "configuration".into(),
+        phones: phones::of(aor, store, accounts),
     }
 }
 

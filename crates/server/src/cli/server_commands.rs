@@ -10,11 +10,12 @@ use serde_json::Value;
 
 use super::arguments::{AccountCommand, BansCommand, BindingsCommand, ExplainedCall, ForwardCommand, RuleValue};
 use super::client::{Client, percent_encoded};
-use crate::admin::{BanEntry, Bans, Explanation, Group, Member, MemberState, Phone, Removed, TrunkEntry, User, Users};
+use crate::admin::{BanEntry, Bans, Explanation, Group, Member, MemberState, Removed, TrunkEntry, User, Users};
 use crate::config::Loaded;
 use crate::data::set_rules::Forwarding;
 use crate::error::{CliError, ClientError};
 use crate::journal::PhoneCount;
+use crate::phones::Phone;
 use crate::reload::ReloadOutcome;
 use crate::text::printable::escape_line;
 

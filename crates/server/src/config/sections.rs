@@ -105,6 +105,9 @@ section! {
         /// whether the phone in the browser, `/phone`, is served at this address as well; if not said, only if
         /// `metrics.listen` is a loopback address
         phone: Option<bool> = None,
+        /// whether users see and set their own forwarding at `/me`, with their SIP password: at this address, and at those of
+        /// `ws://` and `wss://` in `listen`
+        me: Flag = Flag(true),
     }
 }
 

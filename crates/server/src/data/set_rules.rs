@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use location::Aor;
-use proxy::{Accounts, CodeCommand, Party, UserRules};
+use proxy::{Accounts, CodeCommand, Party, Settings, UserRules};
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio::sync::oneshot;
 
@@ -78,10 +78,21 @@ pub(crate) enum RuleError {
     Store(#[from] CliError),
 }
 
+/// Who changes the rules of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Author {
+    /// The administrator.
+    Administrator,
+    /// The user.
+    User,
+}
+
 /// A change that the main loop makes.
 pub(crate) struct RuleRequest {
     /// Whose rules change.
     pub(crate) user: Aor,
+    /// Who changes them.
+    pub(crate) author: Author,
     /// How.
     pub(crate) change: RuleChange,
     /// Gets the rules in force then.
@@ -226,6 +237,25 @@ impl RuleChange {
             CodeCommand::ForwardOff => Self { always: Some(Some("off".to_owned())), ..Self::default() },
             CodeCommand::DoNotDisturb(is_on) => Self { do_not_disturb: Some(Some(*is_on)), ..Self::default() },
         })
+    }
+
+    /// Checks what only an administrator may set. A user may not forward calls to a URI, which could lead to another domain or
+    /// to an address that users must not make this server send to, nor to a number that the user may not dial.
+    pub(crate) fn check_author(&self, author: Author, user: &Aor, settings: &Settings) -> Result<(), RuleError> {
+        if author == Author::Administrator {
+            return Ok(());
+        }
+        for (key, text) in self.parties() {
+            let invalid = |message: &str| RuleError::Invalid { key, message: format!("{text:?} {message}") };
+            match config::read_party(text, &String::from_utf8_lossy(user.domain())) {
+                Some(Party::Uri(_)) => return Err(invalid("is a SIP URI, which only the administrator may set")),
+                Some(Party::Name(name)) if !settings.may_forward_to(user, &name) => {
+                    return Err(invalid("is a number that you may not dial"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn parties(&self) -> impl Iterator<Item = (&'static str, &str)> {

@@ -93,8 +93,12 @@ impl Reload {
 
     /// Changes the rules of a user, applies them to every worker, and replies.
     pub(crate) async fn change_rules(&mut self, request: RuleRequest, inboxes: &[mpsc::Sender<Inbound>]) {
-        let RuleRequest { user, change, reply } = request;
-        let outcome = self.try_change_rules(&user, change, inboxes).await;
+        let RuleRequest { user, author, change, reply } = request;
+        let checked = change.check_author(author, &user, &self.active_config().settings);
+        let outcome = match checked {
+            Ok(()) => self.try_change_rules(&user, change, inboxes).await,
+            Err(error) => Err(error),
+        };
         // The request may have timed out.
         let _ = reply.send(outcome);
     }

@@ -76,7 +76,7 @@ async fn serve(
     let mut reload = Reload::new(loaded, set_rules, prepared.listeners(), prepared.interfaces.clone(), level);
     remove_at_start(&prepared, &reload).await;
     let restored = prepared.restored();
-    let (mut server, mut rule_requests) = prepared.start(reload.active_config().settings.clone())?;
+    let (mut server, mut rule_requests) = prepared.start(reload.subscribe())?;
     let mut certificates = Certificates::new(&reload.active_config().loaded, &server.tls);
     let calls = Arc::new(Mutex::new(CallHistory::new(reload.active_config().loaded.config.limits.journal_calls.0)));
     let sources = (server.event_queues.clone(), server.defence.clone());
@@ -218,6 +218,7 @@ fn spawn_admin(
         listeners: server.listeners.clone(),
         started: Instant::now(),
         rule_requests: server.rule_requests.clone(),
+        me: server.me.clone(),
         commands,
         listings: Semaphore::new(1),
     };

@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use location::AnyStore;
-use proxy::{Interfaces, Keys, Listener, Settings, SubscriberIndex};
-use tokio::sync::mpsc;
+use proxy::{Interfaces, Keys, Listener, SubscriberIndex};
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -24,10 +24,12 @@ use crate::data::{files, secret};
 use crate::defence::Defence;
 use crate::error::CliError;
 use crate::journal::EventQueue;
+use crate::me::{self, MePages};
 use crate::process::{descriptors, interfaces};
+use crate::reload::ActiveConfig;
 use crate::resolver::{Resolver, ResolverSettings};
 use crate::tls::ActiveTls;
-use crate::transport::{self, BoundListener, ClientRules, Directory, HandshakeLimits, Inbound};
+use crate::transport::{self, BoundListener, ClientRules, Directory, HandshakeLimits, Inbound, PageReply, Pages};
 use crate::worker::{Completions, Health, Loads};
 
 use super::store::{self, OutsideChanges};
@@ -75,6 +77,8 @@ pub(crate) struct Server {
     pub(crate) defence: Arc<Defence>,
     /// Which clients may open WebSocket connections.
     pub(crate) client_rules: Arc<ClientRules>,
+    /// The page of a user.
+    pub(crate) me: Arc<MePages>,
     /// The resolver of all workers.
     pub(crate) resolver: Arc<Resolver>,
     /// The certificates.
@@ -196,7 +200,10 @@ impl Prepared {
     }
 
     /// Starts the workers.
-    pub(crate) fn start(mut self, settings: Arc<Settings>) -> Result<(Server, mpsc::Receiver<RuleRequest>), CliError> {
+    pub(crate) fn start(
+        mut self,
+        active_config: watch::Receiver<Arc<ActiveConfig>>,
+    ) -> Result<(Server, mpsc::Receiver<RuleRequest>), CliError> {
         let (count, limits, listeners) =
             (self.loaded.config.worker_count(), self.loaded.config.limits.clone(), self.listeners());
         let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(limits.worker_queue.0)).unzip();
@@ -205,6 +212,10 @@ impl Prepared {
         let inboxes: Arc<[_]> = inboxes.into();
         self.outside_changes.connect(Arc::clone(&inboxes));
         let event_queues = (0..count).map(|_| EventQueue::new(limits.journal_queue.0)).collect();
+        let settings = Arc::clone(&active_config.borrow().settings);
+        let defence = Arc::new(Defence::new(&self.loaded.config, Arc::clone(&self.store)));
+        let (store, requests) = (Arc::clone(&self.store), rule_requests.clone());
+        let me = Arc::new(MePages::new(active_config, store, Arc::clone(&defence), requests)?);
         let shared = Shared {
             settings,
             keys: self.keys.clone(),
@@ -212,8 +223,9 @@ impl Prepared {
             store: Arc::clone(&self.store),
             completions: Arc::clone(&self.completions),
             directory: Arc::new(Directory::new(self.connections, limits.connections_per_source.0)),
-            defence: Arc::new(Defence::new(&self.loaded.config, Arc::clone(&self.store))),
+            defence,
             client_rules: Arc::new(ClientRules::new(&self.loaded.config)),
+            pages: pages(&me),
             handshakes: HandshakeLimits::of(&limits),
             tls: Arc::new(ActiveTls::new(self.loaded.tls.clone())),
             inboxes,
@@ -240,6 +252,7 @@ impl Prepared {
             directory: shared.directory,
             defence: shared.defence,
             client_rules: shared.client_rules,
+            me,
             resolver: shared.resolver,
             tls: shared.tls,
             inboxes: shared.inboxes,
@@ -254,6 +267,18 @@ impl Prepared {
         };
         Ok((server, requested))
     }
+}
+
+/// The pages that `ws` and `wss` listeners serve beside the phone in the browser.
+fn pages(me: &Arc<MePages>) -> Pages {
+    let me = Arc::clone(me);
+    Arc::new(move |client, request| {
+        if !me::is_path(request.uri().path()) {
+            return None;
+        }
+        let me = Arc::clone(&me);
+        Some(Box::pin(async move { me.answer(client, request).await }) as PageReply)
+    })
 }
 
 /// Starts one worker for each inbox.

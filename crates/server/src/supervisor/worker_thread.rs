@@ -22,8 +22,8 @@ use crate::metrics::Tally;
 use crate::resolver::Resolver;
 use crate::tls::ActiveTls;
 use crate::transport::{
-    Acceptor, ClientRules, Directory, HandshakeLimits, Inbound, StreamLimits, Streams, Transports, Udp, UdpReceiver,
-    UdpSendQueue, WorkerSocket, report_icmp,
+    Acceptor, ClientRules, Directory, HandshakeLimits, Inbound, Pages, StreamLimits, Streams, Transports, Udp,
+    UdpReceiver, UdpSendQueue, WorkerSocket, report_icmp,
 };
 use crate::worker::{Answers, Completions, Health, Loads, LookupLimits, Scratch, Worker};
 /// Shared by all workers.
@@ -37,6 +37,7 @@ pub(super) struct Shared {
     pub(super) directory: Arc<Directory>,
     pub(super) defence: Arc<Defence>,
     pub(super) client_rules: Arc<ClientRules>,
+    pub(super) pages: Pages,
     pub(super) handshakes: HandshakeLimits,
     pub(super) tls: Arc<ActiveTls>,
     pub(super) inboxes: Arc<[mpsc::Sender<Inbound>]>,
@@ -113,6 +114,7 @@ impl Shared {
                         defence: Arc::clone(&self.defence),
                         handshakes: self.handshakes.clone(),
                         rules: Arc::clone(&self.client_rules),
+                        pages: Arc::clone(&self.pages),
                         tls: Arc::clone(&self.tls),
                         inbox: own_inbox.clone(),
                     };

@@ -17,7 +17,7 @@ use crate::metrics::{Loss, Tally};
 pub(crate) use bind::{BoundListener, WorkerSocket, bind_all};
 pub(crate) use inbox::{Inbound, ResolvedNames};
 pub(crate) use outgoing::{OutgoingMessage, SendRequest, UndeliveredMessage};
-pub(crate) use stream::{Acceptor, ClientRules, Directory, HandshakeLimits, StreamLimits, Streams};
+pub(crate) use stream::{Acceptor, ClientRules, Directory, HandshakeLimits, PageReply, Pages, StreamLimits, Streams};
 pub(crate) use udp::{Datagram, Udp, UdpReceiver, UdpSendQueue, report_icmp};
 
 /// The sockets and connections of one worker.

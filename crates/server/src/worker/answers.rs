@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::completions::CommitOutcome;
-use crate::data::set_rules::{RuleChange, RuleRequest};
+use crate::data::set_rules::{Author, RuleChange, RuleRequest};
 use crate::metrics::{DriverLimit, LookupOutcome, Series, Tally};
 use crate::resolver::Resolver;
 use crate::transport::{Inbound, ResolvedNames};
@@ -190,7 +190,7 @@ impl Answers {
         };
         let (reply, outcome) = oneshot::channel();
         let is_changing = self.changing.values().any(|other| *other == user);
-        let request = RuleRequest { user: user.clone(), change, reply };
+        let request = RuleRequest { user: user.clone(), author: Author::User, change, reply };
         if is_changing || self.rule_requests.try_send(request).is_err() {
             tally.count(DriverLimit::RuleChanges);
             return Some((continuation, Answer::Failed));

@@ -140,6 +140,16 @@ impl Settings {
         Some(Dialled { line, number: number.to_owned() })
     }
 
+    /// Whether a user may have calls forwarded to a name: to any name of this server, and to the numbers outside that the user
+    /// may dial. Emergency numbers are for those who need help.
+    pub fn may_forward_to(&self, user: &Aor, name: &Aor) -> bool {
+        let Some(Dialled { line, .. }) = self.dialled(name) else { return true };
+        let dialling = self.accounts.find(user).and_then(|account| account.dialling.as_deref());
+        let classes = dialling.and_then(|dialling| dialling.classes.as_ref());
+        let is_allowed = |class: &Box<str>| classes.is_none_or(|classes| classes.contains(class));
+        !line.is_emergency && line.class.as_ref().is_none_or(is_allowed)
+    }
+
     /// Whether it is an emergency number.
     pub(crate) fn is_emergency(&self, name: &Aor) -> bool {
         self.dialled(name).is_some_and(|dialled| dialled.line.is_emergency)

@@ -30,4 +30,4 @@ pub(crate) use layer::ByteStream;
 pub(crate) use limits::{HandshakeLimits, StreamLimits};
 pub(crate) use open::Acceptor;
 pub(crate) use table::Streams;
-pub(crate) use upgrade::ClientRules;
+pub(crate) use upgrade::{ClientRules, PageReply, Pages};

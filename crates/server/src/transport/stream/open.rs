@@ -23,7 +23,7 @@ use super::directory::{ConnectionPermit, Directory};
 use super::handshakes::HandshakePermit;
 use super::layer::ByteStream;
 use super::limits::HandshakeLimits;
-use super::upgrade::{self, ClientRules, NotUpgraded, Upgraded, upgrade};
+use super::upgrade::{self, ClientRules, NotUpgraded, Pages, Upgraded, upgrade};
 use crate::defence::Defence;
 use crate::metrics::{self, DriverLimit, HandshakeOutcome, HandshakeProtocol, PeerHandshakeOutcome, Series};
 use crate::tls::{ActiveTls, CertificateSummary};
@@ -48,6 +48,8 @@ pub(crate) struct Acceptor {
     pub(crate) handshakes: HandshakeLimits,
     /// Which clients may open WebSocket connections.
     pub(crate) rules: Arc<ClientRules>,
+    /// Answers requests for further pages.
+    pub(crate) pages: Pages,
     /// The certificates.
     pub(crate) tls: Arc<ActiveTls>,
     /// The inbox of the worker.
@@ -180,8 +182,13 @@ impl Acceptor {
         io: T,
         peer: SocketAddr,
     ) -> Result<Upgraded<T>, HandshakeOutcome> {
-        let handshake =
-            upgrade::Handshake { peer, rules: &self.rules, directory: &self.directory, defence: &self.defence };
+        let handshake = upgrade::Handshake {
+            peer,
+            rules: &self.rules,
+            directory: &self.directory,
+            defence: &self.defence,
+            pages: &self.pages,
+        };
         upgrade(io, &handshake).await.map_err(|end| match end {
             NotUpgraded::Page => HandshakeOutcome::Page,
             NotUpgraded::Refused => HandshakeOutcome::Refused,

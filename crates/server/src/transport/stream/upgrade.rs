@@ -6,11 +6,12 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Body;
+use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::uri::Authority;
 use hyper::server::conn::http1;
@@ -85,6 +86,12 @@ impl Rules {
     }
 }
 
+/// Answers requests for further pages: from the address of a client and a request. `None` if the path is not one of theirs.
+pub(crate) type Pages = Arc<dyn Fn(IpAddr, Request<Incoming>) -> Option<PageReply> + Send + Sync>;
+
+/// The response to a request for a page.
+pub(crate) type PageReply = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
+
 /// What the handshake of a client needs to know.
 pub(super) struct Handshake<'a> {
     /// The address that the connection comes from.
@@ -95,6 +102,8 @@ pub(super) struct Handshake<'a> {
     pub(super) directory: &'a Arc<Directory>,
     /// Knows the banned addresses.
     pub(super) defence: &'a Defence,
+    /// Answers requests for further pages.
+    pub(super) pages: &'a Pages,
 }
 
 /// A connection after its handshake.
@@ -133,22 +142,15 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let outcome = OnceLock::new();
-    let service = service_fn(|request| {
-        let (mut response, end) = match answer(&request, handshake) {
-            Ok(Answer::Upgrade(response, client)) => (response, Ok(client)),
-            Ok(Answer::Page(response)) => (response, Err(NotUpgraded::Page)),
-            Err(refusal) => {
-                tracing::debug!(?refusal, peer = %handshake.peer, "WebSocket handshake refused");
-                (refusal.response(), Err(NotUpgraded::Refused))
-            }
-        };
+    let service = service_fn(|request| async {
+        let (mut response, end) = respond(request, handshake).await;
         if end.is_err() {
             // A connection that serves pages is not kept open: it would count as a handshake.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         // Each connection has one request, so this is the first outcome.
         let _ = outcome.set(end);
-        async { Ok::<_, Infallible>(response) }
+        Ok::<_, Infallible>(response)
     });
     let mut http = http1::Builder::new();
     http.max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
@@ -163,6 +165,30 @@ where
     };
     let client = outcome.into_inner().unwrap_or(Err(NotUpgraded::Failed))?;
     Ok(Upgraded { io, received, client })
+}
+
+/// The response to a request, and what becomes of its connection.
+async fn respond(request: Request<Incoming>, handshake: &Handshake<'_>) -> (Reply, Result<Client, NotUpgraded>) {
+    let answer = match answer(&request, handshake) {
+        Err(Refusal::NotWebSocket | Refusal::Method) => {
+            let client = forwarded_for(request.headers(), handshake.peer.ip(), &handshake.rules.inner.read());
+            let refusal = if *request.method() == Method::GET { Refusal::NotWebSocket } else { Refusal::Method };
+            match client.map(|client| (handshake.pages)(client, request)) {
+                Ok(Some(page)) => return (page.await, Err(NotUpgraded::Page)),
+                Ok(None) => Err(refusal),
+                Err(refusal) => Err(refusal),
+            }
+        }
+        answer => answer,
+    };
+    match answer {
+        Ok(Answer::Upgrade(response, client)) => (response, Ok(client)),
+        Ok(Answer::Page(response)) => (response, Err(NotUpgraded::Page)),
+        Err(refusal) => {
+            tracing::debug!(?refusal, peer = %handshake.peer, "WebSocket handshake refused");
+            (refusal.response(), Err(NotUpgraded::Refused))
+        }
+    }
 }
 
 type Reply = Response<Full<Bytes>>;
@@ -371,7 +397,8 @@ mod tests {
         let store = Arc::new(AnyStore::Memory(MemoryStore::new()));
         let (rules, defence) = (ClientRules::new(&config), Defence::new(&config, store));
         let (peer, directory) = (([192, 0, 2, 1], 40_000).into(), Arc::new(Directory::new(1, 1)));
-        let handshake = Handshake { peer, rules: &rules, directory: &directory, defence: &defence };
+        let pages: Pages = Arc::new(|_, _| None);
+        let handshake = Handshake { peer, rules: &rules, directory: &directory, defence: &defence, pages: &pages };
         let (mut client, server) = tokio::io::duplex(1 << 16);
         client.write_all(request.as_bytes()).await.expect("sent");
         let outcome = upgrade(server, &handshake).await;

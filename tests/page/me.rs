@@ -1,0 +1,119 @@
+//! The page of a user: signs in, sets a forward, and a call over SIP goes there.
+
+use std::path::Path;
+
+use super::harness::browser::Browser;
+use super::harness::digest::Credentials;
+use super::harness::message::ack_of;
+use super::harness::server::CLOSED;
+use super::harness::{Phone, Server};
+use super::phone::{STATE, click, reads, sign_in};
+
+const HOSTILE: &str = "<img src=x onerror=window.taken=1>";
+
+fn open(server: &Server) -> Browser {
+    // The server listens at another loopback address, which is as trustworthy as localhost.
+    let mut page = Browser::open(&format!("http://{}/me", server.http()));
+    page.shows("!document.getElementById('sign-in').hidden");
+    page
+}
+
+fn fill(page: &mut Browser, id: &str, text: &str) {
+    page.ask(&format!("document.getElementById('{id}').value = '{text}'"));
+}
+
+fn value(page: &mut Browser, id: &str) -> String {
+    let value = page.ask(&format!("document.getElementById('{id}').value"));
+    value.as_str().expect("a text").to_owned()
+}
+
+/// alice calls bob: this phone gets the call.
+#[track_caller]
+fn alice_calls_bob(server: &Server, phone: &mut Phone) {
+    let mut alice = Phone::tcp("alice", server.address()).registered_as("wonderland");
+    let invite = alice.invite("sip:bob@office.example");
+    let sent = alice.authenticated(invite, Credentials::new("alice", "wonderland"));
+    let received = phone.expect("INVITE");
+    phone.reply(&received, 486);
+    let busy = alice.next_final();
+    alice.send(ack_of(&sent, &busy));
+}
+
+#[test]
+fn a_user_forwards_calls_and_the_setting_is_kept() {
+    let config = format!("{CLOSED}location: {{ store: disk, path: data/location }}\n");
+    let server = Server::start(&config);
+    let mut bob = Phone::udp("bob", server.address());
+    let register = bob.register(Some(&format!("<{}>", bob.contact()))).with("User-Agent", HOSTILE);
+    bob.authenticated(register, Credentials::new("bob", "builder"));
+    bob.response(200);
+    let mut carol = Phone::udp("carol", server.address()).registered_as("christmas");
+    alice_calls_bob(&server, &mut bob);
+
+    let mut page = open(&server);
+    page.resize(1000, 900);
+    sign_in(&mut page, "bob", "wrong");
+    reads(&mut page, "notice", "The user name or the password is wrong.");
+    sign_in(&mut page, "bob", "builder");
+    page.shows(&format!("{STATE} === 'signed in'"));
+    reads(&mut page, "account-name", "bob@office.example");
+    // The name that a phone gives itself is shown as text.
+    reads(&mut page, "phones", "onerror");
+    assert!(page.ask("window.taken ?? null").is_null());
+
+    fill(&mut page, "always", "carol");
+    click(&mut page, "save");
+    page.shows(&format!("{STATE} === 'saved'"));
+    reads(&mut page, "always-set", "set by you");
+    alice_calls_bob(&server, &mut carol);
+    fill(&mut page, "busy", "nobody");
+    click(&mut page, "save");
+    reads(&mut page, "notice", "is no user, group or number");
+    let pictures = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    page.picture(&pictures.join("me.png"));
+    page.resize(390, 1200);
+    assert_eq!(page.ask("document.documentElement.scrollWidth"), 390);
+    page.picture(&pictures.join("me-phone.png"));
+
+    // It is kept over a restart, and the page, which is still open, gets a new challenge.
+    let (ip, folder) = (server.ip(), server.stop());
+    let server = Server::start_in(folder, ip, &config);
+    alice_calls_bob(&server, &mut carol);
+    fill(&mut page, "busy", "");
+    page.ask("document.getElementById('do_not_disturb').checked = true");
+    click(&mut page, "save");
+    page.shows(&format!("{STATE} === 'saved'"));
+    reads(&mut page, "do_not_disturb-set", "set by you");
+    assert_eq!(value(&mut page, "always"), "carol");
+    page.ask("document.querySelector('[data-clears=do_not_disturb]').click()");
+    page.shows("document.getElementById('do_not_disturb-set').innerText === ''");
+    page.ask("document.querySelector('[data-clears=always]').click()");
+    page.shows("document.getElementById('always-set').innerText === ''");
+    assert_eq!(value(&mut page, "always"), "");
+    alice_calls_bob(&server, &mut bob);
+
+    assert_eq!(page.ask("document.cookie + Object.keys(sessionStorage) + Object.keys(localStorage)"), "");
+    let foreign =
+        "performance.getEntriesByType('resource').filter(entry => !entry.name.startsWith(location.origin)).length";
+    assert_eq!(page.ask(foreign), 0);
+    click(&mut page, "sign-out");
+    page.shows("document.getElementById('me').hidden");
+    server.stop();
+    sign_in(&mut page, "bob", "builder");
+    reads(&mut page, "notice", "The server does not answer.");
+}
+
+#[test]
+fn too_many_wrong_passwords_end_in_a_ban() {
+    let server = Server::start(&format!("{CLOSED}defence: {{ failures: 2, ban: 1m }}\n"));
+    let mut page = open(&server);
+    for password in ["wrong", "wrong too"] {
+        sign_in(&mut page, "bob", password);
+        page.shows(&format!("{STATE} === 'Signing in…' || true"));
+        reads(&mut page, "notice", "The user name or the password is wrong.");
+        page.ask("document.getElementById('notice').textContent = ''");
+    }
+    sign_in(&mut page, "bob", "builder");
+    reads(&mut page, "notice", "too many wrong passwords from this address");
+    assert_eq!(page.ask("document.getElementById('me').hidden"), true);
+}
