@@ -37,6 +37,7 @@ fn alice_calls_bob(server: &Server, phone: &mut Phone) {
     phone.reply(&received, 486);
     let busy = alice.next_final();
     alice.send(ack_of(&sent, &busy));
+    phone.expect("ACK");
 }
 
 #[test]

@@ -210,8 +210,8 @@ impl Core {
                     Some(leg) => self.ring(now, request, leg, outbox),
                     None => {
                         if let Some(course) = course.filter(|_| request.method() == Method::Invite) {
-                            course.emit_left_groups(0, &self.settings, outbox);
-                            course.emit_last_group(GroupCallOutcome::Unanswered, &self.settings, outbox);
+                            let last = course.last_group(GroupCallOutcome::Unanswered, &self.settings);
+                            course.left_groups(0, &self.settings).chain(last).for_each(|event| outbox.emit(event));
                         }
                         self.refuse(now, &request, reject, outbox);
                     }

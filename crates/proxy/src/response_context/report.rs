@@ -18,14 +18,16 @@ impl ResponseContext {
         }
         let reported = std::mem::take(&mut self.reported);
         let Some(attempt) = self.course.as_deref() else { return };
-        attempt.course.emit_left_groups(reported, &self.template.settings, context.outbox);
+        let events = attempt.course.left_groups(reported, &self.template.settings);
+        events.for_each(|event| context.outbox.emit(event));
         self.reported = attempt.course.length();
     }
 
     /// Reports the end of a call to the group that rings now. The call has left the earlier ones.
     pub(super) fn report_group(&self, outcome: GroupCallOutcome, context: &mut Context<'_>) {
         if let Some(attempt) = self.course.as_deref().filter(|_| self.upstream.is_invite()) {
-            attempt.course.emit_last_group(outcome, &self.template.settings, context.outbox);
+            let event = attempt.course.last_group(outcome, &self.template.settings);
+            event.into_iter().for_each(|event| context.outbox.emit(event));
         }
     }
 

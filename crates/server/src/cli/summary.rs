@@ -48,6 +48,7 @@ pub(crate) fn summary(loaded: &Loaded) -> String {
         ("Where does a call go?", routing(config)),
         ("Which addresses get no response?", bans(config)),
         ("Who may see the status page?", admin_access(config)),
+        ("Who may change where the calls of a user go?", authors(config)),
     ] {
         let _ = writeln!(text, "\n{question}\n  {answer}");
     }
@@ -201,6 +202,18 @@ fn admin_access(config: &Config) -> String {
         (Endpoint::Off, _) => "Nobody (metrics.listen: off).".to_owned(),
         (Endpoint::On(_), Some(_)) => "Clients that send the token (admin.token).".to_owned(),
         (Endpoint::On(_), None) => "Clients on this machine; there is no admin.token.".to_owned(),
+    }
+}
+
+fn authors(config: &Config) -> String {
+    let page = config.admin.me.0.then_some("at /me with the password");
+    let codes = &config.codes;
+    let all = [&codes.forward_always, &codes.forward_off, &codes.dnd_on, &codes.dnd_off];
+    let has_codes = all.iter().any(|code| code.0.is_some());
+    let ways: Vec<_> = page.into_iter().chain(has_codes.then_some("by the feature codes (codes)")).collect();
+    match ways.as_slice() {
+        [] => "The administrator, with `frontdesk forward`.".to_owned(),
+        ways => format!("The administrator, with `frontdesk forward`, and the user, {}.", ways.join(" and ")),
     }
 }
 

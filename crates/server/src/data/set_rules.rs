@@ -378,6 +378,18 @@ mod tests {
     }
 
     #[test]
+    fn a_user_may_not_set_what_only_an_administrator_may() {
+        let settings = Settings { accounts: accounts(), ..Settings::default() };
+        let uri = change(r#"{"busy":"sip:a@192.0.2.66"}"#);
+        assert!(uri.check_author(Author::Administrator, &aor("101"), &settings).is_ok());
+        let error = uri.check_author(Author::User, &aor("101"), &settings).expect_err("a URI").to_string();
+        assert!(error.contains("busy: \"sip:a@192.0.2.66\" is a SIP URI"), "{error}");
+        for good in [r#"{"busy":"102"}"#, r#"{"always":"voicemail"}"#, r#"{"always":"off"}"#, r#"{"always":null}"#] {
+            assert!(change(good).check_author(Author::User, &aor("101"), &settings).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
     fn a_feature_code_names_a_user_group_or_number_only() {
         let to = |name: &str| RuleChange::of_code(&CodeCommand::ForwardAlways(aor(name)));
         let forwards_to = |name: &str| Some(change(&format!("{{\"always\":\"{name}\"}}")));

@@ -56,8 +56,8 @@ pub(super) fn problem(status: StatusCode, error: &str) -> Reply {
     json(status, &Problem { error, challenge: None })
 }
 
-/// 401. The challenge is in the body: at a `Digest` challenge in the header, a browser would ask for the password itself, and
-/// send it with requests of other pages from then on.
+/// The response 401. Its challenge is in the body. With a `Digest` challenge in the header, a browser would ask for the password, and use
+/// it for requests of other pages from then on.
 pub(super) fn unauthorized(error: &str, challenge: &str) -> Reply {
     let mut reply = json(StatusCode::UNAUTHORIZED, &Problem { error, challenge: Some(challenge) });
     // RFC 9110 11.6.1: one is required.

@@ -96,7 +96,7 @@ export class View {
     button.dataset.clears = key;
     button.textContent = "use the setting of the office";
     button.addEventListener("click", () => this.#actions.clear(key));
-    place.append("set by you; ", button);
+    place.append("set by you or your administrator; ", button);
   }
 
   // Only what is different from what is shown.

@@ -204,18 +204,16 @@ impl Prepared {
         mut self,
         active_config: watch::Receiver<Arc<ActiveConfig>>,
     ) -> Result<(Server, mpsc::Receiver<RuleRequest>), CliError> {
-        let (count, limits, listeners) =
-            (self.loaded.config.worker_count(), self.loaded.config.limits.clone(), self.listeners());
+        let (count, limits) = (self.loaded.config.worker_count(), self.loaded.config.limits.clone());
         let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(limits.worker_queue.0)).unzip();
         let (exit_sender, ended) = mpsc::channel(usize::from(count));
         let (rule_requests, requested) = mpsc::channel(limits.rule_changes.0);
         let inboxes: Arc<[_]> = inboxes.into();
         self.outside_changes.connect(Arc::clone(&inboxes));
-        let event_queues = (0..count).map(|_| EventQueue::new(limits.journal_queue.0)).collect();
-        let settings = Arc::clone(&active_config.borrow().settings);
+        let settings = active_config.borrow().settings.clone();
         let defence = Arc::new(Defence::new(&self.loaded.config, Arc::clone(&self.store)));
-        let (store, requests) = (Arc::clone(&self.store), rule_requests.clone());
-        let me = Arc::new(MePages::new(active_config, store, Arc::clone(&defence), requests)?);
+        let me =
+            MePages::new(active_config, self.store(), Arc::clone(&defence), rule_requests.clone()).map(Arc::new)?;
         let shared = Shared {
             settings,
             keys: self.keys.clone(),
@@ -232,7 +230,7 @@ impl Prepared {
             rule_requests: rule_requests.clone(),
             loads: Arc::new(Loads::new(count)),
             health: Arc::clone(&self.health),
-            event_queues,
+            event_queues: (0..count).map(|_| EventQueue::new(limits.journal_queue.0)).collect(),
             clock: Clock::start(),
             stop: CancellationToken::new(),
             resolver: Arc::new(Resolver::new(ResolverSettings {
@@ -246,7 +244,7 @@ impl Prepared {
         let workers = start_workers(&shared, &mut self.bound, receivers, &exit_sender)?;
         let server = Server {
             keys: self.keys,
-            listeners,
+            listeners: self.bound.iter().map(|bound| bound.listener).collect(),
             store: self.store,
             loads: shared.loads,
             directory: shared.directory,

@@ -8,7 +8,6 @@ use smallvec::SmallVec;
 
 use crate::event::{DiversionReason, Event, GroupCallOutcome};
 use crate::forward::{Diverted, History, Reached};
-use crate::outbox::Outbox;
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::settings::{Meaning, Party, Settings};
@@ -154,18 +153,20 @@ impl Course {
         self.called.len()
     }
 
-    /// Reports the groups that the call has left, without the first `reported` names.
-    pub(crate) fn emit_left_groups(&self, reported: usize, settings: &Settings, outbox: &mut Outbox) {
-        for called in self.called.iter().skip(reported.saturating_sub(1)).filter(|called| called.left.is_some()) {
-            emit_group(&called.name, GroupCallOutcome::Otherwise, settings, outbox);
-        }
+    /// An event for each group that the call has left, without those that were reported when it had `reported` names.
+    pub(crate) fn left_groups<'a>(
+        &'a self,
+        reported: usize,
+        settings: &'a Settings,
+    ) -> impl Iterator<Item = Event> + 'a {
+        let left = self.called.iter().skip(reported.saturating_sub(1)).filter(|called| called.left.is_some());
+        left.filter_map(|called| group_event(&called.name, GroupCallOutcome::Otherwise, settings))
     }
 
-    /// Reports the end of a call to the last name, if that is a group and the call has not left it.
-    pub(crate) fn emit_last_group(&self, outcome: GroupCallOutcome, settings: &Settings, outbox: &mut Outbox) {
-        if let Some(called) = self.called.last().filter(|called| called.left.is_none()) {
-            emit_group(&called.name, outcome, settings, outbox);
-        }
+    /// The event for the end of a call to the last name, if that is a group and the call has not left it.
+    pub(crate) fn last_group(&self, outcome: GroupCallOutcome, settings: &Settings) -> Option<Event> {
+        let called = self.called.last().filter(|called| called.left.is_none())?;
+        group_event(&called.name, outcome, settings)
     }
 
     /// The name that the call is for.
@@ -199,8 +200,9 @@ impl Course {
     }
 }
 
-fn emit_group(name: &Aor, outcome: GroupCallOutcome, settings: &Settings, outbox: &mut Outbox) {
-    if let Some(Meaning::Group(group)) = settings.meaning(name) {
-        outbox.emit(Event::GroupCall { group: group.aor.clone(), outcome });
+fn group_event(name: &Aor, outcome: GroupCallOutcome, settings: &Settings) -> Option<Event> {
+    match settings.meaning(name)? {
+        Meaning::Group(group) => Some(Event::GroupCall { group: group.aor.clone(), outcome }),
+        Meaning::User(_) | Meaning::Number(_) => None,
     }
 }

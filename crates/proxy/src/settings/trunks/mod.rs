@@ -146,8 +146,8 @@ impl Settings {
         let Some(Dialled { line, .. }) = self.dialled(name) else { return true };
         let dialling = self.accounts.find(user).and_then(|account| account.dialling.as_deref());
         let classes = dialling.and_then(|dialling| dialling.classes.as_ref());
-        let is_allowed = |class: &Box<str>| classes.is_none_or(|classes| classes.contains(class));
-        !line.is_emergency && line.class.as_ref().is_none_or(is_allowed)
+        let is_allowed = line.class.as_ref().is_none_or(|class| classes.is_none_or(|classes| classes.contains(class)));
+        is_allowed && !line.is_emergency
     }
 
     /// Whether it is an emergency number.

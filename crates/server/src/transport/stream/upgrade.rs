@@ -393,12 +393,20 @@ mod tests {
 
     /// Sends this to a server with this configuration; returns its response and what it makes of the connection.
     async fn exchange(text: &str, request: &str) -> (String, Result<(SocketAddr, Bytes), NotUpgraded>) {
+        let no_pages: Pages = Arc::new(|_, _| None);
+        exchange_with(text, request, &no_pages).await
+    }
+
+    async fn exchange_with(
+        text: &str,
+        request: &str,
+        pages: &Pages,
+    ) -> (String, Result<(SocketAddr, Bytes), NotUpgraded>) {
         let config = config(text);
         let store = Arc::new(AnyStore::Memory(MemoryStore::new()));
         let (rules, defence) = (ClientRules::new(&config), Defence::new(&config, store));
         let (peer, directory) = (([192, 0, 2, 1], 40_000).into(), Arc::new(Directory::new(1, 1)));
-        let pages: Pages = Arc::new(|_, _| None);
-        let handshake = Handshake { peer, rules: &rules, directory: &directory, defence: &defence, pages: &pages };
+        let handshake = Handshake { peer, rules: &rules, directory: &directory, defence: &defence, pages };
         let (mut client, server) = tokio::io::duplex(1 << 16);
         client.write_all(request.as_bytes()).await.expect("sent");
         let outcome = upgrade(server, &handshake).await;
@@ -457,6 +465,26 @@ mod tests {
             headers.insert(header::HOST, HeaderValue::from_static(host));
             let outcome = check_origin(&headers, [192, 0, 2, 1].into(), &Rules::of(&config(text)));
             assert_eq!(outcome.is_ok(), expected, "{text} {origin} {host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn further_pages_get_the_address_of_the_client() {
+        let pages: Pages = Arc::new(|client, request| {
+            let is_ours = request.uri().path() == "/me";
+            let text = Full::from(format!("{} {client}", request.method()));
+            is_ours.then(|| Box::pin(std::future::ready(Response::new(text))) as PageReply)
+        });
+        let request = |line: &str| format!("{line} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 198.51.100.7\r\n\r\n");
+        for (text, line, expected) in [
+            ("trusted: [192.0.2.1]", "GET /me", "GET 198.51.100.7"),
+            ("{}", "PUT /me", "PUT 192.0.2.1"),
+            ("{}", "GET /you", "HTTP/1.1 426 "),
+            ("{}", "PUT /phone", "HTTP/1.1 405 "),
+        ] {
+            let (response, outcome) = exchange_with(text, &request(line), &pages).await;
+            assert!(response.contains(expected) && response.contains("connection: close"), "{line}: {response}");
+            assert!(outcome.is_err());
         }
     }
 
