@@ -85,7 +85,7 @@ section! {
         /// time to resolve a name, with all its DNS queries
         lookup_time: Period = secs(5),
         /// changes of forwarding and do-not-disturb that wait to be made; of each user who dials `codes` one at a time, per
-        /// worker
+        /// worker, and one at `/me`
         rule_changes: Count = Count(64),
         /// events that wait to be logged, per worker; events beyond this are not logged
         journal_queue: Count = Count(8192),

@@ -7,11 +7,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hashbrown::HashSet;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use hyper::{Method, Request, StatusCode};
 use location::{AnyStore, Aor};
+use parking_lot::Mutex;
 use proxy::{Algorithm, AuthenticationFailure};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -23,7 +25,7 @@ use super::verifier::{Asked, Refusal, Rules, Verifier};
 use crate::data::set_rules::{Author, Forwarding, RuleError, RuleRequest};
 use crate::defence::{Defence, Failure};
 use crate::error::CliError;
-use crate::metrics::{self, Series};
+use crate::metrics::{self, DriverLimit, Series};
 use crate::phones::{self, Phone};
 use crate::reload::ActiveConfig;
 
@@ -50,7 +52,21 @@ pub(crate) struct MePages {
     defence: Arc<Defence>,
     /// Changes, for the main loop.
     rule_requests: mpsc::Sender<RuleRequest>,
+    /// The users whose rules are being changed. Each has one change in the queue, so that the changes of others are made.
+    changing: Mutex<HashSet<Aor>>,
     verifier: Verifier,
+}
+
+/// A user whose rules are being changed, until it is dropped.
+struct Changing<'a> {
+    changing: &'a Mutex<HashSet<Aor>>,
+    user: &'a Aor,
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        self.changing.lock().remove(self.user);
+    }
 }
 
 /// What the page shows.
@@ -77,7 +93,8 @@ impl MePages {
         defence: Arc<Defence>,
         rule_requests: mpsc::Sender<RuleRequest>,
     ) -> Result<Self, CliError> {
-        Ok(Self { active_config, store, defence, rule_requests, verifier: Verifier::new()? })
+        let (changing, verifier) = (Mutex::default(), Verifier::new()?);
+        Ok(Self { active_config, store, defence, rule_requests, changing, verifier })
     }
 
     /// Answers a request of this client for a path of the page. `admin.me` says whether there is one.
@@ -192,14 +209,24 @@ impl MePages {
         let change = serde_json::from_slice(&body.to_bytes());
         let expected = |error| reply::problem(StatusCode::BAD_REQUEST, &format!("expected a JSON object: {error}"));
         let change = change.map_err(expected)?;
+        let busy = || reply::problem(StatusCode::SERVICE_UNAVAILABLE, "the server is busy with another change");
         let (reply, outcome) = oneshot::channel();
         let request = RuleRequest { user: user.clone(), author: Author::User, change, reply };
-        let sent = self.rule_requests.try_send(request).is_ok();
-        match timeout(CHANGE_TIMEOUT, outcome).await {
-            Ok(Ok(Ok(_))) if sent => Ok(()),
-            Ok(Ok(Err(error))) if sent => Err(refused(&error)),
-            _ => Err(reply::problem(StatusCode::SERVICE_UNAVAILABLE, "the server is busy with another change")),
+        let changing = self.begin_change(user);
+        if changing.is_none() || self.rule_requests.try_send(request).is_err() {
+            metrics::count(DriverLimit::RuleChanges);
+            return Err(busy());
         }
+        match timeout(CHANGE_TIMEOUT, outcome).await {
+            Ok(Ok(outcome)) => outcome.map(drop).map_err(|error| refused(&error)),
+            _ => Err(busy()),
+        }
+    }
+
+    /// `None` if rules of this user are being changed.
+    fn begin_change<'a>(&'a self, user: &'a Aor) -> Option<Changing<'a>> {
+        let is_first = self.changing.lock().insert(user.clone());
+        is_first.then_some(Changing { changing: &self.changing, user })
     }
 }
 
