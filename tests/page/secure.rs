@@ -121,5 +121,13 @@ fn browsers_call_through_nginx() {
     alice.shows(&format!("{CALL} === 'Ringing…'"));
     bob.reply(&at_bob, 486);
     reads(&mut alice, "notice", "bob is busy.");
+    // The page where users forward their calls, by the same way: nginx changes Host.
+    let mut carol = Browser::open_with(&format!("https://{listen}/me"), &[], |home| trust(home, &authority));
+    carol.shows("!document.getElementById('sign-in').hidden");
+    sign_in(&mut carol, "carol", "christmas");
+    carol.shows(&format!("{STATE} === 'signed in'"));
+    carol.ask("document.getElementById('always').value = 'bob'");
+    click(&mut carol, "save");
+    carol.shows(&format!("{STATE} === 'saved'"));
     drop(nginx);
 }

@@ -75,7 +75,7 @@ pub(crate) struct ResponseContext {
     /// The course of a call by the rules of the office, and the current attempt.
     course: Option<Box<Attempt>>,
     /// So many names of the course have been reported, see [`report_left_groups`](Self::report_left_groups).
-    reported: usize,
+    reported: u8,
     /// The number of searches that it waits for: redirections, and the next parties of a course.
     searching: u8,
     /// Whether the caller gets a 199 for each early dialog that has ended.

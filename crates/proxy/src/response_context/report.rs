@@ -18,9 +18,9 @@ impl ResponseContext {
         }
         let reported = std::mem::take(&mut self.reported);
         let Some(attempt) = self.course.as_deref() else { return };
-        let events = attempt.course.left_groups(reported, &self.template.settings);
+        let events = attempt.course.left_groups(reported.into(), &self.template.settings);
         events.for_each(|event| context.outbox.emit(event));
-        self.reported = attempt.course.length();
+        self.reported = u8::try_from(attempt.course.length()).unwrap_or(u8::MAX);
     }
 
     /// Reports the end of a call to the group that rings now. The call has left the earlier ones.
@@ -33,8 +33,7 @@ impl ResponseContext {
 
     /// Reports the attempts of a call that has ended at trunks.
     pub(super) fn report_trunks(&self, context: &mut Context<'_>) {
-        let is_call = self.upstream.is_invite() && self.template.request.as_ref().is_some_and(|it| !it.in_dialog);
-        if !is_call || self.template.settings.trunks.all.is_empty() {
+        if self.template.settings.trunks.all.is_empty() || !self.upstream.is_invite() {
             return;
         }
         for branch in &self.branches {

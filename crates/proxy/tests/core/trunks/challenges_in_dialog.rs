@@ -1,6 +1,6 @@
 //! Challenges of requests within the dialog of a trunk are answered by this server, whichever side has called.
 
-use proxy::SingleTarget;
+use proxy::{Event, SingleTarget};
 
 use super::challenges::{CHALLENGE, challenges, is_right, office, sequence, with_login};
 use super::*;
@@ -46,6 +46,8 @@ fn a_challenged_request_is_answered_and_its_sender_does_not_notice() {
     let office = office();
     let (invite, _, ok) = call_out(&office);
     let (received, sent) = call_in(&office);
+    // Only the call itself is an attempt at the trunk, and none of the requests within it.
+    assert_eq!(office.sim.count_events(|event| matches!(event, Event::TrunkCall { .. })), 1);
     for (phone, is_caller) in [(&office.alice, true), (&office.bob, false)] {
         for method in ["INVITE", "UPDATE", "INFO", "MESSAGE", "OPTIONS", "REFER", "BYE"] {
             let request = match is_caller {
@@ -55,6 +57,7 @@ fn a_challenged_request_is_answered_and_its_sender_does_not_notice() {
             let request =
                 if method == "REFER" { request.with("Refer-To", "<sip:alice@office.example>") } else { request };
             let second = is_challenged_once(&office, phone, &request);
+            assert_eq!(office.sim.count_events(|event| matches!(event, Event::TrunkChallenged { .. })), 1);
             office.provider.answers(&second, 200);
             assert_eq!(phone.expects("200").value("CSeq"), request.value("CSeq"));
             if method == "INVITE" {
@@ -71,6 +74,7 @@ fn a_challenged_request_is_answered_and_its_sender_does_not_notice() {
             }
         }
     }
+    assert_eq!(office.sim.count_events(|event| matches!(event, Event::TrunkCall { .. })), 0);
 }
 
 #[test]
