@@ -133,10 +133,10 @@ impl Core {
             }
         };
         drop(presented);
-        let step = next_step(request, &uri, destination, toward, &self.gruus, &self.settings)?;
+        let mut step = next_step(request, &uri, destination, toward, &self.gruus, &self.settings)?;
         request.proven = proven;
-        let step = office_step(step, request, &self.settings, self.settings.civil_time(now), None);
-        let step = step.inspect_err(|_| self.report_refused_group(request, outbox))?;
+        office_step(&mut step, request, &self.settings, self.settings.civil_time(now), None)
+            .inspect_err(|_| self.report_refused_group(request, outbox))?;
         Ok(Handling::Route(step))
     }
 

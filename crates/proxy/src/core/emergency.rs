@@ -70,8 +70,9 @@ impl Core {
             Some(caller) => Proven::As(Box::new(caller)),
             None => self.admit(now, request, &[], &destination, outbox)?,
         };
-        let step =
+        let mut step =
             next_step(request, &request.typed_uri()?, destination, Toward::Anybody, &self.gruus, &self.settings)?;
-        office_step(step, request, &self.settings, self.settings.civil_time(now), None)
+        office_step(&mut step, request, &self.settings, self.settings.civil_time(now), None)?;
+        Ok(step)
     }
 }

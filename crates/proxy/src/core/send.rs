@@ -28,14 +28,14 @@ use crate::target::{NextHop, Target, TargetUri};
 
 impl Core {
     /// Forwards a request to the targets of its plan. All of them have addresses.
-    pub(super) fn forward_or_fork(&mut self, now: Now, request: &mut Request, plan: Plan, outbox: &mut Outbox) {
+    pub(super) fn forward_or_fork(&mut self, now: Now, request: &mut Request, plan: &mut Plan, outbox: &mut Outbox) {
         request.renumbering =
-            request.renumbering.take().and_then(|it| renumbering_for(*it, &plan, &self.settings)).map(Box::new);
-        if let Err(reject) = check_privacy(request, &plan, &self.settings) {
+            request.renumbering.take().and_then(|it| renumbering_for(*it, plan, &self.settings)).map(Box::new);
+        if let Err(reject) = check_privacy(request, plan, &self.settings) {
             return self.refuse(now, request, reject, outbox);
         }
         if is_new_call(request) {
-            self.log_call(request, &plan, outbox);
+            self.log_call(request, plan, outbox);
         }
         if request.method() == Method::Bye {
             end_by_bye(request, &self.settings, &self.mac);
@@ -44,8 +44,8 @@ impl Core {
         if request.max_breadth() == 0 && !matches!(request.method(), Method::Ack | Method::Cancel) {
             return self.refuse(now, request, Reject::Breadth, outbox);
         }
-        if !is_stateless(request, &plan, &self.settings) {
-            return self.fork(now, request.clone(), plan, outbox);
+        if !is_stateless(request, plan, &self.settings) {
+            return self.fork(now, request.clone(), std::mem::take(plan), outbox);
         }
         let mark = outbox.mark();
         let Some(target) = plan.best() else { return };
@@ -57,7 +57,7 @@ impl Core {
         if over_tcp.is_some() && request.method() != Method::Ack {
             // It may have to go over UDP after all, which only a response context can do.
             outbox.retract(mark);
-            return self.fork(now, request.clone(), plan, outbox);
+            return self.fork(now, request.clone(), std::mem::take(plan), outbox);
         }
         let sent = match over_tcp {
             Some(hop) => {
@@ -66,7 +66,7 @@ impl Core {
             }
             None => sent,
         };
-        let Some(target) = plan.into_best() else { return };
+        let Some(target) = plan.take_single() else { return };
         self.sent_stateless(now, request, target, sent, outbox);
     }
 

@@ -90,14 +90,14 @@ impl Core {
     }
 
     /// Sends a request where its plan says; or answers it with the plan, if its sender asked for that.
-    pub(super) fn handle_plan(&mut self, now: Now, request: &mut Request, plan: Plan, outbox: &mut Outbox) {
+    pub(super) fn handle_plan(&mut self, now: Now, request: &mut Request, mut plan: Plan, outbox: &mut Outbox) {
         if plan.disposition.redirect {
             return self.redirect(now, request, &plan, outbox);
         }
         if plan.is_incomplete() {
             return self.find_missing(now, request.clone(), plan, None, outbox);
         }
-        self.forward_or_fork(now, request, plan, outbox);
+        self.forward_or_fork(now, request, &mut plan, outbox);
     }
 
     /// Begins a search for what the plan of a request lacks.

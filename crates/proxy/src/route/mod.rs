@@ -122,9 +122,9 @@ impl Plan {
         self.groups.first()?.targets.first()
     }
 
-    /// The first target.
-    pub(crate) fn into_best(self) -> Option<Target> {
-        self.groups.into_iter().next()?.targets.into_iter().next()
+    /// Takes the only target.
+    pub(crate) fn take_single(&mut self) -> Option<Target> {
+        self.groups.first_mut()?.targets.pop()
     }
 
     /// All targets; those for failover are the last.

@@ -53,18 +53,18 @@ pub(crate) fn next_step(
     }
 }
 
-/// The same step, unless the rules of the office say otherwise. `at`: the time for office hours. `trail`: to append the rules
-/// that apply, if the request is only explained.
+/// Replaces a step, if the rules of the office say so. `at`: the time for office hours. `trail`: to append the rules that
+/// apply, if the request is only explained.
 pub(crate) fn office_step(
-    step: NextStep,
+    step: &mut NextStep,
     request: &Request,
     settings: &Settings,
     at: Wall,
     trail: Option<&mut Vec<Rule>>,
-) -> Result<NextStep, Reject> {
-    let NextStep::LookUp(Callee { aor, phone: None }) = &step else { return Ok(step) };
+) -> Result<(), Reject> {
+    let NextStep::LookUp(Callee { aor, phone: None }) = step else { return Ok(()) };
     if !office::applies(request, settings) {
-        return Ok(step);
+        return Ok(());
     }
     let caller = office::caller_of(request, settings);
     let (is_invite, is_real) = (request.method() == Method::Invite, trail.is_none());
@@ -74,9 +74,10 @@ pub(crate) fn office_step(
     let reaches_groups = office::reaches_groups(request.method());
     let caller = caller.as_ref();
     let call = Call { settings, at, caller, is_proven, may_change, is_invite, reaches_groups, is_real };
-    Ok(match office::begin(aor, call, trail.unwrap_or(&mut Vec::new()))? {
+    *step = match office::begin(aor, call, trail.unwrap_or(&mut Vec::new()))? {
         Begin::User(user) => NextStep::LookUp(Callee::user(user.into_owned())),
         Begin::Leg(leg) => NextStep::Ring(leg),
         Begin::Code(user, command) => NextStep::ChangeRules(user, command),
-    })
+    };
+    Ok(())
 }

@@ -148,7 +148,10 @@ fn walk(
     let next = next_step(&request, &request.typed_uri()?, destination.clone(), Toward::Anybody, &gruus, settings);
     let at = inquiry.at.unwrap_or_else(|| settings.civil_time(now));
     let mut trail = Vec::new();
-    let next = next.and_then(|step| office_step(step, &request, settings, at, Some(&mut trail)));
+    let next = next.and_then(|mut step| {
+        office_step(&mut step, &request, settings, at, Some(&mut trail))?;
+        Ok(step)
+    });
     let of_contact = match &next {
         Ok(NextStep::FindContact(search)) => contact(&request, search, &load, settings, now),
         _ => None,
