@@ -11,7 +11,7 @@ use parser::{HeaderName, Message, Method, write_ack, write_cancel};
 use super::client::{Cancel, Client, Invite, SentCancel};
 use super::early::EarlyDialogs;
 use super::has_upstream_via;
-use super::outcome::{CancelCause, Outcome};
+use super::outcome::{CancelCause, Outcome, RefusalScope};
 use super::template::Template;
 use crate::clock::Instant;
 use crate::context::Context;
@@ -33,6 +33,8 @@ pub(super) struct ClientBranch {
     breadth: u32,
     /// Whether another branch was started in its place, which happens once.
     pub(super) is_replaced: bool,
+    /// Which branches a 6xx of this one ends.
+    pub(super) refusal_scope: RefusalScope,
     /// Its early dialogs, if the caller gets a 199 for each that ends.
     pub(super) early: EarlyDialogs,
 }
@@ -69,8 +71,17 @@ impl ClientBranch {
         let client = Client::new(is_invite, hop.transport.is_reliable(), timers, now);
         let (timer_c, patience) = (is_invite.then(|| now + timers.c), patience.map(|time| now + time));
         let progress = Progress::Pending(Pending { timer_c, patience });
-        let branch =
-            Self { number, target, hop, client, progress, breadth, is_replaced: false, early: EarlyDialogs::new() };
+        let branch = Self {
+            number,
+            target,
+            hop,
+            client,
+            progress,
+            breadth,
+            is_replaced: false,
+            refusal_scope: RefusalScope::default(),
+            early: EarlyDialogs::new(),
+        };
         template.send(&branch, context);
         branch
     }
@@ -85,7 +96,17 @@ impl ClientBranch {
         let mut client = Client::new(true, hop.transport.is_reliable(), template.timers(), context.now.mono);
         client.abandon();
         let progress = Progress::Ended(Outcome::NoResponse(503));
-        Self { number, target, hop, client, progress, breadth: 0, early: EarlyDialogs::new(), is_replaced: false }
+        Self {
+            number,
+            target,
+            hop,
+            client,
+            progress,
+            breadth: 0,
+            is_replaced: false,
+            refusal_scope: RefusalScope::default(),
+            early: EarlyDialogs::new(),
+        }
     }
 
     /// Processes a response. `method`: the method in its CSeq.

@@ -15,7 +15,7 @@ use crate::route::{
 use crate::transaction::{is_due, sooner};
 
 use super::branch::ClientBranch;
-use super::outcome::{CancelCause, Outcome};
+use super::outcome::{CancelCause, Outcome, RefusalScope};
 use super::{Open, Phase, ResponseContext};
 
 /// The parties that ring now, and how the call came to them.
@@ -229,10 +229,21 @@ impl ResponseContext {
         attempt.is_some_and(|attempt| self.branches.iter().skip(attempt.first_branch).any(rings))
     }
 
-    /// Whether the phones of a group ring: a 6xx is about one member then, although it is about all branches otherwise
-    /// (RFC 3261 16.7 step 5).
-    pub(super) fn rings_group(&self) -> bool {
-        self.course.as_ref().is_some_and(|attempt| attempt.course.is_group)
+    /// Which branches a 6xx of a branch ends that starts now.
+    pub(super) fn refusal_scope(&self) -> RefusalScope {
+        match &self.course {
+            Some(attempt) if attempt.course.is_group => RefusalScope::Branch,
+            Some(_) if self.has_next(DiversionReason::Busy) => RefusalScope::CallUnlessBusy,
+            _ => RefusalScope::Call,
+        }
+    }
+
+    /// A 600 has come, and calls are forwarded while this user is busy. The phones of the parties that ring now stop, unless
+    /// the call has been forwarded since.
+    pub(super) fn is_busy_everywhere(&mut self, index: usize, context: &mut Context<'_>) {
+        if self.course.as_ref().is_some_and(|attempt| index >= attempt.first_branch) {
+            self.stop_waiting(context);
+        }
     }
 
     /// The next parties are known, or none of them has a phone.

@@ -259,6 +259,7 @@ impl ResponseContext {
         context.outbox.emit(Event::RequestForwarded { method, transport });
         if self.course.is_some() {
             self.time_follower(branch.target().uri.aor(), context);
+            branch.refusal_scope = self.refusal_scope();
         }
         self.branches.push(branch);
     }

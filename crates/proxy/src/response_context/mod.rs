@@ -29,7 +29,7 @@ use smallvec::SmallVec;
 use crate::clock::Instant;
 use crate::connections::Connections;
 use crate::context::Context;
-use crate::event::{self, DiversionReason, Event};
+use crate::event::{self, Event};
 use crate::forward::BranchId;
 use crate::hop::Hop;
 use crate::request::{Request, RequestSource};
@@ -40,7 +40,7 @@ use crate::transaction::{ClientEvent, is_due, sooner};
 
 use branch::ClientBranch;
 use course::Attempt;
-use outcome::CancelCause;
+use outcome::{CancelCause, RefusalScope};
 use template::Template;
 use upstream::Upstream;
 
@@ -282,12 +282,15 @@ impl ResponseContext {
 
     /// A branch has ended with a failure.
     fn failed(&mut self, index: usize, status: u16, context: &mut Context<'_>) {
-        if status == 600 && !self.rings_group() && self.has_next(DiversionReason::Busy) {
-            self.stop_waiting(context);
-        } else if status >= 600 && !self.rings_group() {
-            // RFC 3261 16.7 step 5: no new branch starts, and the others are cancelled with this status as Reason.
-            self.close();
-            self.cancel_pending(Some(reason_of(status).as_bytes()), CancelCause::NotNeeded, context);
+        let scope = self.branches.get(index).map(|branch| branch.refusal_scope).unwrap_or_default();
+        match (status, scope) {
+            (..600, _) | (_, RefusalScope::Branch) => {}
+            (600, RefusalScope::CallUnlessBusy) => self.is_busy_everywhere(index, context),
+            _ => {
+                // RFC 3261 16.7 step 5: no new branch starts, and the others are cancelled with this status as Reason.
+                self.close();
+                self.cancel_pending(Some(reason_of(status).as_bytes()), CancelCause::NotNeeded, context);
+            }
         }
         self.fail_over(index, context);
         self.advance(context);

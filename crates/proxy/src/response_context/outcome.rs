@@ -34,6 +34,19 @@ impl Outcome {
     }
 }
 
+/// Which branches a 6xx of a branch ends. RFC 3261 16.7 step 5 says all; a rule of the office may need the others. It
+/// depends on whom the branch is for: the response may come when the call is for another party already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum RefusalScope {
+    /// All branches.
+    #[default]
+    Call,
+    /// All branches; but after a 600 the call is forwarded, since the user has a party for calls while it is busy.
+    CallUnlessBusy,
+    /// Only this one: a member of a group does not speak for the others.
+    Branch,
+}
+
 /// Why a branch is cancelled. The greater cause prevails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum CancelCause {

@@ -360,3 +360,40 @@ fn a_single_phone_that_a_call_is_forwarded_to_has_the_ring_time_of_any_other() {
         }
     }
 }
+
+#[test]
+fn a_user_that_declines_while_the_call_is_forwarded_to_a_group_ends_it() {
+    let (sim, alice, [bob, carol]) = setup(|settings| {
+        forward(settings, "bob", Forward { no_answer: party("600"), ..Forward::default() });
+        add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["carol"], "");
+    });
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let at_bob = rings(&alice, &bob);
+    sim.seconds(20);
+    alice.expects("181");
+    bob.expects("CANCEL");
+    let at_carol = rings(&alice, &carol);
+    refuses(&bob, &at_bob, 603);
+    stops(&carol, &at_carol);
+    let declined = alice.expects("603");
+    alice.acks(&invite, &declined);
+}
+
+#[test]
+fn a_user_that_is_busy_while_the_call_is_forwarded_does_not_end_it() {
+    let (sim, alice, [bob, carol]) = setup(|settings| {
+        let rules = Forward { no_answer: party("carol"), busy: party("voicemail"), ..Forward::default() };
+        forward(settings, "bob", rules);
+    });
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let at_bob = rings(&alice, &bob);
+    sim.seconds(20);
+    alice.expects("181");
+    bob.expects("CANCEL");
+    let at_carol = rings(&alice, &carol);
+    refuses(&bob, &at_bob, 600);
+    carol.receives_nothing();
+    accepts(&alice, &invite, &carol, &at_carol);
+}

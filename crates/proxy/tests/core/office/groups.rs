@@ -281,3 +281,19 @@ fn only_calls_and_messages_go_to_the_members_of_a_group() {
         sim.skip_final_check();
     }
 }
+
+#[test]
+fn a_member_that_declines_while_the_call_is_forwarded_does_not_end_it() {
+    let (sim, alice, [bob, carol]) =
+        setup(|settings| add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob"], "carol"));
+    let invite = alice.calls("600");
+    alice.expects("100");
+    let at_bob = rings(&alice, &bob);
+    sim.seconds(20);
+    alice.expects("181");
+    bob.expects("CANCEL");
+    let at_carol = rings(&alice, &carol);
+    refuses(&bob, &at_bob, 603);
+    carol.receives_nothing();
+    accepts(&alice, &invite, &carol, &at_carol);
+}
