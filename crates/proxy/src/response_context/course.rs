@@ -166,6 +166,12 @@ impl ResponseContext {
         }
     }
 
+    /// Whether the time after which the call is forwarded was over before, while the targets of a redirection were looked
+    /// up: they come too late.
+    pub(super) fn has_rung_long_enough(&self) -> bool {
+        self.course.as_ref().is_some_and(|attempt| attempt.course.no_answer.is_some() && attempt.until.is_none())
+    }
+
     /// Cancels the branches, and drops the targets that are still to be tried.
     pub(super) fn stop_waiting(&mut self, context: &mut Context<'_>) {
         if let Some(open) = self.open_mut() {

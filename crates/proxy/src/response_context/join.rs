@@ -8,7 +8,7 @@ use parser::{Message, Uri, equivalent};
 use smallvec::SmallVec;
 
 use crate::context::Context;
-use crate::event::{Event, Limit};
+use crate::event::{DiversionReason, Event, Limit};
 use crate::forward::BranchId;
 use crate::request::Request;
 use crate::route::{Disposition, Group, Plan, Purpose, Search, TargetSearch, contacts_to_follow, plan_for_bindings};
@@ -61,6 +61,8 @@ impl ResponseContext {
     /// The targets of a redirection are known. They are tried next, or at once if all targets are tried in parallel.
     pub(crate) fn redirected(&mut self, id: BranchId, plan: Plan, context: &mut Context<'_>) {
         self.searching = self.searching.saturating_sub(1);
+        let is_late = self.has_rung_long_enough();
+        let plan = if is_late { Plan::default() } else { plan };
         if plan.groups.is_empty()
             && let Some(branch) = self.branches.get_mut(usize::from(id.index))
         {
@@ -76,6 +78,9 @@ impl ResponseContext {
             if self.disposition.strategy == Strategy::Parallel {
                 self.start_group(context);
             }
+        }
+        if is_late {
+            self.divert(DiversionReason::NoAnswer, context);
         }
         self.advance(context);
     }

@@ -397,3 +397,27 @@ fn a_user_that_is_busy_while_the_call_is_forwarded_does_not_end_it() {
     carol.receives_nothing();
     accepts(&alice, &invite, &carol, &at_carol);
 }
+
+#[test]
+fn the_targets_of_a_redirection_are_not_called_when_the_call_is_due_to_be_forwarded() {
+    let (sim, alice, [bob, carol]) = setup(|settings| {
+        let rules = Forward { no_answer: party("carol"), after: Duration::from_secs(10), ..Forward::default() };
+        forward(settings, "bob", rules);
+    });
+    let dave = sim.udp("dave").named("sip:dave@desk.lan.example:5060");
+    dave.registers();
+    sim.dns("desk.lan.example", &[dave.address]);
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let at_bob = rings(&alice, &bob);
+    sim.seconds(9);
+    // DNS answers after the 10 s.
+    sim.dns_takes(Duration::from_secs(3));
+    bob.sends(&bob.answer(&at_bob, 302).set("Contact", "<sip:dave@office.example>"));
+    bob.expects("ACK");
+    sim.millis(1_200);
+    alice.expects("181");
+    let at_carol = rings(&alice, &carol);
+    dave.receives_nothing();
+    accepts(&alice, &invite, &carol, &at_carol);
+}
