@@ -14,6 +14,7 @@ pub(super) const OF_NEW_BRANCHES: &[Rule<Outgoing>] = rules![
     only_what_must_change_is_changed,
     loops_are_detected,
     no_branch_begins_after_the_decision,
+    nobody_is_called_after_the_ring_time,
     one_flow_of_a_phone_at_a_time,
 ];
 
@@ -174,6 +175,26 @@ fn no_branch_begins_after_the_decision(transactions: &Transactions, outgoing: &O
     let given_up = !incoming.is_invite() && transactions.now >= latest;
     let over = incoming.ended().is_some() || transactions.decided(incoming).is_some() || given_up;
     must(!over || !outgoing.is_forked(), || format!("{} began too late", outgoing.branch()))
+}
+
+/// RFC 3261 16.6 step 11, 16.8: the ring time of the last group is over if no further group began within it. A phone that
+/// registers then is not called, even while the CANCELs of the others are under way.
+fn nobody_is_called_after_the_ring_time(transactions: &Transactions, outgoing: &Outgoing) -> Verdict {
+    let incoming = transactions.incoming_of(outgoing);
+    // A group may wait until earlier branches release their breadth.
+    let waits = incoming.request.has("Max-Breadth");
+    let others = || transactions.branches(incoming).filter(|other| other.branch() != outgoing.branch());
+    let leads_on = |other: &Outgoing| {
+        let redirects = other.ended().is_some_and(|ended| matches!(ended.status, 300..=302));
+        redirects || other.request.uri() == outgoing.request.uri()
+    };
+    let is_followed = transactions.dialled(incoming).is_some() || others().any(leads_on);
+    if !incoming.is_invite() || !outgoing.is_forked() || waits || is_followed {
+        return Ok(());
+    }
+    let last = others().map(Outgoing::began).max().unwrap_or(transactions.now);
+    let until = last.saturating_add(transactions.ring_time(incoming));
+    must(transactions.now <= until, || format!("{} began after {until}", outgoing.branch()))
 }
 
 /// RFC 5626 7: the next flow is tried only if the previous one failed. A final response other than 408 and 430 is the

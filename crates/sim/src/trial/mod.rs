@@ -7,6 +7,7 @@ mod caller;
 mod client;
 mod conditions;
 mod credentials;
+mod late_phone;
 mod looping_proxy;
 mod office;
 mod phone;
@@ -64,6 +65,7 @@ impl Trial {
             workers: conditions.workers,
             security: conditions.security,
             random,
+            ring_time: conditions.judge_settings().ring_time,
             sites: Vec::new(),
             office: TrialOffice::draw(seed),
         };

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::adversary::{AdversaryState, MALLORY, plan_attack};
 use super::caller::{Caller, Intent};
 use super::credentials::Credentials;
+use super::late_phone::LATE_USER;
 use super::looping_proxy::LoopingProxy;
 use super::office::TrialOffice;
 use super::phone::Phone;
@@ -29,6 +30,9 @@ const GATEWAY: usize = 3;
 /// How many of a thousand flows are on TCP: only a connection can break.
 const FLOWS_ON_STREAMS: u64 = 700;
 
+/// So many of a thousand calls to a user with several phones have one more, which registers after the ring time.
+const CALLS_WITH_A_LATE_PHONE: u64 = 200;
+
 /// How many requests the adversary's caller makes.
 const OWN_CALLS: u64 = 6;
 
@@ -44,6 +48,8 @@ pub(super) struct Population<'w> {
     pub(super) workers: u8,
     pub(super) security: Security,
     pub(super) random: Random,
+    /// How long a group of phones rings, in microseconds.
+    pub(super) ring_time: u64,
     /// The host names with several servers.
     pub(super) sites: Vec<Site>,
     /// The rules of the office, in some seeds.
@@ -95,13 +101,19 @@ impl Population<'_> {
         let mut behaviours = callers
             .each_ref()
             .map(|caller| Caller::new(caller.clone(), Rc::clone(report), self.security.credentials(caller.user())));
+        let late_user = format!("sip:{LATE_USER}@{DOMAIN}");
+        let mut late_calls = Vec::new();
         for _ in 0..CALLS {
             let which =
                 if self.random.chance(100) { self.random.index(callers.len()) } else { self.random.index(GATEWAY) };
             let intent = self.intent(&callers[which], &partner);
-            let token = behaviours[which].plan(intent);
-            callers[which].set_timer(self.random.below(MINUTE), token);
+            let at = self.random.below(MINUTE);
+            if intent.request.uri() == late_user && self.random.chance(CALLS_WITH_A_LATE_PHONE) {
+                late_calls.push(at);
+            }
+            callers[which].set_timer(at, behaviours[which].plan(intent));
         }
+        self.add_late_phone(&late_calls);
         for (caller, behaviour) in callers.iter().zip(behaviours) {
             caller.acts_as(behaviour);
         }
@@ -206,7 +218,7 @@ impl Population<'_> {
     }
 
     /// An agent on UDP or TCP whose packets arrive at a random worker.
-    fn agent(&mut self, name: &str) -> Agent {
+    pub(super) fn agent(&mut self, name: &str) -> Agent {
         self.agent_on(name, 300)
     }
 
