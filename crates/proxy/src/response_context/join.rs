@@ -148,12 +148,13 @@ impl ResponseContext {
         }
     }
 
-    /// A phone rings in place of a member of a group: at once, or in the next turn if no breadth is free.
+    /// A phone rings in place of a member of a group: at once, or in the next turn if no breadth is free. So it does between
+    /// two turns, when the next one waits until breadth is free: only a turn has a ring time.
     pub(super) fn join_member(&mut self, target: Target, context: &mut Context<'_>) {
         if self.knows_phone(&target.uri) || !self.has_room(1, context) {
             return;
         }
-        if self.free_breadth() > 0 {
+        if self.free_breadth() > 0 && self.ring_until.is_some() {
             return self.start_branch(target, 1, context);
         }
         if let Some(open) = self.open_mut() {
@@ -166,7 +167,7 @@ impl ResponseContext {
         let free = self.free_breadth();
         let Phase::Open(open) = &mut self.phase else { return };
         let is_turn = self.disposition.strategy == Strategy::Parallel || q >= open.group_q;
-        if is_turn && free > 0 {
+        if is_turn && free > 0 && self.ring_until.is_some() {
             return self.start_branch(target, 1, context);
         }
         let targets = SmallVec::from_iter([target]);

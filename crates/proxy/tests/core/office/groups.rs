@@ -297,3 +297,26 @@ fn a_member_that_declines_while_the_call_is_forwarded_does_not_end_it() {
     carol.receives_nothing();
     accepts(&alice, &invite, &carol, &at_carol);
 }
+
+#[test]
+fn a_party_that_rings_in_place_of_a_member_between_two_turns_has_a_ring_time() {
+    let (sim, alice, [bob, carol]) = setup(|settings| {
+        let rules = Forward { no_answer: party("dave"), after: Duration::from_secs(30), ..Forward::default() };
+        forward(settings, "bob", rules);
+        add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob>", "carol"], "");
+    });
+    let dave = sim.udp("dave");
+    dave.registers();
+    let invite = alice.request("INVITE", "sip:600@office.example").with("Max-Breadth", 1);
+    alice.sends(&invite);
+    alice.expects("100");
+    // carol waits until bob's phone has stopped.
+    let at_bob = rings(&alice, &bob);
+    sim.seconds(20);
+    stops(&bob, &at_bob);
+    let at_dave = rings(&alice, &dave);
+    sim.seconds(20);
+    stops(&dave, &at_dave);
+    let at_carol = rings(&alice, &carol);
+    accepts(&alice, &invite, &carol, &at_carol);
+}
