@@ -166,6 +166,11 @@ impl ResponseContext {
         }
     }
 
+    /// Whether the time after which the call is forwarded is over now.
+    pub(super) fn has_no_time_left(&self, now: Instant) -> bool {
+        self.course.as_ref().is_some_and(|attempt| is_due(attempt.until, now))
+    }
+
     /// Whether the time after which the call is forwarded was over before, while the targets of a redirection were looked
     /// up: they come too late.
     pub(super) fn has_rung_long_enough(&self) -> bool {

@@ -319,7 +319,8 @@ impl ResponseContext {
         if self.upstream.trying_is_due(context.now.mono) {
             self.reply(100, context);
         }
-        if is_due(self.ring_until, context.now.mono) {
+        // If the whole time of the course ends now too, no further group begins.
+        if is_due(self.ring_until, context.now.mono) && !self.has_no_time_left(context.now.mono) {
             self.ring_time_is_over(context);
             ended = true;
         }

@@ -421,3 +421,24 @@ fn the_targets_of_a_redirection_are_not_called_when_the_call_is_due_to_be_forwar
     dave.receives_nothing();
     accepts(&alice, &invite, &carol, &at_carol);
 }
+
+#[test]
+fn no_further_phone_rings_when_the_call_is_due_to_be_forwarded() {
+    let (sim, alice, [bob, carol]) = setup(|settings| {
+        let after = Duration::from_secs(20);
+        let forward = Forward { no_answer: party("dave"), after, ..Forward::default() };
+        let also_ring = vec![AlsoRing { to: Party::Name(aor("carol")), after, hours: None }];
+        set_rules(settings, "bob", UserRules { forward, also_ring, ..UserRules::default() });
+    });
+    let dave = sim.udp("dave");
+    dave.registers();
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let at_bob = rings(&alice, &bob);
+    sim.seconds(20);
+    alice.expects("181");
+    stops(&bob, &at_bob);
+    let at_dave = rings(&alice, &dave);
+    carol.receives_nothing();
+    accepts(&alice, &invite, &dave, &at_dave);
+}
