@@ -3,7 +3,6 @@
 //! ```text
 //! cargo run --release -p sim -- calls 1000000          the long run, on all processors
 //! cargo run --release -p sim -- calls 1000000 5000     the same, starting with seed 5000
-//! cargo run --release -p sim -- calls 10000 1000000000   seeds with offices
 //! cargo run -p sim -- seed 17                          one seed; on failure it prints the messages of the call
 //! ```
 

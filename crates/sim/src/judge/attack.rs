@@ -6,7 +6,7 @@ use super::Judge;
 use super::attack_log::{Answered, Attacks, Named, is_proven, named};
 use super::rule::{Verdict, enforce, must, rules};
 use super::transactions::Transactions;
-use crate::{Cause, Sip};
+use crate::{Cause, Sip, uri_in};
 
 /// A message that the server sends.
 pub(super) struct Leaving<'a> {
@@ -129,15 +129,23 @@ fn an_attack_enters_no_dialog_of_others(leaving: &Leaving<'_>) -> Verdict {
 /// RFC 3325 5, issue 12 item 6.
 fn an_attack_asserts_no_identity(leaving: &Leaving<'_>) -> Verdict {
     const ASSERTIONS: [&str; 2] = ["P-Asserted-Identity", "Remote-Party-ID"];
-    // The server adds these too, if it diverts the call.
-    const WAYS: [&str; 2] = ["Diversion", "History-Info"];
     let itself = leaving.attacks.roles.account;
     let lies = |value: &str| named(value) != Named::Ours(itself.unwrap_or_default());
     let lie = ASSERTIONS.into_iter().find(|name| leaving.sip.values(name).any(lies));
-    let is_copied =
-        |name: &&str| leaving.sip.values(name).any(|value| leaving.attack().values(name).any(|own| own == value));
-    let lie = lie.or_else(|| WAYS.into_iter().find(is_copied));
-    must(lie.is_none(), || leaving.show())
+    must(lie.is_none() && !claims_a_way(leaving), || leaving.show())
+}
+
+/// Whether a request has the History-Info or Diversion of an attack. The server adds its own if it diverts the call:
+/// History-Info begins with the name that was called, and there is a Diversion for each entry but the last.
+fn claims_a_way(leaving: &Leaving<'_>) -> bool {
+    let entries = |sip: &Sip| sip.values("History-Info").map(str::to_owned).collect::<Vec<_>>();
+    let (came, went) = (entries(leaving.attack()), entries(leaving.sip));
+    let begins_here = came.first().is_some_and(|first| {
+        let called = uri_in(first).split('?').next().unwrap_or_default();
+        called == leaving.attack().uri()
+    });
+    let is_copied = !came.is_empty() && went.starts_with(&came) && !begins_here;
+    is_copied || leaving.sip.values("Diversion").count() > went.len().saturating_sub(1)
 }
 
 /// Issue 12, "no call of others is answered": an attack causes no response to others, neither one of the adversary nor

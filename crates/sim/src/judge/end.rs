@@ -16,8 +16,10 @@ fn every_request_ends(transactions: &Transactions, incoming: &Incoming) -> Verdi
     }
     // Responses that count as no response, and those that may lead to it.
     let worth = |ended: &ReceivedResponse| !matches!(ended.status, 300..=302 | 408 | 503);
-    let in_time =
-        |branch: &Outgoing, ended: &ReceivedResponse| ended.at < branch.began() + GIVE_UP && !branch.is_mute(ended.at);
+    let in_time = |branch: &Outgoing, ended: &ReceivedResponse| {
+        let is_refused = branch.refused.is_some_and(|refused| refused <= ended.at);
+        ended.at < branch.began() + GIVE_UP && !branch.is_mute(ended.at) && !is_refused
+    };
     let answered = |branch: &Outgoing| branch.ended().is_some_and(|ended| worth(ended) && in_time(branch, ended));
     let silent = !transactions.branches(incoming).any(answered);
     let may_be_silent = !incoming.is_invite() && silent && incoming.is_forked();

@@ -30,8 +30,10 @@ impl Transactions {
     pub(super) fn way(&self, incoming: &Incoming, outgoing: &Outgoing) -> Way {
         let came: Vec<&str> = incoming.request.values("History-Info").collect();
         let went: Vec<&str> = outgoing.request.values("History-Info").collect();
-        // Entries of the caller are kept or removed together.
-        let added = if went.starts_with(&came) { &went[came.len()..] } else { &went };
+        // The entries of a trusted sender are kept. Those of others are removed, and may be the same as the new ones.
+        let sender = self.senders.get(&outgoing.incoming);
+        let is_trusted = sender.is_some_and(|sender| self.trusted.contains(sender));
+        let added = if is_trusted && went.starts_with(&came) { &went[came.len()..] } else { &went };
         let Some((last, left)) = added.split_last() else {
             let dialled = self.dialled(incoming).unwrap_or_default();
             let at = self.office.as_ref().map(|office| office.begin(dialled)).unwrap_or_default();
@@ -66,7 +68,7 @@ impl Transactions {
         let leg_began = self.leg(incoming, outgoing).map(Outgoing::began).min().unwrap_or_else(|| outgoing.began());
         let after = self.leg_began_after(incoming, leg_began);
         // A phone that begins in the middle of a turn shares its time.
-        let shares = self.settings.joins || times.follows < u64::MAX || outgoing.is_flow();
+        let shares = self.settings.joins || times.follows < u64::MAX || outgoing.is_one_of_several();
         let turn_began = if shares { leg_began } else { outgoing.began() };
         let until = turn_began.saturating_add(times.shortest);
         Some(until.min(after.saturating_add(times.all.min(times.follows))))
@@ -88,6 +90,18 @@ impl Transactions {
         let Some(office) = self.office.as_ref().filter(|_| self.dialled(incoming).is_some()) else { return true };
         let stop = self.way(incoming, outgoing).at;
         !office.is_group(&stop) && (status != 600 || !incoming.is_invite() || !office.has_busy_party(&stop))
+    }
+
+    /// When the call left a branch that had not responded: it is given up, and holds no breadth.
+    pub(super) fn left_silent(&self, incoming: &Incoming, outgoing: &Outgoing) -> bool {
+        if self.dialled(incoming).is_none() {
+            return false;
+        }
+        let told = incoming.responses.iter().filter(|sent| sent.own && sent.status == 181).map(|sent| sent.at);
+        let busy = self.leg(incoming, outgoing).filter(|branch| has_sent(branch, &[600]));
+        let mut left = told.chain(busy.filter_map(|branch| Some(branch.ended()?.at)));
+        let first = outgoing.first_response_at().unwrap_or(u64::MAX);
+        left.any(|at| outgoing.began() < at && at <= first)
     }
 
     /// Whether the user of a branch is busy at all phones, so that its other branches are cancelled.

@@ -76,12 +76,12 @@ pub(crate) struct SharedJudge(Rc<RefCell<Judge>>);
 impl SharedJudge {
     pub(crate) fn new(
         settings: JudgeSettings,
-        (sites, office): (Vec<Site>, Option<OfficeModel>),
+        rules: (Vec<Site>, Option<OfficeModel>),
         attack_log: AttackLog,
         roles: Roles,
     ) -> Self {
         Self(Rc::new(RefCell::new(Judge {
-            transactions: Transactions::new(settings, sites, office),
+            transactions: Transactions::new(settings, rules, roles.trusted.clone()),
             attacks: Attacks::new(attack_log, roles),
             seen: Counters::default(),
             touched: BTreeSet::new(),

@@ -97,6 +97,7 @@ fn max_breadth_is_divided(transactions: &Transactions, outgoing: &Outgoing) -> V
         // A branch that did not respond in its time holds no breadth; if it responds later, it is cancelled.
         let mute_until = |at| now >= at && branch.first_response_at().is_none_or(|first| first >= at);
         let silent = mute_until(transactions.rings_until(incoming, branch)) || mute_until(branch.began() + GIVE_UP);
+        let silent = silent || transactions.left_silent(incoming, branch);
         !silent && !branch.is_over(now) && !moved_on(transactions, incoming, branch)
     };
     let held: u32 =
@@ -233,7 +234,10 @@ fn a_cancel_has_a_cause(transactions: &Transactions, outgoing: &Outgoing) -> Ver
         || no_news
         || moved
         || transactions.is_busy_everywhere(incoming, outgoing);
-    must(good, || format!("{} was cancelled without a cause", outgoing.branch()))
+    must(good, || {
+        let until = transactions.rings_until(incoming, outgoing);
+        format!("{} was cancelled without a cause at {}, before {until}", outgoing.branch(), transactions.now)
+    })
 }
 
 /// Whether its phone has registered again since and is called at the new binding.

@@ -177,6 +177,8 @@ fn codes(transactions: &Transactions, incoming: &Incoming, outgoing: &Outgoing) 
             let ended = outgoing.ended().map_or(refused, |ended| ended.status);
             // A late report may come after the branch was to be cancelled.
             let is_late = outgoing.refused.is_some_and(|at| at > outgoing.began());
+            // A branch of an office call may begin when the time of its party is over, and is given up at once.
+            let is_late = is_late || transactions.dialled(incoming).is_some();
             if is_late { vec![refused, ended, 408, 487] } else { vec![refused, ended] }
         }
         Some(ended) if unheard || outgoing.gave_up_before(ended.at) => vec![ended.status, 408, 487],

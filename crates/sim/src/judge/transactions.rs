@@ -74,6 +74,8 @@ pub(crate) struct Transactions {
     pub(crate) sites: Vec<Site>,
     /// The rules of the office, if there are any.
     pub(crate) office: Option<OfficeModel>,
+    /// The agents whose History-Info is believed.
+    pub(crate) trusted: Vec<usize>,
     /// When an attack last reached an agent.
     pub(crate) attacked: HashMap<usize, u64>,
     /// The time in microseconds since the beginning.
@@ -85,11 +87,16 @@ pub(crate) struct Transactions {
 }
 
 impl Transactions {
-    pub(crate) fn new(settings: JudgeSettings, sites: Vec<Site>, office: Option<OfficeModel>) -> Self {
+    pub(crate) fn new(
+        settings: JudgeSettings,
+        (sites, office): (Vec<Site>, Option<OfficeModel>),
+        trusted: Vec<usize>,
+    ) -> Self {
         Self {
             settings,
             sites,
             office,
+            trusted,
             attacked: HashMap::new(),
             now: 0,
             incoming: HashMap::new(),
@@ -133,7 +140,7 @@ impl Transactions {
             return until;
         }
         let shared = |other: &&Outgoing| {
-            let same_name = outgoing.patience.is_some() && other.request.uri() == outgoing.request.uri();
+            let same_name = outgoing.is_one_of_several() && other.request.uri() == outgoing.request.uri();
             (self.settings.joins || same_name) && other.began() < outgoing.began()
         };
         let group = self.branches(incoming).filter(shared).map(Outgoing::began).min();
@@ -319,6 +326,11 @@ impl Outgoing {
     /// Whether it went to a phone with two flows.
     pub(crate) fn is_flow(&self) -> bool {
         is_to_two_flows(self.request.uri())
+    }
+
+    /// Whether its phone has two flows, or its host name several servers.
+    pub(crate) fn is_one_of_several(&self) -> bool {
+        self.patience.is_some()
     }
 
     /// Whether another flow or server may be tried because this one did not respond in its share of the caller's time.

@@ -17,11 +17,7 @@ use super::security::USERS;
 use crate::judge::{GroupModel, NumberModel, OfficeModel, To, UserModel};
 use crate::{DOMAIN, Random};
 
-/// Seeds from this one on may have an office: the judge does not know all its rules yet, so that an error of the judge does
-/// not hide one of the core in other seeds.
-const FIRST_OFFICE: u64 = 1_000_000_000;
-
-/// So many of a thousand of these seeds have an office.
+/// So many of a thousand seeds have an office.
 const OFFICES: u64 = 350;
 
 const GROUPS: [&str; 3] = ["600", "601", "602"];
@@ -47,9 +43,7 @@ impl TrialOffice {
     /// The office of a seed, if it has one.
     pub(super) fn draw(seed: u64) -> Option<Self> {
         let mut random = Random::new(seed ^ 0x6f66_6669_6365);
-        if seed < FIRST_OFFICE || !random.chance(OFFICES) {
-            return None;
-        }
+        random.chance(OFFICES).then_some(())?;
         Some(Self { model: OfficeModel::default(), strategies: Vec::new(), random })
     }
 
