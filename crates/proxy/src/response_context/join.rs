@@ -61,6 +61,9 @@ impl ResponseContext {
     /// The targets of a redirection are known. They are tried next, or at once if all targets are tried in parallel.
     pub(crate) fn redirected(&mut self, id: BranchId, plan: Plan, context: &mut Context<'_>) {
         self.searching = self.searching.saturating_sub(1);
+        if self.sender_is_gone(context.now.mono) {
+            self.close();
+        }
         let is_late = self.has_rung_long_enough();
         let plan = if is_late { Plan::default() } else { plan };
         if plan.groups.is_empty()

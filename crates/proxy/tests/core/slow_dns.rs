@@ -250,3 +250,19 @@ fn the_number_of_requests_that_wait_is_limited() {
     sim.seconds(3);
     bob.expects("INVITE");
 }
+
+#[test]
+fn a_redirection_is_not_followed_when_the_sender_has_given_up_meanwhile() {
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("carol/desk"), sim.udp("carol/mobile"));
+    let bob = named_phone(&sim);
+    [&desk, &mobile, &bob].into_iter().for_each(Agent::registers);
+    alice.sends(&alice.request("MESSAGE", "sip:carol@office.example"));
+    let (at_desk, at_mobile) = (desk.expects("MESSAGE"), mobile.expects("MESSAGE"));
+    mobile.answers(&at_mobile, 404);
+    sim.millis(31_900);
+    desk.sends(&desk.answer(&at_desk, 302).with("Contact", "<sip:bob@office.example>"));
+    // RFC 4321 1.3: DNS answers after 64*T1.
+    sim.seconds(3);
+    assert_eq!(bob.all_received(), []);
+}
