@@ -139,6 +139,10 @@ impl ResponseContext {
     fn next_with_credentials(&self, id: BranchId, response: &Message, context: &Context<'_>) -> Option<Target> {
         let is_waited_for = self.is_open() && !self.sender_is_gone(context.now.mono);
         let branch = self.branches.get(usize::from(id.index)).filter(|_| is_waited_for)?;
+        // Another trunk is tried already, or the time of this one is over.
+        if branch.is_cancelled() {
+            return None;
+        }
         let (target, request) = (branch.target(), self.template.request.as_deref()?);
         let answered = target.uri.answered().map_or(0, |answered| answered.count);
         let login = self.login_at(target, request).filter(|_| answered < MAX_CHALLENGES)?;

@@ -129,3 +129,16 @@ fn a_high_number_stays_as_it_is() {
     challenges(&office, &received, 407, CHALLENGE);
     is_refused(&office.bob, &invite, "502");
 }
+
+#[test]
+fn a_challenge_is_not_answered_when_the_next_trunk_is_tried_already() {
+    let office = office();
+    let (invite, first) = office.alice_reaches("0891234");
+    office.sim.seconds(16);
+    let at_backup = office.backup.expects("INVITE");
+    // The provider has received copies.
+    while office.provider.next_message_if_any().is_some() {}
+    challenges(&office, &first, 407, CHALLENGE);
+    assert_eq!(office.provider.all_received(), []);
+    accepts(&office.alice, &invite, &office.backup, &at_backup);
+}
