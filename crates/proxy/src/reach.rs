@@ -48,10 +48,14 @@ pub(crate) fn check_address(ip: IpAddr, from: IpAddr, settings: &Settings) -> Re
 }
 
 /// As [`check_address`], for an address that a phone names in a Contact, Path or redirection: it must also be in
-/// `registrar.contact_networks`.
+/// `registrar.contact_networks`, and not that of a trunk.
 pub(crate) fn check_phone_address(ip: IpAddr, from: IpAddr, settings: &Settings) -> Result<(), Barred> {
     check_address(ip, from, settings)?;
     let (networks, ip) = (&settings.registrar.contact_networks, without_ipv6_form(ip));
+    // The attack: a user who may not dial a number registers it at the address of a provider, which trusts this server.
+    if settings.trunk_at(ip).is_some() && ip != without_ipv6_form(from) {
+        return Err(Barred::Trunk);
+    }
     if networks.is_empty() || networks.iter().any(|network| network.contains(&ip)) {
         Ok(())
     } else {

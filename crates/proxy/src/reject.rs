@@ -346,6 +346,8 @@ pub(crate) enum Barred {
     Own,
     /// Outside of `registrar.contact_networks`.
     Network,
+    /// An address of a trunk.
+    Trunk,
     /// The address of another host than the sender.
     Elsewhere,
     /// Text that only `inet_aton` reads as an address.
@@ -363,6 +365,7 @@ impl Barred {
             Self::Reserved => "a reserved address",
             Self::Own => "an address of this server",
             Self::Network => "an address outside registrar.contact_networks",
+            Self::Trunk => "an address of a trunk",
             Self::Elsewhere => "the address of another host",
             Self::Name => "neither an address nor a host name",
         }

@@ -170,3 +170,24 @@ fn forwarded_calls_are_dialled_as_the_user_who_forwards_them() {
         accepts(caller, &invite, &office.provider, &received);
     }
 }
+
+#[test]
+fn nobody_dials_by_registering_a_number_at_the_address_of_a_trunk() {
+    let office = Office::new();
+    // alice may not dial this number.
+    let register = office.alice.register().set("Contact", format!("<sip:+441234@{PROVIDER}>"));
+    office.alice.sends(&register);
+    let challenge = office.alice.expects("401");
+    let register = office.alice.again(&register);
+    let proof = ALICE.answer(&challenge, "SHA-256", &register, 1);
+    office.alice.sends(&register.with("Authorization", proof));
+    office.alice.expects("403");
+    // Nor does a redirection lead there.
+    let invite = office.bob.authenticates(BOB, &office.bob.request("INVITE", "sip:alice@office.example"));
+    let received = office.alice.expects("INVITE");
+    let moved = office.alice.answer(&received, 302).set("Contact", format!("<sip:+441234@{PROVIDER}>"));
+    office.alice.sends(&moved);
+    office.provider.receives_nothing();
+    is_refused(&office.bob, &invite, "302");
+    office.sim.skip_final_check();
+}
