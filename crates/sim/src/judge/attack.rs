@@ -6,6 +6,7 @@ use super::Judge;
 use super::attack_log::{Answered, Attacks, Named, is_proven, named};
 use super::rule::{Verdict, enforce, must, rules};
 use super::transactions::Transactions;
+use super::trunks::is_emergency;
 use crate::{Cause, Sip, uri_in};
 
 /// A message that the server sends.
@@ -36,6 +37,22 @@ impl Leaving<'_> {
     fn is_to_its_user(&self) -> bool {
         let account = self.attacks.roles.account;
         matches!(named(self.sip.value("To")), Named::Ours(user) if account == Some(user))
+    }
+
+    fn is_to_trunk(&self) -> bool {
+        self.to.is_some_and(|to| self.attacks.roles.trunks.contains(&to))
+    }
+
+    /// Whether it is an emergency call in the name of this user, for which a registered phone needs no credentials.
+    fn is_emergency_of(&self, user: &str, sender: usize) -> bool {
+        let roles = &self.attacks.roles;
+        let is_own = roles.users.get(sender).is_some_and(|own| own == user) || roles.adversaries.contains(&sender);
+        self.is_to_trunk() && is_own && is_emergency(self.because_of.1.uri())
+    }
+
+    /// The From of the sender: a trunk gets another one.
+    fn from(&self) -> &str {
+        if self.is_to_trunk() { self.attack().value("From") } else { self.sip.value("From") }
     }
 
     /// The message and its cause, as text.
@@ -97,10 +114,11 @@ fn an_attack_is_forwarded_only_in_its_own_name(leaving: &Leaving<'_>) -> Verdict
     // A CANCEL without a known INVITE is forwarded from where its sender is registered (RFC 3261 16.10).
     let calls_off = attack.what() == "CANCEL" && users_only;
     let is_in_own_dialog = !sip.to_tag().is_empty() && attacks.is_own_call(sip.value("Call-ID"), leaving.to);
-    let good = match named(sip.value("From")) {
+    let good = match named(leaving.from()) {
         Named::Ours(user) => {
             let proven = is_proven(attack, user) && (users_only || calls_phone || attacks.roles.foreign);
-            itself(user) && (proven || is_in_own_dialog || calls_off)
+            let is_emergency = leaving.is_emergency_of(user, leaving.because_of.0);
+            itself(user) && (proven || is_in_own_dialog || calls_off || is_emergency)
         }
         // Within a dialog, the callee has the name that the caller used, which may be in another domain.
         Named::Foreign => is_in_own_dialog || attacks.roles.strangers && users_only,
@@ -130,7 +148,11 @@ fn an_attack_enters_no_dialog_of_others(leaving: &Leaving<'_>) -> Verdict {
 fn an_attack_asserts_no_identity(leaving: &Leaving<'_>) -> Verdict {
     const ASSERTIONS: [&str; 2] = ["P-Asserted-Identity", "Remote-Party-ID"];
     let itself = leaving.attacks.roles.account;
-    let lies = |value: &str| named(value) != Named::Ours(itself.unwrap_or_default());
+    // A trunk is told the number of the caller.
+    let lies = |value: &str| match leaving.is_to_trunk() {
+        true => ASSERTIONS.iter().any(|name| leaving.attack().values(name).any(|own| own == value)),
+        false => named(value) != Named::Ours(itself.unwrap_or_default()),
+    };
     let lie = ASSERTIONS.into_iter().find(|name| leaving.sip.values(name).any(lies));
     must(lie.is_none() && !claims_a_way(leaving), || leaving.show())
 }
@@ -182,9 +204,14 @@ fn a_user_identity_needs_its_credentials(leaving: &Leaving<'_>) -> Verdict {
     if !roles.required || roles.trusted.contains(from) {
         return Ok(());
     }
-    let good = match named(leaving.sip.value("From")) {
+    // A trunk needs no credentials for calls to numbers.
+    if roles.trunks.contains(from) {
+        return Ok(());
+    }
+    let good = match named(leaving.from()) {
         // A callee that was called by another name, as after a redirection, sends its BYE with that name.
         _ if !request.to_tag().is_empty() => true,
+        Named::Ours(user) if leaving.is_emergency_of(user, *from) => true,
         Named::Ours(user) => roles.users.get(*from).is_some_and(|own| own == user) && is_proven(request, user),
         Named::Foreign => roles.strangers,
     };

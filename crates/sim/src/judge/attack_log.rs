@@ -55,6 +55,8 @@ pub(crate) struct Roles {
     pub(crate) adversaries: Vec<usize>,
     /// The agents in a trusted network.
     pub(crate) trusted: Vec<usize>,
+    /// The agents of trunks.
+    pub(crate) trunks: Vec<usize>,
     /// The adversary's user, if it has an account.
     pub(crate) account: Option<&'static str>,
     /// Whether requests need credentials.
@@ -229,7 +231,7 @@ impl Attacks {
     /// all of them.
     pub(super) fn is_own_call(&self, call_id: &str, agent: Option<usize>) -> bool {
         let user = |agent: usize| self.roles.users.get(agent);
-        let trusted = |agent: usize| self.roles.trusted.contains(&agent);
+        let trusted = |agent: usize| self.roles.trusted.contains(&agent) || self.roles.trunks.contains(&agent);
         // A provider may move a call to another of its hosts. All trusted agents count as one provider.
         let same = |one: usize, other: usize| user(one) == user(other) || trusted(one) && trusted(other);
         let use_network = |agents: &Vec<usize>| match agent {
@@ -284,5 +286,5 @@ impl Attacks {
 
 /// The part of our branch that identifies a response context.
 fn context(branch: &str) -> Option<&str> {
-    is_transaction(branch).then(|| branch.get(7..26)).flatten()
+    is_transaction(branch).then(|| branch.get(8..26)).flatten()
 }

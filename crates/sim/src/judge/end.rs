@@ -20,7 +20,14 @@ fn every_request_ends(transactions: &Transactions, incoming: &Incoming) -> Verdi
         let is_refused = branch.refused.is_some_and(|refused| refused <= ended.at);
         ended.at < branch.began() + GIVE_UP && !branch.is_mute(ended.at) && !is_refused
     };
-    let answered = |branch: &Outgoing| branch.ended().is_some_and(|ended| worth(ended) && in_time(branch, ended));
+    // A challenge of a trunk is answered here.
+    let is_challenge = |branch: &Outgoing, ended: &ReceivedResponse| {
+        matches!(ended.status, 401 | 407) && transactions.trunk_of(branch).is_some()
+    };
+    let answered = |branch: &Outgoing| {
+        let counts = |ended: &ReceivedResponse| worth(ended) && in_time(branch, ended) && !is_challenge(branch, ended);
+        branch.ended().is_some_and(counts)
+    };
     let silent = !transactions.branches(incoming).any(answered);
     let may_be_silent = !incoming.is_invite() && silent && incoming.is_forked();
     must(incoming.ended().is_some() || may_be_silent, || format!("{} has no final response", incoming.request.start))

@@ -124,7 +124,7 @@ fn name_of(uri: &str) -> String {
 }
 
 /// The user part of a SIP URI.
-fn user_of(uri: &str) -> &str {
+pub(super) fn user_of(uri: &str) -> &str {
     uri.strip_prefix("sip:").and_then(|rest| rest.split_once('@')).map_or("", |(user, _)| user)
 }
 
@@ -161,8 +161,11 @@ fn nobody_rings_who_must_not(transactions: &Transactions, outgoing: &Outgoing) -
     let from = name_of(uri_in(incoming.request.value("From")));
     let allowed = office.may_ring(&way.at, &from, incoming.is_invite());
     let uri = outgoing.request.uri();
-    let is_party =
-        |party: &String| party == uri || party == user_of(uri) || uri.starts_with(&format!("{party};target="));
+    let outside = |party: &String| transactions.number_outside(party).is_some_and(|number| number == user_of(uri));
+    let is_party = |party: &String| {
+        let is_name = party == uri || party == user_of(uri) || uri.starts_with(&format!("{party};target="));
+        is_name || outside(party)
+    };
     let is_allowed = allowed.iter().any(is_party);
     // A phone of this call may have redirected it.
     let redirections = transactions.branches(incoming).filter_map(Outgoing::ended);
@@ -182,6 +185,8 @@ fn a_phone_is_called_once(transactions: &Transactions, outgoing: &Outgoing) -> V
     let failed = |other: &Outgoing| {
         let silent = other.responses.is_empty();
         let unreached = has_sent(other, &[408, 430]) || other.gave_up_before(transactions.now);
+        // RFC 3261 22.2: the answer to a challenge of a trunk.
+        let unreached = unreached || transactions.trunk_of(other).is_some() && has_sent(other, &[401, 407]);
         unreached || other.refused.is_some() || other.is_mute(transactions.now) || other.is_reliable() && silent
     };
     let again = |other: &&Outgoing| {
@@ -226,7 +231,11 @@ fn the_reason_of_a_diversion_is_true(transactions: &Transactions, outgoing: &Out
         486 => leg().any(|branch| has_sent(branch, &[486, 600])),
         404 => !rang_out() && !leg().any(|branch| has_sent(branch, &[486, 600]) && !is_late(branch)),
         // The time of one of its phones is over, even if the phone has not responded at all.
-        408 => rang_out() || leg().any(|branch| ring_time_is_over(transactions, incoming, branch)),
+        408 => {
+            // A server that was given up for the next one counts as a phone that nobody answered.
+            let is_over = |branch: &Outgoing| ring_time_is_over(transactions, incoming, branch) || branch.is_mute(now);
+            rang_out() || leg().any(is_over)
+        }
         _ => false,
     };
     must(is_true, || format!("{cause} is not why the call leaves {}", stop.at))

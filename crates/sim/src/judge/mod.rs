@@ -17,6 +17,7 @@ mod settings;
 mod step;
 mod timers;
 mod transactions;
+mod trunks;
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -36,6 +37,7 @@ pub(crate) use names::{Server, Site};
 pub(crate) use office::{GroupModel, NumberModel, OfficeModel, To, UserModel};
 pub(crate) use rule::{Violation, enforce, must};
 pub(crate) use settings::{GIVE_UP, JudgeSettings, PHONE_MARK, T1, T2, T4, TWO_FLOWS};
+pub(crate) use trunks::{CHALLENGES_IN_DIALOGS, LINES, TRUNK_REALM, TrunkModel, TrunksModel};
 
 /// The figures of the report.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,6 +53,8 @@ pub(crate) struct Counters {
     /// Branches of calls that the rules of the office apply to, and responses that announce a diversion.
     pub(crate) by_rules: u64,
     pub(crate) diversions: u64,
+    /// Requests to trunks.
+    pub(crate) by_trunks: u64,
 }
 
 pub(crate) struct Judge {
@@ -76,7 +80,7 @@ pub(crate) struct SharedJudge(Rc<RefCell<Judge>>);
 impl SharedJudge {
     pub(crate) fn new(
         settings: JudgeSettings,
-        rules: (Vec<Site>, Option<OfficeModel>),
+        rules: (Vec<Site>, Option<OfficeModel>, Option<TrunksModel>),
         attack_log: AttackLog,
         roles: Roles,
     ) -> Self {
@@ -257,7 +261,7 @@ impl Judge {
         if !self.applies_to(sip) {
             return;
         }
-        for (rule, check) in responses::OF_RESPONSES {
+        for (rule, check) in responses::OF_RESPONSES.iter().chain(trunks::OF_RESPONSES) {
             enforce(rule, call_id, check(&self.transactions, incoming));
         }
     }
@@ -287,7 +291,9 @@ impl Judge {
             if let Some(incoming) = self.transactions.incoming.get_mut(&below) {
                 incoming.outgoing.push(Rc::clone(&branch));
             }
-            let outgoing = Outgoing::new(&below, agent, sip, self.transactions.patience(sip));
+            let patience = self.transactions.patience(sip);
+            let patience = patience.or_else(|| self.transactions.patience_with_trunk(&below, agent));
+            let outgoing = Outgoing::new(&below, agent, sip, patience);
             self.transactions.outgoing.insert(Rc::clone(&branch), outgoing);
             self.begin(now, &branch);
         }
@@ -308,9 +314,9 @@ impl Judge {
             let until = self.transactions.leg_rings_on_until(self.transactions.incoming_of(outgoing), outgoing);
             self.seen.by_rules += u64::from(until.is_some());
             self.due.extend(until.map(|until| Reverse((until, Rc::clone(&branch)))));
-            for (rule, check) in
-                requests::OF_NEW_BRANCHES.iter().chain(names::OF_NEW_BRANCHES).chain(legs::OF_NEW_BRANCHES)
-            {
+            self.seen.by_trunks += u64::from(self.transactions.trunk_of(outgoing).is_some());
+            let rules = [requests::OF_NEW_BRANCHES, names::OF_NEW_BRANCHES, legs::OF_NEW_BRANCHES];
+            for (rule, check) in rules.into_iter().chain([trunks::OF_NEW_BRANCHES]).flatten() {
                 enforce(rule, call_id, check(&self.transactions, outgoing));
             }
         }

@@ -96,7 +96,7 @@ impl Outgoing {
 
     /// The part of our branch that names the worker.
     pub(super) fn worker(&self) -> &str {
-        self.context().get(..3).unwrap_or_default()
+        self.context().get(..2).unwrap_or_default()
     }
 }
 

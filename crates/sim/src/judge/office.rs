@@ -35,6 +35,14 @@ pub(crate) struct UserModel {
     pub(crate) also_ring: Vec<(To, u64, bool)>,
 }
 
+impl UserModel {
+    /// All parties of its rules.
+    fn parties(&self) -> impl Iterator<Item = &To> {
+        let forward = [&self.always, &self.busy, &self.no_answer, &self.unavailable];
+        forward.into_iter().flatten().chain(self.also_ring.iter().map(|(to, ..)| to))
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct GroupModel {
     /// The members, and whether their own forwarding applies.
@@ -172,6 +180,20 @@ impl OfficeModel {
             }
         }
         if name == "voicemail" { self.voicemail.clone() } else { name }
+    }
+
+    /// The names that the rules of a user lead to, also by groups and numbers.
+    pub(crate) fn leads_to(&self, user: &str) -> Vec<&To> {
+        let mut all: Vec<&To> = self.users.get(user).into_iter().flat_map(UserModel::parties).collect();
+        let mut next = 0;
+        while let Some(to) = all.get(next).copied() {
+            let members = self.groups.get(to).into_iter().flat_map(|group| &group.members).map(|(member, _)| member);
+            let number = self.numbers.get(to).into_iter().flat_map(|number| number.closed.iter().chain([&number.to]));
+            let further: Vec<&To> = members.chain(number).filter(|to| !all.contains(to)).collect();
+            all.extend(further);
+            next += 1;
+        }
+        all
     }
 
     /// The users and URIs that may ring at a stop.

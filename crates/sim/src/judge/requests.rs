@@ -115,13 +115,18 @@ fn max_breadth_is_divided(transactions: &Transactions, outgoing: &Outgoing) -> V
 /// Credentials for our realm are removed (22.3).
 fn only_what_must_change_is_changed(transactions: &Transactions, outgoing: &Outgoing) -> Verdict {
     const OURS: [&str; 6] = ["Via:", "Route:", "Record-Route:", "Max-Forwards:", "Max-Breadth:", "Content-Length:"];
+    // RFC 3261 22.2, RFC 3325, RFC 3323 4.1: `trunks.rs` checks the CSeq.
+    const FOR_TRUNKS: [&str; 5] = ["CSeq:", "From:", "P-Asserted-Identity:", "Authorization:", "Proxy-Authorization:"];
     let proof = |line: &String| line.starts_with("Proxy-Authorization:") && quoted(line, "realm") == DOMAIN;
     let incoming = transactions.incoming_of(outgoing);
     let (came, went) = (&incoming.request, &outgoing.request);
     // RFC 7044, RFC 5806: the way of a call by the rules of the office.
     let has_office = transactions.office.is_some();
     let way = |line: &str| has_office && ["History-Info:", "Diversion:"].iter().any(|name| line.starts_with(name));
-    let ours = |line: &&String| !OURS.iter().any(|name| line.starts_with(name)) && !proof(line) && !way(line);
+    let is_for_trunk = transactions.trunk_of(outgoing).is_some();
+    let trunk = |line: &str| is_for_trunk && FOR_TRUNKS.iter().any(|name| line.starts_with(name));
+    let ours =
+        |line: &&String| !OURS.iter().any(|name| line.starts_with(name)) && !proof(line) && !way(line) && !trunk(line);
     let vias = came.values("Via").skip(1).eq(went.values("Via").skip(2));
     let rest = came.lines().iter().filter(ours).eq(went.lines().iter().filter(ours));
     must(vias && rest && came.body == went.body, || format!("came\n{came}went\n{went}"))
@@ -162,7 +167,10 @@ fn a_request_has_one_response_context(transactions: &Transactions, outgoing: &Ou
         let replaced = !other.cancels.is_empty();
         let silent = other.responses.is_empty() || other.refused.is_some();
         let came_back = other.is_reliable() && (silent || unreached || replaced);
-        other.branch() != outgoing.branch() && !moved && (same_target && !came_back || !same_context)
+        // RFC 3261 22.2: the answer to a challenge of a trunk.
+        let challenged = transactions.trunk_of(other).is_some()
+            && other.ended().is_some_and(|ended| matches!(ended.status, 401 | 407));
+        other.branch() != outgoing.branch() && !moved && (same_target && !came_back && !challenged || !same_context)
     };
     let other = transactions.branches(incoming).find(|other| conflicts(other));
     must(other.is_none(), || format!("{} and {}", outgoing.branch(), other.map_or("", Outgoing::branch)))

@@ -3,7 +3,7 @@
 use super::rule::{Rule, Verdict, must, rules};
 use super::transactions::{Incoming, Outgoing, ReceivedResponse, SentResponse, Transactions};
 use super::{GIVE_UP, JudgeSettings};
-use crate::Sip;
+use crate::{Sip, uri_in};
 
 pub(super) const OF_RESPONSES: &[Rule<Incoming>] = rules![
     every_response_forwarded_was_received,
@@ -39,10 +39,30 @@ pub(super) fn a_200_follows_the_commit(settings: &JudgeSettings, incoming: &Inco
 /// otherwise unchanged.
 fn every_response_forwarded_was_received(transactions: &Transactions, incoming: &Incoming) -> Verdict {
     let Some(response) = incoming.last_response() else { return Ok(()) };
-    let source = transactions.branches(incoming).flat_map(|outgoing| outgoing.responses.iter().rev());
-    let received =
-        response.own || source.map(|received| &received.sip).any(|received| is_forwarded(received, response));
+    let received = response.own
+        || transactions.branches(incoming).any(|outgoing| {
+            let is_of_trunk = transactions.trunk_of(outgoing).is_some();
+            let mut responses = outgoing.responses.iter().rev();
+            responses.any(|received| match is_of_trunk {
+                true => {
+                    let restored = with_values_of(&incoming.request, &received.sip);
+                    // Within a dialog, and after the call has failed, From stays as the trunk got it: only tags identify a
+                    // dialog (RFC 3261 12).
+                    let has_failed = incoming.ended().is_some_and(|ended| ended.status >= 300);
+                    let may_differ = !incoming.request.to_tag().is_empty() || has_failed;
+                    let with_its_from = || restored.clone().set("From", received.sip.value("From"));
+                    is_forwarded(&restored, response) || may_differ && is_forwarded(&with_its_from(), response)
+                }
+                false => is_forwarded(&received.sip, response),
+            })
+        });
     must(received, || format!("no phone sent this response\n{}", response.sip))
+}
+
+/// The response of a trunk with the values that the caller knows.
+fn with_values_of(request: &Sip, received: &Sip) -> Sip {
+    let names = ["From", "CSeq"];
+    names.into_iter().fold(received.clone(), |response, name| response.set(name, request.value(name)))
 }
 
 /// Whether a sent response is this received one without its top Via. Challenges may have been added, and the token in
@@ -56,11 +76,13 @@ fn is_forwarded(received: &Sip, response: &SentResponse) -> bool {
     received.start == response.sip.start
         && received.body == response.sip.body
         && sent.len() >= count
-        && sent
-            .iter()
-            .zip(expected)
-            .all(|(sent, received)| sent == received || without_token(sent) == without_token(received))
+        && sent.iter().zip(expected).all(|(sent, received)| sent == received || is_same_but_token(sent, received))
         && sent[count..].iter().all(challenges)
+}
+
+/// Whether two lines are the same Record-Route with different tokens.
+fn is_same_but_token(sent: &str, received: &str) -> bool {
+    without_token(sent).is_some_and(|sent| without_token(received) == Some(sent))
 }
 
 /// A Record-Route value without the token.
@@ -104,8 +126,9 @@ fn the_best_final_is_chosen(transactions: &Transactions, incoming: &Incoming) ->
     if !first || !incoming.is_forked() || response.status < 300 {
         return Ok(());
     }
-    let outcomes: Vec<_> =
+    let mut outcomes: Vec<_> =
         transactions.branches(incoming).map(|outgoing| outcomes(transactions, incoming, outgoing)).collect();
+    outcomes.extend(transactions.may_be_full(incoming).then(|| vec![None, Some(503)]));
     let hung_up = incoming.hung_up().is_some();
     // A forwarded 503 would make the caller avoid this server because of one phone. A 430 is about a flow that only we
     // know (RFC 5626 11.5).
@@ -154,13 +177,26 @@ fn place(status: u16, hung_up: bool) -> (u8, u16) {
 /// What the end of a branch can count as: one code; several if a response and a timer raced; `None` if it was a
 /// redirection that was followed.
 fn outcomes(transactions: &Transactions, incoming: &Incoming, outgoing: &Outgoing) -> Vec<Option<u16>> {
+    if let Some(ended) = outgoing.ended().filter(|_| transactions.trunk_of(outgoing).is_some()) {
+        let is_refused = || codes(transactions, incoming, outgoing).into_iter().map(Some);
+        // A challenge that was answered does not count.
+        return match ended.status {
+            401 | 407 => is_refused().filter(|code| *code != Some(ended.status)).chain([None, Some(502)]).collect(),
+            300..=399 => is_refused().filter(|code| *code != Some(ended.status)).chain([Some(502)]).collect(),
+            _ => is_refused().collect(),
+        };
+    }
     let followed = |ended: &ReceivedResponse| transactions.decided(incoming).is_none_or(|at| ended.at < at);
     if let Some(ended) = outgoing.ended().filter(|ended| matches!(ended.status, 300..=302) && followed(ended)) {
         // RFC 4321 1.3: it is not followed any more when the sender has given up.
         let began = incoming.received_at.first().copied().unwrap_or_default();
         let is_late = !incoming.is_invite() && ended.at >= began + GIVE_UP;
         // The redirection led nowhere, or to other targets.
-        return [Some(480), None].into_iter().chain(is_late.then_some(Some(ended.status))).collect();
+        // A number outside of the office is for the caller to dial.
+        let is_kept = is_late || transactions.is_outside(uri_in(ended.sip.value("Contact")));
+        // The caller may hang up while its targets are looked up.
+        let hung_up = incoming.hung_up().map(|_| Some(487));
+        return [Some(480), None].into_iter().chain(is_kept.then_some(Some(ended.status))).chain(hung_up).collect();
     }
     codes(transactions, incoming, outgoing).into_iter().map(Some).collect()
 }
@@ -221,7 +257,9 @@ fn challenges_are_merged(transactions: &Transactions, incoming: &Incoming) -> Ve
     }
     let sent = challenges(&response.sip);
     let challenging = |outgoing: &&Outgoing| {
-        let ended = outgoing.ended().filter(|ended| matches!(ended.status, 401 | 407) && ended.at <= response.at);
+        let is_answered_here = transactions.trunk_of(outgoing).is_some();
+        let is_challenge = |status| matches!(status, 401 | 407) && !is_answered_here;
+        let ended = outgoing.ended().filter(|ended| is_challenge(ended.status) && ended.at <= response.at);
         // A challenge that arrived after its branch had given up may be missing.
         ended.is_some_and(|ended| {
             !was_mute(transactions, incoming, outgoing) || sent.contains(&challenges(&ended.sip)[0])

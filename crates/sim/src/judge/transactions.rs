@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 
 use crate::{DOMAIN, Sip};
 
-use super::{GIVE_UP, JudgeSettings, OfficeModel, Site, T4, TWO_FLOWS};
+use super::{GIVE_UP, JudgeSettings, OfficeModel, Site, T4, TWO_FLOWS, TrunksModel};
 
 /// A request that the server received: a server transaction, or a stateless request.
 pub(crate) struct Incoming {
@@ -74,6 +74,8 @@ pub(crate) struct Transactions {
     pub(crate) sites: Vec<Site>,
     /// The rules of the office, if there are any.
     pub(crate) office: Option<OfficeModel>,
+    /// The trunks, if there are any.
+    pub(crate) trunks: Option<TrunksModel>,
     /// The agents whose History-Info is believed.
     pub(crate) trusted: Vec<usize>,
     /// When an attack last reached an agent.
@@ -89,13 +91,14 @@ pub(crate) struct Transactions {
 impl Transactions {
     pub(crate) fn new(
         settings: JudgeSettings,
-        (sites, office): (Vec<Site>, Option<OfficeModel>),
+        (sites, office, trunks): (Vec<Site>, Option<OfficeModel>, Option<TrunksModel>),
         trusted: Vec<usize>,
     ) -> Self {
         Self {
             settings,
             sites,
             office,
+            trunks,
             trusted,
             attacked: HashMap::new(),
             now: 0,
@@ -152,7 +155,9 @@ impl Transactions {
         let uri = incoming.request.uri();
         // A call to the Contact of a phone reaches one phone, perhaps over another of its contacts.
         let is_user = uri.contains(DOMAIN);
-        let bounded = is_user && !is_to_two_flows(uri) && self.site_of_request(incoming).is_none();
+        // Whether a call of a trunk has a ring time depends on the phones of its number.
+        let is_outside = self.line(incoming).is_some() || self.calling_trunk(incoming).is_some();
+        let bounded = is_user && !is_outside && !is_to_two_flows(uri) && self.site_of_request(incoming).is_none();
         if bounded { self.settings.ring_time } else { u64::MAX }
     }
 
@@ -213,7 +218,9 @@ impl Incoming {
 
     /// Whether its server transaction must be over. A request that was refused at once had none (RFC 3261 8.2.7).
     pub(crate) fn is_forgotten(&self, now: u64) -> bool {
-        if self.outgoing.is_empty() {
+        // A response context that could reach nobody has sent 100.
+        let had_context = self.responses.iter().any(|sent| sent.own && sent.status == 100);
+        if self.outgoing.is_empty() && !had_context {
             return self.ended().is_some();
         }
         let rested = self.ended().is_some_and(|ended| ended.at + GIVE_UP <= now);
@@ -375,7 +382,7 @@ impl Outgoing {
 
     /// The part of our branch that identifies the response context: worker and fork.
     pub(crate) fn context(&self) -> &str {
-        self.branch().get(COOKIE.len()..COOKIE.len() + 19).unwrap_or_default()
+        self.branch().get(COOKIE.len() + 1..COOKIE.len() + 19).unwrap_or_default()
     }
 }
 
@@ -390,7 +397,7 @@ fn over_a_stream(request: &Sip) -> bool {
 
 const COOKIE: &str = "z9hG4bK";
 
-/// Whether a branch of ours belongs to a client transaction.
+/// Whether a branch of ours belongs to a client transaction; `T` says that a trunk got another CSeq number.
 pub(crate) fn is_transaction(branch: &str) -> bool {
-    branch.strip_prefix(COOKIE).is_some_and(|rest| rest.starts_with('t'))
+    branch.strip_prefix(COOKIE).is_some_and(|rest| rest.starts_with(['t', 'T']))
 }

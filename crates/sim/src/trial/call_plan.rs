@@ -35,6 +35,8 @@ pub(super) enum WhenCancelled {
     Ignores,
     /// Sends 200 to the CANCEL and 200 to the INVITE: it was answered at that moment.
     PickedUp,
+    /// Sends 200 to the CANCEL and 603 to the INVITE: the user declined at that moment.
+    Declines,
 }
 
 const SECOND: u64 = 1_000_000;
@@ -52,6 +54,7 @@ impl CallPlan {
                 40..70 => WhenCancelled::ForgetsCancel,
                 70..100 => WhenCancelled::Ignores,
                 100..150 => WhenCancelled::PickedUp,
+                150..200 => WhenCancelled::Declines,
                 _ => WhenCancelled::Stops,
             },
             answers_twice: random.chance(20).then(|| random.below(2 * SECOND)),

@@ -7,6 +7,7 @@ mod caller;
 mod client;
 mod conditions;
 mod credentials;
+mod gate;
 mod late_phone;
 mod looping_proxy;
 mod office;
@@ -15,6 +16,7 @@ mod population;
 mod report;
 mod security;
 mod sites;
+mod trunks;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -27,6 +29,7 @@ use conditions::Conditions;
 use office::TrialOffice;
 use population::Population;
 use security::Adversary;
+use trunks::TrialTrunks;
 
 pub use report::Report;
 
@@ -68,13 +71,15 @@ impl Trial {
             ring_time: conditions.judge_settings().ring_time,
             sites: Vec::new(),
             office: TrialOffice::draw(seed),
+            trunks: TrialTrunks::draw(seed, conditions.security),
         };
-        let (trusted, mallory) = population.add_agents(&report);
+        let mut others = population.add_agents(&report);
         let sites = population.sites.clone();
         let office = population.office.as_ref().map(|office| office.model.clone());
-        let addresses = population.add_adversary(&attack_log, &report, mallory, attacks);
-        let roles = population.roles(&addresses, &trusted, conditions.loses_core_messages());
-        let judge = SharedJudge::new(conditions.judge_settings(), (sites, office), attack_log, roles);
+        let trunks = population.trunks.as_ref().map(|trunks| trunks.model.clone());
+        let addresses = population.add_adversary(&attack_log, &report, others.mallory.take(), attacks);
+        let roles = population.roles(&addresses, &others, conditions.loses_core_messages());
+        let judge = SharedJudge::new(conditions.judge_settings(), (sites, office, trunks), attack_log, roles);
         sim.observe_with(judge.clone());
         let Population { mut random, security, .. } = population;
         let others = (0..sim.agents()).filter(|agent| !addresses.iter().any(|address| address.id() == *agent));

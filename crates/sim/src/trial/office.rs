@@ -14,6 +14,7 @@ use proxy::{
 };
 
 use super::security::USERS;
+use super::trunks::OUTSIDE;
 use crate::judge::{GroupModel, NumberModel, OfficeModel, To, UserModel};
 use crate::{DOMAIN, Random};
 
@@ -36,6 +37,8 @@ const SECOND: u64 = 1_000_000;
 pub(super) struct TrialOffice {
     pub(super) model: OfficeModel,
     strategies: Vec<(&'static str, GroupStrategy)>,
+    /// Whether rules name a number outside of the office, too.
+    pub(super) dials: bool,
     random: Random,
 }
 
@@ -44,7 +47,7 @@ impl TrialOffice {
     pub(super) fn draw(seed: u64) -> Option<Self> {
         let mut random = Random::new(seed ^ 0x6f66_6669_6365);
         random.chance(OFFICES).then_some(())?;
-        Some(Self { model: OfficeModel::default(), strategies: Vec::new(), random })
+        Some(Self { model: OfficeModel::default(), strategies: Vec::new(), dials: false, random })
     }
 
     /// Draws the rules. `partner`: the URI of an agent in another domain; `voicemail`: that of the voicemail server.
@@ -53,7 +56,11 @@ impl TrialOffice {
         self.model.codes = CODES.map(str::to_owned).to_vec();
         for user in PARTIES {
             if self.random.chance(500) {
-                let rules = self.user(partner);
+                let mut rules = self.user(partner);
+                // A user who may not dial this number.
+                if user == "bob" && self.dials && self.random.chance(500) {
+                    rules.no_answer = Some(OUTSIDE.to_owned());
+                }
                 self.model.users.insert(user.to_owned(), rules);
             }
         }
@@ -105,6 +112,7 @@ impl TrialOffice {
             60..78 => GROUPS[self.random.index(GROUPS.len())].to_owned(),
             78..88 => NUMBERS[self.random.index(NUMBERS.len())].to_owned(),
             88..94 if with_voicemail => "voicemail".to_owned(),
+            94..98 if self.dials => OUTSIDE.to_owned(),
             _ => partner.to_owned(),
         }
     }

@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use super::call_plan::{CallPlan, WhenCancelled, of_a_request};
 use super::client::{Sending, TimerTokens};
 use super::credentials::Credentials;
+use super::gate::Gate;
 use crate::judge::{GIVE_UP, PHONE_MARK, T1, T2};
 use crate::{Agent, Behaviour, Random, Reaction, Sip};
 
@@ -25,6 +26,8 @@ pub(crate) struct Phone {
     timers: TimerTokens<Todo>,
     /// `None` if requests need no credentials.
     credentials: Option<Credentials>,
+    /// Challenges requests, if it is a trunk.
+    gate: Option<Gate>,
 }
 
 /// A server transaction.
@@ -34,6 +37,8 @@ struct Call {
     /// The last provisional response, or the final one of another method than INVITE.
     last: Option<Rc<Sip>>,
     finals: Vec<Final>,
+    /// The challenge of a trunk, which is its answer.
+    challenge: Option<String>,
 }
 
 /// A final response to an INVITE, retransmitted until its ACK.
@@ -73,7 +78,18 @@ impl Phone {
             own: Vec::new(),
             timers: TimerTokens::new(),
             credentials,
+            gate: None,
         }
+    }
+
+    /// Its redirections lead there.
+    pub(super) fn redirects_to(&mut self, uri: String) {
+        self.elsewhere = uri;
+    }
+
+    /// It challenges requests like this.
+    pub(super) fn with_gate(self, gate: Gate) -> Self {
+        Self { gate: Some(gate), ..self }
     }
 
     /// Adds a request of its own. Returns the token of the timer that sends it.
@@ -107,11 +123,18 @@ impl Phone {
     fn asked(&mut self, request: &Rc<Sip>, reaction: &mut Reaction) {
         let index = self.calls.len();
         self.by_branch.insert(request.branch().to_owned(), index);
-        let mut call = Call { request: Rc::clone(request), call_plan: None, last: None, finals: Vec::new() };
+        let mut call =
+            Call { request: Rc::clone(request), call_plan: None, last: None, finals: Vec::new(), challenge: None };
         if self.random.chance(self.forges) {
             self.forge(request, reaction);
         }
+        let refusal = self.gate.as_ref().and_then(|gate| gate.challenge(request));
+        call.challenge = refusal.as_ref().map(|(_, challenge)| challenge.clone());
         let (decides, says, when) = match request.what() {
+            what if let Some((status, _)) = refusal => {
+                call.call_plan = (what == "INVITE").then(|| CallPlan::for_hold(&mut self.random));
+                (Some((0, status)), None, None)
+            }
             "INVITE" => {
                 let in_dialog = !request.to_tag().is_empty();
                 let draw = if in_dialog { CallPlan::for_hold } else { CallPlan::for_call };
@@ -156,10 +179,12 @@ impl Phone {
         } else {
             response
         };
-        Rc::new(match status {
-            302 => response.set("Contact", format_args!("<{}>", self.elsewhere)),
-            401 => response.with("WWW-Authenticate", format_args!("Digest realm=\"{name}\", nonce=\"1\"")),
-            407 => response
+        Rc::new(match (status, &self.calls[index].challenge) {
+            (401, Some(challenge)) => response.with("WWW-Authenticate", challenge),
+            (407, Some(challenge)) => response.with("Proxy-Authenticate", challenge),
+            (302, _) => response.set("Contact", format_args!("<{}>", self.elsewhere)),
+            (401, _) => response.with("WWW-Authenticate", format_args!("Digest realm=\"{name}\", nonce=\"1\"")),
+            (407, _) => response
                 .with("Proxy-Authenticate", format_args!("Digest realm=\"{name}\", nonce=\"2\", algorithm=SHA-256"))
                 .with("Proxy-Authenticate", format_args!("Digest realm=\"{name}\", nonce=\"2\"")),
             _ => response,
@@ -247,6 +272,7 @@ impl Phone {
         match how {
             WhenCancelled::Stops | WhenCancelled::ForgetsCancel => self.answer(index, 487, reaction),
             WhenCancelled::PickedUp => self.answer(index, 200, reaction),
+            WhenCancelled::Declines => self.answer(index, 603, reaction),
             WhenCancelled::Ignores | WhenCancelled::ForgetsInvite => {}
         }
     }
@@ -255,7 +281,7 @@ impl Phone {
     fn forge(&mut self, request: &Sip, reaction: &mut Reaction) {
         let status = [180, 200, 486][self.random.index(3)];
         let response = self.agent.answer(request, status).with(PHONE_MARK, "forger");
-        let stateless = !request.branch().starts_with("z9hG4bKt");
+        let stateless = !request.branch().to_ascii_lowercase().starts_with("z9hg4bkt");
         let forged = match self.random.below(4) {
             0 if stateless => response.set("Call-ID", "somebody-elses"),
             1 if stateless => response.set("CSeq", format_args!("77 {}", request.what())),

@@ -13,13 +13,14 @@ use super::phone::Phone;
 use super::report::Report;
 use super::security::{Adversary, Security, USERS};
 use super::sites::SITES;
+use super::trunks::TrialTrunks;
 use crate::judge::{AttackLog, Roles, Site, TWO_FLOWS};
 use crate::{Agent, DOMAIN, Random, Simulation, Sip};
 
 /// How many requests the callers of a trial make.
 const CALLS: u64 = 50;
 
-const MINUTE: u64 = 60_000_000;
+pub(super) const MINUTE: u64 = 60_000_000;
 
 /// Three users and two callers without an account: a gateway, which may be in a trusted network, and a stranger.
 const CALLERS: [&str; 5] = ["alice", "anna", "adam", "gateway", "stranger"];
@@ -54,11 +55,20 @@ pub(super) struct Population<'w> {
     pub(super) sites: Vec<Site>,
     /// The rules of the office, in some seeds.
     pub(super) office: Option<TrialOffice>,
+    /// The trunks, in some seeds.
+    pub(super) trunks: Option<TrialTrunks>,
+}
+
+/// What the other agents of a trial are.
+pub(super) struct Others {
+    pub(super) trusted: Vec<Agent>,
+    pub(super) trunks: Vec<usize>,
+    pub(super) mallory: Option<Mallory>,
 }
 
 impl Population<'_> {
-    /// Adds all agents but the adversary. Returns those in a trusted network.
-    pub(super) fn add_agents(&mut self, report: &Rc<RefCell<Report>>) -> (Vec<Agent>, Option<Mallory>) {
+    /// Adds all agents but the adversary.
+    pub(super) fn add_agents(&mut self, report: &Rc<RefCell<Report>>) -> Others {
         let phones = 2 + self.random.index(3);
         for number in 0..phones {
             let phone = self.agent(&format!("bob/{number}"));
@@ -85,6 +95,7 @@ impl Population<'_> {
             let site = self.add_site(user);
             self.sites.push(site);
         }
+        self.add_numbered_user();
         self.register_name();
         let callers = CALLERS.map(|name| self.agent(name));
         let trusted: Vec<Agent> = looping_proxies.iter().chain([&callers[GATEWAY]]).cloned().collect();
@@ -98,6 +109,7 @@ impl Population<'_> {
         let behaviour = self.phone(&partner, 0, "", None);
         partner.acts_as(behaviour);
         self.open_office(&partner);
+        let trunks = self.open_trunks(report);
         let mut behaviours = callers
             .each_ref()
             .map(|caller| Caller::new(caller.clone(), Rc::clone(report), self.security.credentials(caller.user())));
@@ -117,7 +129,7 @@ impl Population<'_> {
         for (caller, behaviour) in callers.iter().zip(behaviours) {
             caller.acts_as(behaviour);
         }
-        (trusted, mallory)
+        Others { trusted, trunks, mallory }
     }
 
     /// Draws the rules of the office, if the seed has any. A caller gets a phone, and the voicemail server is another
@@ -129,6 +141,7 @@ impl Population<'_> {
         let voicemail = self.agent_on("vm", 0);
         let behaviour = self.phone(&voicemail, 0, "", None);
         voicemail.acts_as(behaviour);
+        office.dials = self.trunks.is_some();
         office.draw_rules(&partner.contact(), &voicemail.contact());
         self.sim.reconfigure(|settings| office.apply_to(settings));
         self.office = Some(office);
@@ -201,13 +214,14 @@ impl Population<'_> {
     }
 
     /// What each agent is, for the judge.
-    pub(super) fn roles(&self, addresses: &[Agent], trusted: &[Agent], loses_core_messages: bool) -> Roles {
+    pub(super) fn roles(&self, addresses: &[Agent], others: &Others, loses_core_messages: bool) -> Roles {
         let Security { required, strangers, foreign, adversary, .. } = self.security;
         Roles {
             users: self.sim.users(),
             contacts: self.sim.contacts(),
             adversaries: addresses.iter().map(Agent::id).collect(),
-            trusted: trusted.iter().map(Agent::id).collect(),
+            trusted: others.trusted.iter().map(Agent::id).collect(),
+            trunks: others.trunks.clone(),
             account: (adversary == Adversary::User).then_some(MALLORY),
             required,
             strangers,
@@ -244,7 +258,7 @@ impl Population<'_> {
     }
 
     /// Adds a phone or one of its flows, and plans the changes of its registration.
-    fn add_phone(&mut self, phone: &Agent, registered: bool, flow: &str) {
+    pub(super) fn add_phone(&mut self, phone: &Agent, registered: bool, flow: &str) {
         let mut credentials = self.security.credentials(phone.user());
         if registered {
             register(phone, &format!("{}{flow}", self.preference()), credentials.as_mut());
@@ -260,6 +274,7 @@ impl Population<'_> {
         let forges = if self.random.chance(500) { 60 } else { 0 };
         let seed = self.random.below(u64::MAX);
         let elsewhere = format!("sip:{elsewhere}@{DOMAIN}");
+        let elsewhere = self.trunks.as_mut().and_then(TrialTrunks::redirection).unwrap_or(elsewhere);
         let mut behaviour = Phone::new(phone.clone(), Random::new(seed), forges, elsewhere, credentials);
         let mut at = 0;
         for _ in 0..changes {
@@ -295,7 +310,8 @@ impl Population<'_> {
             _ => "nobody",
         };
         let dialled = if to_adversary { None } else { self.office.as_mut().and_then(TrialOffice::dialled) };
-        let user = dialled.unwrap_or(user);
+        let number = if to_adversary { None } else { self.trunks.as_mut().and_then(TrialTrunks::dialled) };
+        let user = number.or(dialled).unwrap_or(user);
         let method = match random.below(100) {
             0..85 => "INVITE",
             85..93 => "MESSAGE",
@@ -305,6 +321,7 @@ impl Population<'_> {
         // RFC 3261 9.1: there is nothing to cancel but an INVITE.
         let cancelled = if method == "INVITE" { 350 } else { 0 };
         let uri = match (outside, self.security.foreign) {
+            _ if number.is_some() => format!("sip:{user}@{DOMAIN}"),
             (true, true) if random.chance(700) => self.sites[1].uri.clone(),
             (true, _) => partner.contact(),
             (false, _) => format!("sip:{user}@{DOMAIN}"),
@@ -317,7 +334,7 @@ impl Population<'_> {
             request.set("From", from)
         };
         Intent {
-            request: add_headers(request, user, dialled.is_some(), random),
+            request: add_headers(request, user, number.is_none() && dialled.is_some(), random),
             hangs_up: random
                 .chance(cancelled)
                 .then(|| if random.chance(300) { random.below(600_000) } else { random.below(40_000_000) }),

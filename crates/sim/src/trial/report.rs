@@ -45,6 +45,7 @@ impl Report {
         self.seen.admitted += other.seen.admitted;
         self.seen.by_rules += other.seen.by_rules;
         self.seen.diversions += other.seen.diversions;
+        self.seen.by_trunks += other.seen.by_trunks;
         for (ending, count) in &other.endings {
             *self.endings.entry(ending.clone()).or_default() += count;
         }
@@ -53,12 +54,14 @@ impl Report {
 
 impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counters { forged, cancels, forks, stateless, attacks, admitted, by_rules, diversions } = self.seen;
+        let Counters { forged, cancels, forks, stateless, attacks, admitted, by_rules, diversions, by_trunks } =
+            self.seen;
         writeln!(f, "{} calls of {} seeds, {} messages, 0 violations", self.calls(), self.seeds, self.messages)?;
         writeln!(f, "branches: {forks} with a transaction, {stateless} without; {cancels} cancelled by the server")?;
         writeln!(f, "hung up: {}; several 2xx: {}; forged responses dropped: {forged}", self.hung_up, self.several)?;
         writeln!(f, "attacks: {attacks}; admitted, in the adversary's own name: {admitted}")?;
         writeln!(f, "branches by the rules of the office: {by_rules}; diversions after phones rang: {diversions}")?;
+        writeln!(f, "requests to trunks: {by_trunks}")?;
         for ((method, status), count) in &self.endings {
             let status = status.map_or_else(|| "none".to_owned(), |status| status.to_string());
             writeln!(f, "{method:>10} {status:>5} {count:>9}")?;

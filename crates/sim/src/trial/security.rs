@@ -8,8 +8,8 @@ use super::credentials::{Credentials, account};
 use crate::Random;
 
 /// The users that have an account. `ghost` never registers.
-pub(super) const USERS: [&str; 11] =
-    ["alice", "anna", "adam", "bob", "carol", "dave", "eve", "frank", "ghost", "grace", "mallory"];
+pub(super) const USERS: [&str; 12] =
+    ["alice", "anna", "adam", "bob", "carol", "dave", "eve", "frank", "ghost", "grace", "mallory", "tina"];
 
 /// The security settings of a trial, and its adversary.
 #[derive(Clone, Copy, Debug)]
