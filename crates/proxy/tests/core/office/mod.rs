@@ -4,6 +4,7 @@ mod events;
 mod forms;
 mod forwarding;
 mod groups;
+mod numbers;
 
 use std::sync::Arc;
 use std::time::Duration;

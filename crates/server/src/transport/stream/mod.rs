@@ -10,6 +10,7 @@
 //! TLS is a variant of `layer`, WebSocket one of `framing`; the handshakes of both are started in `open`. This file only
 //! lists the modules.
 
+mod client_rules;
 mod connection;
 mod directory;
 mod framing;
@@ -25,9 +26,10 @@ mod upgrade;
 mod websocket;
 mod writer;
 
+pub(crate) use client_rules::ClientRules;
 pub(crate) use directory::{ConnectionPermit, Directory};
 pub(crate) use layer::ByteStream;
 pub(crate) use limits::{HandshakeLimits, StreamLimits};
 pub(crate) use open::Acceptor;
 pub(crate) use table::Streams;
-pub(crate) use upgrade::{ClientRules, PageReply, Pages};
+pub(crate) use upgrade::{PageReply, Pages};

@@ -19,11 +19,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::{TlsAcceptor, TlsConnector, server};
 
+use super::client_rules::ClientRules;
 use super::directory::{ConnectionPermit, Directory};
 use super::handshakes::HandshakePermit;
 use super::layer::ByteStream;
 use super::limits::HandshakeLimits;
-use super::upgrade::{self, ClientRules, NotUpgraded, Pages, Upgraded, upgrade};
+use super::upgrade::{self, NotUpgraded, Pages, Upgraded, upgrade};
 use crate::defence::Defence;
 use crate::metrics::{self, DriverLimit, HandshakeOutcome, HandshakeProtocol, PeerHandshakeOutcome, Series};
 use crate::tls::{ActiveTls, CertificateSummary};
@@ -100,7 +101,7 @@ impl Acceptor {
             let (received, hosts) = (Bytes::new(), Vec::new());
             return Some(Inbound::Accepted { stream, transport, remote, received, hosts, permit });
         }
-        match self.handshakes.count.admit(remote.ip(), self.rules.trusts(remote.ip())) {
+        match self.handshakes.count.admit(remote.ip(), self.rules.read().trusts(remote.ip())) {
             Ok(handshake) => {
                 tokio::spawn(Arc::clone(self).handshake(socket, remote, permit, handshake));
                 None
