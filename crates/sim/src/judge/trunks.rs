@@ -243,6 +243,9 @@ fn the_next_trunk_is_tried_for_a_reason(transactions: &Transactions, outgoing: &
     let incoming = transactions.incoming_of(outgoing);
     let Some((line, _)) = transactions.line(incoming) else { return Ok(()) };
     let others = || transactions.branches(incoming).filter(|other| other.agent != outgoing.agent);
+    // One trunk at a time.
+    let beside = others().find(|other| !other.is_over(transactions.now));
+    must(beside.is_none(), || format!("{} beside {}", outgoing.branch(), beside.map_or("", Outgoing::branch)))?;
     let refusing = others().find(|other| has_decided(other, line));
     must(refusing.is_none(), || format!("{} after {}", outgoing.branch(), refusing.map_or("", Outgoing::branch)))
 }
