@@ -20,7 +20,8 @@ use crate::reject::Barred;
 use crate::settings::{Authentication, Settings};
 use crate::target::{NextHop, Target};
 
-/// Checks whether this server may send to an address that a message from `from` names.
+/// Checks whether this server may send to an address that a message from `from` names. Only the rules of the office, a trunk
+/// and networks in `trusted` may name that of a trunk.
 pub(crate) fn check_address(ip: IpAddr, from: IpAddr, settings: &Settings) -> Result<(), Barred> {
     let (ip, from) = (without_ipv6_form(ip), without_ipv6_form(from));
     let never_allowed = match ip {
@@ -44,18 +45,19 @@ pub(crate) fn check_address(ip: IpAddr, from: IpAddr, settings: &Settings) -> Re
     if is_link_local(ip) && !(is_link_local(from) && have_same_family(ip, from)) {
         return Err(Barred::LinkLocal);
     }
+    // The attack: a user who may not dial a number calls it at the address of the provider, which trusts this server, or
+    // registers it there, or redirects a call to it.
+    if settings.trunk_at(ip).is_some() && settings.trunk_at(from).is_none() && !settings.trusts(from) {
+        return Err(Barred::Trunk);
+    }
     Ok(())
 }
 
 /// As [`check_address`], for an address that a phone names in a Contact, Path or redirection: it must also be in
-/// `registrar.contact_networks`, and not that of a trunk.
+/// `registrar.contact_networks`.
 pub(crate) fn check_phone_address(ip: IpAddr, from: IpAddr, settings: &Settings) -> Result<(), Barred> {
     check_address(ip, from, settings)?;
     let (networks, ip) = (&settings.registrar.contact_networks, without_ipv6_form(ip));
-    // The attack: a user who may not dial a number registers it at the address of a provider, which trusts this server.
-    if settings.trunk_at(ip).is_some() && ip != without_ipv6_form(from) {
-        return Err(Barred::Trunk);
-    }
     if networks.is_empty() || networks.iter().any(|network| network.contains(&ip)) {
         Ok(())
     } else {

@@ -191,3 +191,18 @@ fn nobody_dials_by_registering_a_number_at_the_address_of_a_trunk() {
     is_refused(&office.bob, &invite, "302");
     office.sim.skip_final_check();
 }
+
+#[test]
+fn nobody_dials_by_a_request_to_the_address_of_a_trunk() {
+    // `foreign: authenticated` lets users call any host.
+    let office = Office::new();
+    let invite = office.alice.request("INVITE", &format!("sip:+441234@{PROVIDER}"));
+    let invite = office.alice.authenticates(ALICE, &invite);
+    is_refused(&office.alice, &invite, "403");
+    let routed = office.alice.request("INVITE", "sip:+441234@192.0.2.99");
+    let routed = routed.with("Route", format!("<sip:{PROVIDER};lr>"));
+    let routed = office.alice.authenticates(ALICE, &routed);
+    is_refused(&office.alice, &routed, "403");
+    office.provider.receives_nothing();
+    office.sim.skip_final_check();
+}
