@@ -331,10 +331,13 @@ impl Worker {
 
     /// Reports a request that did not arrive to its core, here or at another worker.
     fn report_unreached(&mut self, now: Now, to: SocketAddr, quoted: Bytes, is_shared: bool) {
-        if let Some(bytes) = self.transports.udp_send_queue.take_sent(to, &quoted) {
+        let requests = self.transports.udp_send_queue.take_sent(to, &quoted);
+        let is_known = !requests.is_empty();
+        for bytes in requests {
             self.tally.count(Loss::Unreachable);
             self.answer(now, Continuation::undelivered(bytes), Answer::Undelivered);
-        } else if !is_shared {
+        }
+        if !is_known && !is_shared {
             self.broadcast(|| Inbound::Unreached { to, quoted: quoted.clone(), is_shared: true });
         }
     }

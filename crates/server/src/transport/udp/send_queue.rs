@@ -100,9 +100,15 @@ impl UdpSendQueue {
         *waiting = 0;
     }
 
-    /// Takes the request that was sent to this address and begins with these octets, which an ICMP message returned.
-    pub(crate) fn take_sent(&mut self, to: SocketAddr, quoted: &[u8]) -> Option<Bytes> {
-        self.datagrams.take(to, quoted).map(Bytes::copy_from_slice)
+    /// Takes the requests that were sent to this address and that begin with these octets, which an ICMP message returned:
+    /// more than one, if they were sent together.
+    pub(crate) fn take_sent(&mut self, to: SocketAddr, mut quoted: &[u8]) -> Vec<Bytes> {
+        let mut taken = Vec::new();
+        while let Some(request) = self.datagrams.take(to, quoted) {
+            quoted = quoted.get(request.len()..).unwrap_or_default();
+            taken.push(Bytes::copy_from_slice(request));
+        }
+        taken
     }
 }
 
@@ -231,5 +237,20 @@ mod tests {
         assert_eq!(failed, [&b"one"[..], b"six"]);
         let mut buffer = [0; 16];
         assert_eq!(peer.recv(&mut buffer).ok(), Some(7));
+    }
+
+    #[tokio::test]
+    async fn requests_that_were_sent_together_are_found_together() {
+        let sockets = [udp("127.0.0.1:0")];
+        let local = sockets[0].socket().local_addr().expect("bound");
+        let request = |number: u32| format!("OPTIONS sip:a SIP/2.0\r\nVia: x;branch={number}\r\n\r\n").into_bytes();
+        let (mut udp_send_queue, mut failed) = (UdpSendQueue::new(0), Vec::new());
+        for number in 1..=3 {
+            assert!(udp_send_queue.push(0, &hop(local, local), &request(number), true));
+        }
+        udp_send_queue.flush(&sockets, &mut failed, &mut Tally::default());
+        let quoted = [request(1), request(2), request(3)[..30].to_vec()].concat();
+        assert_eq!(udp_send_queue.take_sent(local, &quoted), [request(1), request(2)]);
+        assert!(udp_send_queue.take_sent(local, &quoted).is_empty());
     }
 }

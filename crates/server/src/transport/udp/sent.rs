@@ -73,7 +73,8 @@ impl SentDatagrams {
         self.requests.push_back(SentRequest { to, stored });
     }
 
-    /// Takes the last request to this address that begins with these octets. They have to include its top Via: only
+    /// Takes the last request to this address that begins with these octets, or that they begin with: datagrams that were
+    /// sent together are quoted as one, if they did not leave this machine. The octets have to include its top Via: only
     /// somebody who has received the request knows the branch in it, so nobody else can make it fail.
     pub(super) fn take(&mut self, to: SocketAddr, quoted: &[u8]) -> Option<&[u8]> {
         let is_intact = |stored: &Stored| self.end - stored.position <= self.octets.len() as u64;
@@ -81,7 +82,8 @@ impl SentDatagrams {
             let SentRequest { to: sent_to, stored } = request;
             (sent_to.ip(), sent_to.port()) == (to.ip(), to.port()) && is_intact(stored) && {
                 let octets = self.octets(stored.span.clone());
-                octets.starts_with(quoted) && end_of_top_via(octets).is_some_and(|end| end <= quoted.len())
+                let is_quoted = octets.starts_with(quoted) || quoted.starts_with(octets);
+                is_quoted && end_of_top_via(octets).is_some_and(|end| end <= quoted.len())
             }
         };
         let found = self.requests.iter().rposition(is_it)?;
