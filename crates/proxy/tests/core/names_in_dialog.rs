@@ -107,7 +107,7 @@ fn all_requests_of_a_call_go_to_the_server_of_its_invite() {
 
 #[test]
 fn a_call_stays_at_the_server_that_it_failed_over_to() {
-    // checklist 120
+    // checklist 120, 121
     let sim = Simulation::new();
     let (alice, [first, second]) = two_servers(&sim);
     first.reports_failures();

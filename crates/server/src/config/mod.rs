@@ -98,7 +98,8 @@ section! {
         /// `refuse` or `accept`: calls to your users from foreign domains outside `trusted`. A refused caller is asked
         /// for a password first, because an account may call anonymously or under a name in its `may_call_as`
         strangers: StrangersName = StrangersName(proxy::Settings::default().strangers),
-        /// `refuse` or `authenticated`: calls of your users to other domains
+        /// `refuse` or `authenticated`: calls of your users to other domains. Never to the address of a trunk: a number
+        /// outside is dialled by `outgoing`
         foreign: ForeignName = ForeignName(proxy::Settings::default().foreign),
         /// The registrar.
         registrar: RegistrarSection = RegistrarSection::default(),

@@ -30,7 +30,8 @@ section! {
         max_request_contacts: Count = Count(Limits::DEFAULT.max_request_contacts),
         /// the networks that a phone may name in Contact and Path, and that it may redirect calls to; other addresses
         /// get 403. A host name is checked when it is called. Without networks, all addresses are allowed except those
-        /// listed in [security.md](security.md). A phone behind a NAT names the address that it has in its own network
+        /// listed in [security.md](security.md) and those of trunks. A phone behind a NAT names the address that it has in
+        /// its own network
         contact_networks: Vec<Network> = Vec::new(),
         /// the most that is stored for one Contact, with its Call-ID, Path, User-Agent and instance; a longer one gets
         /// 400. Not more than `8KiB`
