@@ -191,20 +191,12 @@ pub(crate) fn write_ip(ip: IpAddr, out: &mut Vec<u8>) {
     match ip {
         IpAddr::V4(ip) => {
             let (mut text, mut len) = ([0; 16], 0);
-            let mut push = |octet| {
-                if let Some(place) = text.get_mut(len) {
-                    (*place, len) = (octet, len + 1);
-                }
-            };
             for octet in ip.octets() {
-                if octet >= 100 {
-                    push(b'0' + octet / 100);
+                let (dotted, length) = DOTTED.get(usize::from(octet)).copied().unwrap_or_default();
+                if let Some(place) = text.get_mut(len..len + dotted.len()) {
+                    place.copy_from_slice(&dotted);
                 }
-                if octet >= 10 {
-                    push(b'0' + octet / 10 % 10);
-                }
-                push(b'0' + octet % 10);
-                push(b'.');
+                len += usize::from(length);
             }
             // Without the last dot.
             out.extend_from_slice(text.get(..len - 1).unwrap_or_default());
@@ -213,6 +205,25 @@ pub(crate) fn write_ip(ip: IpAddr, out: &mut Vec<u8>) {
         IpAddr::V6(ip) => drop(write!(out, "{ip}")),
     }
 }
+
+/// Each octet in decimal with a dot after it, and the length of that.
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time, where an index out of bounds is an error")]
+static DOTTED: [([u8; 4], u8); 256] = {
+    let mut table = [([b'.'; 4], 0); 256];
+    let mut octet = 0;
+    while octet < table.len() {
+        let digits = [octet / 100, octet / 10 % 10, octet % 10];
+        let leading = (octet < 100) as usize + (octet < 10) as usize;
+        let mut at = leading;
+        while at < digits.len() {
+            table[octet].0[at - leading] = b'0' + digits[at] as u8;
+            at += 1;
+        }
+        table[octet].1 = (digits.len() - leading + 1) as u8;
+        octet += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
@@ -232,6 +243,17 @@ mod tests {
         assert_eq!(written("3f2a9b.my_net"), "3f2a9b.my_net");
         assert!(Host::parse(b"[::1]").unwrap().eq_ignore_case(&Host::parse(b"[0:0::1]").unwrap()));
         assert!(Host::Name(b"aB").eq_ignore_case(&Host::Name(b"Ab")));
+    }
+
+    #[test]
+    fn each_ipv4_address_is_written_as_the_standard_library_does() {
+        for octet in 0..=255 {
+            for ip in [[octet, 0, 9, 10], [99, 100, octet, 255], [255, 255, 255, octet]].map(Ipv4Addr::from) {
+                let mut out = Vec::new();
+                write_ip(ip.into(), &mut out);
+                assert_eq!(out, ip.to_string().into_bytes());
+            }
+        }
     }
 
     #[test]

@@ -65,6 +65,8 @@ impl Core {
                 outbox.ask(Question::Load(aor), Continuation(Resume::RegisterLoad(pending)));
             }
             Ok(Handling::Serve) => self.serve(now, &request, outbox),
+            // As `take_step`, without moving the request.
+            Ok(Handling::Route(NextStep::Forward(plan))) => self.handle_plan(now, &mut request, plan, outbox),
             Ok(Handling::Route(step)) => self.take_step(now, request, step, outbox),
             Ok(Handling::Emergency(caller)) => self.emergency_call(request, caller, outbox),
             Ok(Handling::CheckDialog(check)) => self.check_dialog(now, request, check, outbox),
