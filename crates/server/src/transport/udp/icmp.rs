@@ -118,6 +118,9 @@ pub(super) fn is_about_another_datagram(error: &io::Error) -> bool {
                 | Errno::EPROTO
                 | Errno::EOPNOTSUPP
                 | Errno::EACCES
+                // "Fragmentation needed" and "packet too big". So can be an error of this call, which is then repeated
+                // for nothing.
+                | Errno::EMSGSIZE
         )
     )
 }
@@ -151,6 +154,28 @@ mod tests {
             }
             task.abort();
         }
+    }
+
+    #[test]
+    fn no_icmp_message_is_an_error_of_the_next_datagram() {
+        // Linux net/ipv4/icmp.c icmp_err_convert and net/ipv6/icmp.c icmpv6_err_convert. Anybody can forge these messages:
+        // the next request, to whomever, would not be sent, and its phone would be passed over.
+        let of_icmp = [
+            Errno::ENETUNREACH,
+            Errno::EHOSTUNREACH,
+            Errno::ENOPROTOOPT,
+            Errno::ECONNREFUSED,
+            Errno::EMSGSIZE,
+            Errno::EOPNOTSUPP,
+            Errno::EHOSTDOWN,
+            Errno::ENONET,
+            Errno::EACCES,
+            Errno::EPROTO,
+        ];
+        for errno in of_icmp {
+            assert!(is_about_another_datagram(&errno.into()), "{errno}");
+        }
+        assert!(!is_about_another_datagram(&io::ErrorKind::WouldBlock.into()));
     }
 
     #[test]
