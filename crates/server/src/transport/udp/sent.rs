@@ -76,14 +76,16 @@ impl SentDatagrams {
     /// Takes the last request to this address that begins with these octets, or that they begin with: datagrams that were
     /// sent together are quoted as one, if they did not leave this machine. The octets have to include its top Via: only
     /// somebody who has received the request knows the branch in it, so nobody else can make it fail.
+    ///
+    /// Where the Via ends is looked up once, and not in each request: anybody can send many ICMP messages that quote no Via.
     pub(super) fn take(&mut self, to: SocketAddr, quoted: &[u8]) -> Option<&[u8]> {
+        end_of_top_via(quoted)?;
         let is_intact = |stored: &Stored| self.end - stored.position <= self.octets.len() as u64;
         let is_it = |request: &SentRequest| {
             let SentRequest { to: sent_to, stored } = request;
             (sent_to.ip(), sent_to.port()) == (to.ip(), to.port()) && is_intact(stored) && {
                 let octets = self.octets(stored.span.clone());
-                let is_quoted = octets.starts_with(quoted) || quoted.starts_with(octets);
-                is_quoted && end_of_top_via(octets).is_some_and(|end| end <= quoted.len())
+                octets.starts_with(quoted) || quoted.starts_with(octets)
             }
         };
         let found = self.requests.iter().rposition(is_it)?;
