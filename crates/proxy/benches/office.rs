@@ -54,6 +54,7 @@ fn office() -> Settings {
         name: "provider".into(),
         server: "sip:192.0.2.80".into(),
         networks: Vec::new(),
+        server_addresses: Vec::new(),
         shows: Shows::Asserted,
         caller_id: None,
         max_calls: None,

@@ -47,7 +47,7 @@ pub(crate) fn check_address(ip: IpAddr, from: IpAddr, settings: &Settings) -> Re
     }
     // The attack: a user who may not dial a number calls it at the address of the provider, which trusts this server, or
     // registers it there, or redirects a call to it.
-    if settings.trunk_at(ip).is_some() && settings.trunk_at(from).is_none() && !settings.trusts(from) {
+    if settings.is_of_trunk(ip) && settings.trunk_at(from).is_none() && !settings.trusts(from) {
         return Err(Barred::Trunk);
     }
     Ok(())

@@ -47,10 +47,9 @@ pub(crate) fn check_refer(request: &Request, settings: &Settings) -> Result<(), 
     if is_refer && settings.trunk_at(request.flow.remote.ip()).is_some() { Err(Reject::Relay) } else { Ok(()) }
 }
 
-/// The trunks whose servers have names, and the networks of whose calls are not configured: what to resolve, to know where
-/// their calls come from.
+/// The trunks whose servers have names: what to resolve, to know where their calls come from, and which addresses no
+/// phone may name.
 pub fn trunk_resolutions(settings: &Settings) -> Vec<(Box<str>, Resolution)> {
-    let unknown = settings.trunks.all.iter().filter(|trunk| trunk.networks.is_empty());
     let resolution = |trunk: &Arc<Trunk>| {
         let Ok(Uri::Sip(uri)) = Uri::parse(trunk.server.as_bytes()) else { return None };
         match next_hop_of(&uri, settings).ok()? {
@@ -58,5 +57,5 @@ pub fn trunk_resolutions(settings: &Settings) -> Vec<(Box<str>, Resolution)> {
             NextHop::Hop(_) => None,
         }
     };
-    unknown.filter_map(resolution).collect()
+    settings.trunks.all.iter().filter_map(resolution).collect()
 }

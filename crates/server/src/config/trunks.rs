@@ -3,6 +3,7 @@
 //! Decides the syntax of servers, prefixes and digits, and checks that each trunk and class exists: a misspelt one would
 //! only show up as a failed call.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -158,10 +159,10 @@ impl Scalar for Digits {
 }
 
 impl TrunkServer {
-    /// The network with only its address, if it names one.
-    fn network(&self) -> Option<IpNet> {
+    /// Its address, if it names one.
+    fn address(&self) -> Option<IpAddr> {
         let Ok(Uri::Sip(uri)) = Uri::parse(self.0.as_bytes()) else { return None };
-        uri.host.ip().map(IpNet::from)
+        uri.host.ip()
     }
 
     fn is_at(&self, name: &HostName) -> bool {
@@ -187,7 +188,8 @@ impl TrunkEntry {
         Some(Trunk {
             name: self.name.0.clone(),
             server: server.0.clone(),
-            networks: if from.is_empty() { server.network().into_iter().collect() } else { from },
+            networks: if from.is_empty() { server.address().map(IpNet::from).into_iter().collect() } else { from },
+            server_addresses: server.address().into_iter().collect(),
             shows: self.shows.map_or(Shows::Asserted, |shows| shows.0),
             caller_id: self.caller_id.as_ref().map(|number| number.text().into()),
             max_calls: self.max_calls.map(|count| count.0),

@@ -2,7 +2,7 @@
 //! their host names.
 //!
 //! Decides which names are resolved. Calls of a trunk without `from` come from the addresses of its server, so these have to
-//! be known before a call comes.
+//! be known before a call comes; and no phone may name such an address (`reach.rs` of the core).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -33,9 +33,12 @@ impl TrunkState {
         settings.trunks.health = Arc::clone(&self.health);
         settings.trunks.numbers = Arc::clone(&self.numbers);
         for trunk in &mut settings.trunks.all {
-            if let (true, Some(addresses)) = (trunk.networks.is_empty(), self.addresses.get(&trunk.name)) {
-                let networks = addresses.iter().copied().map(IpNet::from).collect();
-                *trunk = Arc::new(Trunk { networks, ..Trunk::clone(trunk) });
+            if let (true, Some(addresses)) = (trunk.server_addresses.is_empty(), self.addresses.get(&trunk.name)) {
+                let mut known = Trunk { server_addresses: addresses.clone(), ..Trunk::clone(trunk) };
+                if known.networks.is_empty() {
+                    known.networks = addresses.iter().copied().map(IpNet::from).collect();
+                }
+                *trunk = Arc::new(known);
             }
         }
     }

@@ -86,6 +86,7 @@ impl TrialTrunks {
                 name: format!("trunk{number}").into(),
                 server: format!("sip:{}", model.server).into(),
                 networks: agents.iter().map(network).collect(),
+                server_addresses: Vec::new(),
                 shows: self.shows,
                 caller_id: Some("+4989100".into()),
                 max_calls: model.max_calls,

@@ -72,6 +72,7 @@ mod tests {
             name: name.into(),
             server: "sip:192.0.2.1".into(),
             networks: Vec::new(),
+            server_addresses: Vec::new(),
             shows: Shows::Asserted,
             caller_id: None,
             max_calls,

@@ -47,6 +47,8 @@ pub struct Trunk {
     pub server: Box<str>,
     /// The networks that its calls come from.
     pub networks: Vec<IpNet>,
+    /// The addresses of `server`, as far as they are known. Calls of it may come from others.
+    pub server_addresses: Vec<IpAddr>,
     /// How callers are shown.
     pub shows: Shows,
     /// The number that callers without one of their own are shown by.
@@ -122,6 +124,11 @@ impl Settings {
     /// The trunk that calls from this address belong to.
     pub fn trunk_at(&self, source: IpAddr) -> Option<&Arc<Trunk>> {
         self.trunks.all.iter().find(|trunk| trunk.networks.iter().any(|network| network.contains(&source)))
+    }
+
+    /// Whether calls of a trunk come from this address, or go there.
+    pub(crate) fn is_of_trunk(&self, ip: IpAddr) -> bool {
+        self.trunk_at(ip).is_some() || self.trunks.all.iter().any(|trunk| trunk.server_addresses.contains(&ip))
     }
 
     /// The line that a name takes that nobody here has; emergency numbers come first.

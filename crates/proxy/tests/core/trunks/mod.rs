@@ -4,6 +4,7 @@
 mod bad_trunks;
 mod challenges;
 mod challenges_in_dialog;
+mod detours;
 mod dialog_numbers;
 mod emergency;
 mod events;
@@ -28,6 +29,7 @@ fn trunk(name: &str, address: &str) -> Trunk {
         name: name.into(),
         server: format!("sip:{address}").into(),
         networks: vec![format!("{address}/32").parse().expect("a network")],
+        server_addresses: vec![address.parse().expect("an address")],
         shows: Shows::Asserted,
         caller_id: Some("+4989100".into()),
         max_calls: None,
