@@ -203,6 +203,7 @@ impl Core {
             return Err(Reject::NotThePeer);
         }
         let settings = Arc::clone(&self.settings);
+        route::called_by_trunk(request, destination.clone(), &settings)?;
         let presented = self.authenticator.read(request, &settings);
         self.admit(now, request, &presented, destination, outbox).map(|_| ())
     }

@@ -92,3 +92,19 @@ fn the_hosts_of_a_trunk_may_name_each_other() {
     office.alice.acks(&invite, &ok);
     office.backup.expects("ACK");
 }
+
+#[test]
+fn a_trunk_reaches_no_name_from_within_a_call() {
+    for method in ["INVITE", "MESSAGE", "OPTIONS"] {
+        let office = Office::new();
+        let (invite, received) = office.alice_reaches("0891234");
+        let ok = accepts(&office.alice, &invite, &office.provider, &received);
+        let to_bob = office.provider.within_as_callee(&received, &ok, method).to("sip:bob@office.example");
+        office.provider.sends(&to_bob);
+        let refusal = office.provider.expects("404");
+        if method == "INVITE" {
+            office.provider.acks(&to_bob, &refusal);
+        }
+        office.bob.receives_nothing();
+    }
+}
