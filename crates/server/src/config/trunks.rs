@@ -72,7 +72,8 @@ entry! {
         /// the trunks: the first one, and the next one if a trunk does not work
         trunks: Vec<UserName>,
         /// `true`: every registered phone may call this number, without password and beyond `max_calls`; `urn:service:sos`
-        /// leads to the first of these numbers. Without `digits` exactly `prefix` has to be dialled
+        /// leads to the first of these numbers. Without `digits` exactly `prefix` has to be dialled. No call is forwarded
+        /// there
         emergency: Option<Flag>,
     }
 }
@@ -336,6 +337,16 @@ pub(super) fn is_outside(config: &Config, name: &CalledName) -> bool {
     };
     let is_number = number.strip_prefix('+').unwrap_or(number).bytes().all(|octet| octet.is_ascii_digit());
     is_number && config.outgoing.iter().any(fits)
+}
+
+/// Whether a name is an emergency number.
+pub(super) fn is_emergency(config: &Config, name: &CalledName) -> bool {
+    let number = name.text();
+    let fits = |line: &OutgoingEntry| match &line.digits {
+        Some(range) => number.starts_with(&*line.prefix.0) && range.0.contains(&number.len()),
+        None => *number == *line.prefix.0,
+    };
+    config.outgoing.iter().filter(|line| line.is_emergency()).any(fits)
 }
 
 fn conflict<T>(path: Vec<PathStep>, message: String) -> Result<T, Conflict> {

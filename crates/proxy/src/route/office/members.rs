@@ -204,7 +204,7 @@ impl<'a> Expansion<'a> {
 
     /// Adds a number outside of the office by its first trunk: the next ones would have a turn of their own.
     fn add_outside(&mut self, name: &Aor, turn: u16) -> u16 {
-        let trunks = outgoing::dial(name, self.by.as_ref(), self.call, &mut Vec::new());
+        let trunks = outgoing::dial_by_rule(name, self.by.as_ref(), self.call, &mut Vec::new());
         match trunks.and_then(Result::ok).and_then(|trunks| trunks.into_iter().next()) {
             Some((_, trunk)) => self.ring(turn, trunk),
             None => turn,

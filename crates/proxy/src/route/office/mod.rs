@@ -217,7 +217,7 @@ fn lead(
             }
         };
         course.enter(&name)?;
-        if let Some(trunks) = outgoing::dial(&name, forwarded_by.take().as_ref(), call, trail) {
+        if let Some(trunks) = outgoing::dial_by_rule(&name, forwarded_by.take().as_ref(), call, trail) {
             return Ok(Leg::to_trunks(course, trunks?));
         }
         (party, reason) = match settings.meaning(&name) {

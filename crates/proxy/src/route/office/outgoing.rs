@@ -1,7 +1,8 @@
 //! Calls to numbers outside of the office: who may dial them, and which trunks they take.
 //!
 //! Only a user who has authenticated dials, or a user whose calls are forwarded there. So nothing that comes from outside
-//! leads to a trunk. An emergency number needs no permission; `core` has checked that a phone of the office dials it.
+//! leads to a trunk. An emergency number needs no permission; `core` has checked that a phone of the office dials it. No
+//! rule leads to one: otherwise everybody who calls a user who has calls forwarded there would call for help.
 
 use std::sync::Arc;
 
@@ -23,6 +24,18 @@ pub(super) fn dial(
 ) -> Option<Result<Vec<(u16, Member)>, Reject>> {
     let dialled = call.settings.dialled(name)?;
     Some(members_for(&dialled, by, call, trail))
+}
+
+/// The same for a name to which a rule leads. `by`: the user whose rule it is.
+pub(super) fn dial_by_rule(
+    name: &Aor,
+    by: Option<&Aor>,
+    call: Call<'_>,
+    trail: &mut Vec<Rule>,
+) -> Option<Result<Vec<(u16, Member)>, Reject>> {
+    let dialled = call.settings.dialled(name)?;
+    let refused = dialled.line.is_emergency.then_some(Err(Reject::Relay));
+    Some(refused.unwrap_or_else(|| members_for(&dialled, by, call, trail)))
 }
 
 fn members_for(

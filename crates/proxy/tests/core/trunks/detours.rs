@@ -1,5 +1,9 @@
 //! Ways around the lines and the numbers: addresses and names that lead to a trunk, or from a trunk to a user.
 
+use std::time::Duration;
+
+use proxy::AlsoRing;
+
 use super::*;
 
 /// Where the first trunk is reached too, although its calls do not come from there.
@@ -106,5 +110,34 @@ fn a_trunk_reaches_no_name_from_within_a_call() {
             office.provider.acks(&to_bob, &refusal);
         }
         office.bob.receives_nothing();
+    }
+}
+
+#[test]
+fn no_rule_leads_to_an_emergency_number() {
+    // bob has a mistake in his rules: nobody who calls him calls for help.
+    let emergency = || Some(Party::Name(aor("112")));
+    let rules = |forward, also_ring| Some(Box::new(UserRules { forward, also_ring, ..UserRules::default() }));
+    let mobile = || AlsoRing { to: Party::Name(aor("112")), after: Duration::ZERO, hours: None };
+    for (what, rules) in [
+        ("always", rules(Forward { always: emergency(), ..Forward::default() }, Vec::new())),
+        ("busy", rules(Forward { busy: emergency(), ..Forward::default() }, Vec::new())),
+        ("also_ring", rules(Forward::default(), vec![mobile()])),
+    ] {
+        let office = Office::with(|settings| {
+            secured(settings, |_| {});
+            let account = settings.accounts.find(&aor("bob")).cloned().expect("an account");
+            settings.accounts.insert(aor("bob"), Account { rules, ..account });
+        });
+        let invite = office.provider_calls("sip:+4989112@office.example");
+        if what == "always" {
+            is_refused(&office.provider, &invite, "403");
+        } else {
+            office.bob.answers(&office.bob.expects("INVITE"), 486);
+            office.provider.expects("100");
+            is_refused(&office.provider, &invite, "486");
+        }
+        no_trunk_is_called(&office, what);
+        office.sim.skip_final_check();
     }
 }

@@ -148,6 +148,9 @@ fn check_party(
             if is_user || (domain == first && (is_group || config.numbers.contains_key(name))) {
                 return Ok(());
             }
+            if trunks::is_emergency(config, name) {
+                return conflict(path, format!("{text:?} is an emergency number; no rule may lead there"));
+            }
             match trunks::is_outside(config, name) {
                 true if names.may_be_outside => return Ok(()),
                 true => {

@@ -298,6 +298,17 @@ fn errors_in_trunks_name_the_key() {
     valid(&format!("{user}{outside}"));
 }
 
+#[test]
+fn no_rule_leads_to_an_emergency_number() {
+    let forward = "accounts:\n  - { user: 101, password: x, forward: { busy: 112 } }\n";
+    let number = "numbers:\n  \"+49892\": { to: \"112\" }\n";
+    for (rule, key) in [(forward, "accounts[0].forward.busy"), (number, "numbers.+49892.to")] {
+        let trunks = "trunks: [{ name: a, server: a.example }]\n";
+        let text = format!("{rule}{trunks}outgoing:\n  - {{ prefix: 112, trunks: [a], emergency: true }}\n");
+        refused(&[(&text, "2:", &[key, "emergency number"])]);
+    }
+}
+
 /// Each text is refused with an error that begins with this position and contains these words.
 fn refused(table: &[(&str, &str, &[&str])]) {
     for (text, place, expected) in table {
