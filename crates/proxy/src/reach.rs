@@ -20,8 +20,8 @@ use crate::reject::Barred;
 use crate::settings::{Authentication, Settings};
 use crate::target::{NextHop, Target};
 
-/// Checks whether this server may send to an address that a message from `from` names. Only the rules of the office, a trunk
-/// and networks in `trusted` may name that of a trunk.
+/// Checks whether this server may send to an address that a message from `from` names. Only the rules of the office and a
+/// trunk may name that of a trunk: in networks in `trusted` there are phones of users, too.
 pub(crate) fn check_address(ip: IpAddr, from: IpAddr, settings: &Settings) -> Result<(), Barred> {
     let (ip, from) = (without_ipv6_form(ip), without_ipv6_form(from));
     let never_allowed = match ip {
@@ -47,7 +47,7 @@ pub(crate) fn check_address(ip: IpAddr, from: IpAddr, settings: &Settings) -> Re
     }
     // The attack: a user who may not dial a number calls it at the address of the provider, which trusts this server, or
     // registers it there, or redirects a call to it.
-    if settings.is_of_trunk(ip) && settings.trunk_at(from).is_none() && !settings.trusts(from) {
+    if settings.is_of_trunk(ip) && settings.trunk_at(from).is_none() {
         return Err(Barred::Trunk);
     }
     Ok(())

@@ -9,7 +9,7 @@ use super::*;
 /// Where the first trunk is reached too, although its calls do not come from there.
 const ITS_SERVER: &str = "192.0.2.82";
 
-fn office() -> Office {
+fn with_server() -> Office {
     let at_server = |trunk: &mut Trunk| trunk.server_addresses = vec![ITS_SERVER.parse().expect("an address")];
     Office::with(|settings| secured(settings, at_server))
 }
@@ -34,7 +34,7 @@ fn a_user_cannot_call_the_address_of_a_trunk() {
         ("sip:00441234@203.0.113.7", Some("<sip:192.0.2.80;lr>")),
         ("sip:00441234@office.example", Some("<sip:192.0.2.80;lr>")),
     ] {
-        let office = office();
+        let office = with_server();
         office.sim.dns("trunk.attacker.example", &["192.0.2.80:5060".parse().expect("an address")]);
         let invite = office.alice.request("INVITE", uri);
         let invite = if let Some(route) = route { invite.with("Route", route) } else { invite };
@@ -49,7 +49,7 @@ fn a_user_cannot_call_the_address_of_a_trunk() {
 fn a_phone_is_not_at_the_address_of_a_trunk() {
     // Nobody who calls alice dials with the permission of the office.
     for header in ["Contact", "Path"] {
-        let office = office();
+        let office = with_server();
         let phone = office.sim.udp("alice/other");
         let register = phone.register().with("Supported", "path");
         let register = match header {
@@ -59,8 +59,17 @@ fn a_phone_is_not_at_the_address_of_a_trunk() {
         phone.authenticates(ALICE, &register);
         assert_eq!(phone.expects("403").reason(), format!("{header} names an address of a trunk"));
     }
+    // Also in a trusted network, for example that of the office.
+    let trusted = "192.0.2.90/32".parse().into_iter().collect();
+    let office = Office::with(|settings| {
+        secured(settings, |_| {});
+        settings.trusted = trusted;
+    });
+    let phone = office.sim.udp("alice/other").at("192.0.2.90:5060".parse().expect("an address"));
+    phone.authenticates(ALICE, &phone.register().set("Contact", "<sip:00441234@192.0.2.80>"));
+    phone.expects("403");
     // A name is checked when it is called.
-    let office = office();
+    let office = with_server();
     office.sim.dns("trunk.attacker.example", &["192.0.2.80:5060".parse().expect("an address")]);
     let phone = office.sim.udp("alice/other").named("sip:00441234@trunk.attacker.example:5060");
     phone.signs_in(ALICE);
@@ -73,7 +82,7 @@ fn a_phone_is_not_at_the_address_of_a_trunk() {
 
 #[test]
 fn a_phone_does_not_redirect_to_the_address_of_a_trunk() {
-    let office = office();
+    let office = with_server();
     let invite = office.bob.request("INVITE", "sip:alice@office.example");
     let invite = office.bob.authenticates(BOB, &invite);
     let received = office.alice.expects("INVITE");
