@@ -1,6 +1,11 @@
 //! Challenges of a trunk are answered by this server, with other CSeq numbers than those of the caller (RFC 3261 22.2).
 
+use std::time::Duration;
+
+use proxy::AlsoRing;
+
 use super::*;
+use crate::call_steps::rings;
 
 pub(super) const CHALLENGE: &str = "Digest realm=\"provider\", nonce=\"n0\", algorithm=SHA-256, qop=\"auth\"";
 
@@ -141,4 +146,32 @@ fn a_challenge_is_not_answered_when_the_next_trunk_is_tried_already() {
     challenges(&office, &first, 407, CHALLENGE);
     assert_eq!(office.provider.all_received(), []);
     accepts(&office.alice, &invite, &office.backup, &at_backup);
+}
+
+#[test]
+fn a_challenge_is_not_answered_after_the_call_was_forwarded() {
+    let office = Office::with(|settings| {
+        with_login(settings);
+        settings.office.voicemail = Some("sip:vm@192.0.2.90".into());
+        let to = Party::Name(aor("0891234"));
+        let also_ring = vec![AlsoRing { to, after: Duration::ZERO, hours: None }];
+        let forward = Forward { no_answer: Some(Party::Voicemail), ..Forward::default() };
+        let rules = Some(Box::new(UserRules { forward, also_ring, ..UserRules::default() }));
+        let account = settings.accounts.find(&aor("bob")).cloned().unwrap_or_default();
+        settings.accounts.insert(aor("bob"), Account { rules, ..account });
+    });
+    let voicemail = office.sim.udp("vm").at("192.0.2.90:5060".parse().expect("an address"));
+    let invite = office.alice.authenticates(ALICE, &office.alice.request("INVITE", "sip:bob@office.example"));
+    office.alice.expects("100");
+    let at_bob = rings(&office.alice, &office.bob);
+    let at_trunk = rings(&office.alice, &office.provider);
+    office.sim.seconds(20);
+    office.alice.expects("181");
+    stops(&office.bob, &at_bob);
+    let cancel = office.provider.expects("CANCEL");
+    office.provider.answers(&cancel, 200);
+    let at_voicemail = voicemail.expects("INVITE");
+    challenges(&office, &at_trunk, 407, CHALLENGE);
+    assert_eq!(office.provider.all_received(), []);
+    accepts(&office.alice, &invite, &voicemail, &at_voicemail);
 }
