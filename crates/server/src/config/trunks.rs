@@ -65,7 +65,8 @@ entry! {
         strip: Option<Strip>,
         /// what is put before the rest
         add: Option<Prefix>,
-        /// how many digits the dialled number has, like `7` or `4-15`; otherwise the line does not fit
+        /// how many digits the dialled number has, like `7` or `4-15`. With fewer the line is passed over; with more the
+        /// number also takes no line with a shorter prefix, since networks ignore digits too many
         digits: Option<Digits>,
         /// the class of these calls, for `may_dial` of accounts
         class: Option<UserName>,

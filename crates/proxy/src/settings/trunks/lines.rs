@@ -37,6 +37,11 @@ impl Outgoing {
         }
     }
 
+    /// Whether a number with its prefix has too many digits for it. Longer numbers than an emergency number are others.
+    fn is_exceeded_by(&self, digits: usize) -> bool {
+        !self.is_emergency && self.digits.as_ref().is_some_and(|range| digits > *range.end())
+    }
+
     /// The number that the trunk gets for a dialled one.
     pub(crate) fn number(&self, dialled: &str) -> String {
         format!("{}{}", self.add, dialled.get(self.strip..).unwrap_or_default())
@@ -76,12 +81,22 @@ impl OutgoingLines {
         self.lines.is_empty()
     }
 
-    /// The line for a number without visual separators: the one with the longest prefix, and of these the first.
+    /// The line for a number without visual separators: the one with the longest prefix, and of these the first. Lines for
+    /// other numbers of digits are passed over. But a number that is too long for a line is of none with a shorter prefix:
+    /// networks ignore digits too many, so that a user could choose a class by adding some.
     pub(super) fn find(&self, number: &str) -> Option<&Outgoing> {
         let digits = number.bytes().filter(u8::is_ascii_digit).count();
         let prefixes = self.lengths.iter().filter_map(|length| number.get(..*length));
-        let lines = prefixes.filter_map(|prefix| self.by_prefix.get(prefix)).flatten();
-        lines.filter_map(|at| self.lines.get(*at)).find(|line| line.takes(number, digits))
+        for indices in prefixes.filter_map(|prefix| self.by_prefix.get(prefix)) {
+            let mut lines = indices.iter().filter_map(|at| self.lines.get(*at));
+            if let Some(line) = lines.clone().find(|line| line.takes(number, digits)) {
+                return Some(line);
+            }
+            if lines.any(|line| line.is_exceeded_by(digits)) {
+                return None;
+            }
+        }
+        None
     }
 }
 
@@ -126,6 +141,28 @@ mod tests {
             ("89", None),
             ("", None),
             ("\u{e4}\u{f6}", None),
+        ] {
+            assert_eq!(lines.find(number).and_then(|line| line.class.as_deref()), expected, "{number}");
+        }
+    }
+
+    #[test]
+    fn digits_too_many_lead_to_no_other_class() {
+        let lines = [
+            line("0", Some(4..=20), "national"),
+            line("00", Some(8..=15), "international"),
+            line("0049", Some(6..=12), "home"),
+            line("0049", Some(18..=18), "service"),
+            line("11", None, "local"),
+            line("110", None, "emergency"),
+        ];
+        let lines: OutgoingLines = lines.into_iter().collect();
+        for (number, expected) in [
+            ("0044123456789012", None),
+            ("004412", Some("national")),
+            ("0049123456789", None),
+            ("004912345678901234", Some("service")),
+            ("1101", Some("local")),
         ] {
             assert_eq!(lines.find(number).and_then(|line| line.class.as_deref()), expected, "{number}");
         }
