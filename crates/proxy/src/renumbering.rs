@@ -103,6 +103,11 @@ fn sent(sequence: u32, answered: u8) -> u32 {
     if Renumbering::fits(sequence) { (sequence << BITS) | u32::from(answered) } else { sequence }
 }
 
+/// Whether the CSeq number of a message is not too high to be changed.
+pub(crate) fn has_changeable_number(message: &Message) -> bool {
+    cseq(message).is_some_and(|(number, _)| Renumbering::fits(number))
+}
+
 /// The number of the INVITE that a request refers to: an ACK by its CSeq, a PRACK by its RAck.
 pub(crate) fn invite_of(message: &Message) -> Option<u32> {
     match message.method() {

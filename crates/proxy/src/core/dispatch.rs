@@ -20,7 +20,7 @@ use crate::outbox::{CoreMessage, Handover, Outbox};
 use crate::pin::Match;
 use crate::registrar::PendingRegister;
 use crate::reject::Reject;
-use crate::renumbering::with_number_of_sender;
+use crate::renumbering::{has_changeable_number, with_number_of_sender};
 use crate::request::{Proven, Received, Request};
 use crate::response_context::ResponseContext;
 use crate::route::{self, ContactSearch, Destination, DialogCheck, NextStep, Toward, next_step, office_step};
@@ -163,9 +163,9 @@ impl Core {
             without_claims(message, from, to, &self.settings, &mut self.rewrite)
         });
         let message = screened.as_ref().unwrap_or(message);
-        // A response context answers the challenge of a trunk.
+        // A response context answers the challenge of a trunk, except that of a request whose number cannot be changed.
         let is_stateless = matches!(branch, Some(ViaBranch::Stateless(_) | ViaBranch::Pinned { .. }));
-        let is_from_trunk = || self.settings.trunk_at(flow.remote.ip()).is_some();
+        let is_from_trunk = || self.settings.trunk_at(flow.remote.ip()).is_some() && has_changeable_number(message);
         let unchallenged = if is_stateless && matches!(status, 401 | 407) && is_from_trunk() {
             without_challenges(message, &mut self.rewrite)
         } else {

@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::event::{Event, Limit};
 use crate::forward::{BranchId, ValuesOfCaller};
 use crate::mac::{Mac, Purpose};
+use crate::renumbering::Renumbering;
 use crate::request::Request;
 use crate::route::invite_key;
 use crate::settings::{Direction, Login, Settings, Shows, Trunk};
@@ -87,9 +88,14 @@ impl ResponseContext {
         let request = self.template.request.as_deref();
         let Some(branch) = self.branches.get_mut(usize::from(id.index)) else { return false };
         let uri = &branch.target().uri;
+        // A request whose number cannot be changed is not sent again: only its sender can answer the challenge.
+        let is_sent_again = request.is_none_or(|request| Renumbering::fits(request.sequence));
         let hides = match status {
             300..=399 => uri.trunk().is_some(),
-            401 | 407 => uri.trunk().is_some() || request.is_some_and(|request| request.renumbering.is_some()),
+            401 | 407 => match uri.trunk() {
+                Some(to) => is_sent_again || to.trunk.login.is_none(),
+                None => is_sent_again && request.is_some_and(|request| request.renumbering.is_some()),
+            },
             _ => false,
         };
         if hides {

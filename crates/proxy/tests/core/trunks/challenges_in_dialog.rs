@@ -248,6 +248,11 @@ fn a_high_number_in_a_dialog_stays_as_it_is() {
     office.alice.sends(&info);
     let received = office.provider.expects("INFO");
     assert_eq!(received.value("CSeq"), info.value("CSeq"));
+    challenges(&office, &received, 407, CHALLENGE);
+    assert_eq!(office.alice.expects("407").value("Proxy-Authenticate"), CHALLENGE);
+    let info = office.alice.again(&info);
+    office.alice.sends(&info);
+    let received = office.provider.expects("INFO");
     office.provider.answers(&received, 200);
     assert_eq!(office.alice.expects("200").value("CSeq"), info.value("CSeq"));
 }
