@@ -44,7 +44,8 @@ section! {
     /// `forking`: how several phones of one user ring.
     pub(crate) struct Forking {
         /// `parallel`: all phones of a user ring at once; `sequential`: one after another, ordered by their q value;
-        /// `wave`: one after another, and the earlier ones keep ringing
+        /// `wave`: one after another, and the earlier ones keep ringing. The phones of a user who has `forward` or
+        /// `also_ring`, or is called as a member of a group, always ring at once
         strategy: StrategyName = StrategyName(proxy::Forking::default().strategy),
         /// how long the phones ring before the next one is called or the call ends
         ring_time: Period = Period(proxy::Forking::default().ring_time),

@@ -392,13 +392,16 @@ impl Worker {
 
     /// Passes on core messages, sends messages and counts events from the outbox; questions stay.
     fn flush_outbox(&mut self, now: Now) {
-        let mut outbox = std::mem::take(&mut self.scratch.outbox);
-        for handover in outbox.handovers.drain(..) {
+        // Only the lists whose loops need the whole worker are taken: the outbox is larger.
+        let mut handovers = std::mem::take(&mut self.scratch.outbox.handovers);
+        for handover in handovers.drain(..) {
             match handover.worker {
                 Some(worker) => self.send_to_worker(worker, Inbound::CoreMessage(handover.core_message)),
                 None => self.broadcast(|| Inbound::CoreMessage(handover.core_message.clone())),
             }
         }
+        self.scratch.outbox.handovers = handovers;
+        let Scratch { outbox, failed, .. } = &mut self.scratch;
         for alias in outbox.aliases.drain(..) {
             self.transports.streams.add_alias(alias);
         }
@@ -409,17 +412,18 @@ impl Worker {
             let message = transport::OutgoingMessage { hop: &transmit.hop, bytes, report_to, flow_timeout };
             if let Err(loss) = self.transports.send(message, &mut self.tally) {
                 self.tally.count(loss);
-                self.scratch.failed.extend(report_to.map(|_| Bytes::copy_from_slice(bytes)));
+                failed.extend(report_to.map(|_| Bytes::copy_from_slice(bytes)));
             }
             if self.transports.udp_send_queue.is_full() {
-                self.transports.flush(&mut self.scratch.failed, &mut self.tally);
+                self.transports.flush(failed, &mut self.tally);
             }
         }
-        for event in outbox.events.drain(..) {
+        let mut events = std::mem::take(&mut outbox.events);
+        for event in events.drain(..) {
             self.tally.event(&event);
             self.defence.observe(&event);
             self.queue_event(now, event);
         }
-        self.scratch.outbox = outbox;
+        self.scratch.outbox.events = events;
     }
 }
