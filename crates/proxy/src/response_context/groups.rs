@@ -20,8 +20,8 @@ use super::join::{are_one_phone, are_same};
 use super::outcome::{CancelCause, Outcome};
 use super::{Open, Phase, ResponseContext};
 
-/// One part in so many of the free breadth is reserved for phones that register later. Each takes 1, as a phone does
-/// not fork.
+/// One part in so many of the free breadth, rounded up, is reserved for phones that register later. Each takes 1, as a
+/// phone does not fork.
 const LATE_PART: u32 = 4;
 
 impl ResponseContext {
@@ -163,8 +163,8 @@ impl ResponseContext {
         let kept = u32::try_from(to_come).unwrap_or(u32::MAX).min(free - parts);
         // The next party of a course starts while the phones of this one are being cancelled.
         let late = match (&self.course, open.is_joinable) {
-            (Some(_), _) => (free - parts - kept) / 2,
-            (None, true) => (free - parts - kept) / LATE_PART,
+            (Some(_), _) => (free - parts - kept).div_ceil(2),
+            (None, true) => (free - parts - kept).div_ceil(LATE_PART),
             (None, false) => 0,
         };
         let usable = free - kept - late;

@@ -122,13 +122,13 @@ fn breadths<const N: usize>(phones: [&Agent; N]) -> [String; N] {
 
 #[test]
 fn max_breadth_is_added_limited_and_divided() {
-    // checklist 130: a quarter is kept where further phones may join.
+    // checklist 130: a quarter, rounded up, is kept where further phones may join.
     for (late, asked, expected) in [
         (false, None, ["30", "30"]),
         (false, Some(7), ["4", "3"]),
         (false, Some(1000), ["30", "30"]),
-        (true, None, ["23", "23"]),
-        (true, Some(7), ["3", "3"]),
+        (true, None, ["23", "22"]),
+        (true, Some(7), ["3", "2"]),
         (true, Some(2), ["1", "1"]),
     ] {
         let sim = Simulation::with(|settings| settings.forking.late_registration = late);
