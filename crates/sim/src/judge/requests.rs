@@ -86,13 +86,18 @@ fn max_forwards_is_decremented(transactions: &Transactions, outgoing: &Outgoing)
     must(went.is_some() && went == right, || format!("Max-Forwards {came:?} became {went:?}"))
 }
 
+/// RFC 5393 5.3.3: the Max-Breadth of a request.
+fn max_breadth(incoming: &Incoming) -> u32 {
+    incoming.request.number("Max-Breadth").unwrap_or(60).min(60)
+}
+
 /// RFC 5393 5.3.3: the sum over the pending branches is at most the Max-Breadth of the request, or 60 if it has none.
 fn max_breadth_is_divided(transactions: &Transactions, outgoing: &Outgoing) -> Verdict {
     let (incoming, now) = (transactions.incoming_of(outgoing), transactions.now);
     if !outgoing.is_forked() {
         return Ok(());
     }
-    let most = incoming.request.number("Max-Breadth").unwrap_or(60).min(60);
+    let most = max_breadth(incoming);
     let holds = |branch: &&Outgoing| {
         // A branch that did not respond in its time holds no breadth; if it responds later, it is cancelled.
         let mute_until = |at| now >= at && branch.first_response_at().is_none_or(|first| first >= at);
@@ -190,9 +195,12 @@ fn no_branch_begins_after_the_decision(transactions: &Transactions, outgoing: &O
 /// registers then is not called, even while the CANCELs of the others are under way.
 fn nobody_is_called_after_the_ring_time(transactions: &Transactions, outgoing: &Outgoing) -> Verdict {
     let incoming = transactions.incoming_of(outgoing);
-    // A group may wait until earlier branches release their breadth.
-    let waits = incoming.request.has("Max-Breadth");
     let others = || transactions.branches(incoming).filter(|other| other.branch() != outgoing.branch());
+    let last = others().map(Outgoing::began).max().unwrap_or(transactions.now);
+    // RFC 5393 5.3.3: a phone waits until earlier branches release their breadth, if they hold all of it.
+    let holds = |other: &&Outgoing| other.ended().is_none_or(|ended| ended.at >= last);
+    let held: u32 = others().filter(holds).filter_map(|other| other.request.number("Max-Breadth")).sum();
+    let waits = held >= max_breadth(incoming);
     let leads_on = |other: &Outgoing| {
         let redirects = other.ended().is_some_and(|ended| matches!(ended.status, 300..=302));
         redirects || other.request.uri() == outgoing.request.uri()
@@ -201,9 +209,11 @@ fn nobody_is_called_after_the_ring_time(transactions: &Transactions, outgoing: &
     if !incoming.is_invite() || !outgoing.is_forked() || waits || is_followed {
         return Ok(());
     }
-    let last = others().map(Outgoing::began).max().unwrap_or(transactions.now);
     let until = last.saturating_add(transactions.ring_time(incoming));
-    must(transactions.now <= until, || format!("{} began after {until}", outgoing.branch()))
+    must(transactions.now <= until, || {
+        let (uri, now) = (outgoing.request.uri(), transactions.now);
+        format!("{} to {uri} began at {now}, after {until}", outgoing.branch())
+    })
 }
 
 /// RFC 5626 7: the next flow is tried only if the previous one failed. A final response other than 408 and 430 is the
