@@ -21,7 +21,7 @@ use crate::pin::Match;
 use crate::reject::Reject;
 use crate::renumbering::Renumbering;
 use crate::request::{Proven, Request};
-use crate::response_context::{ResponseContext, ResponseContexts, call_of, end_by_bye};
+use crate::response_context::{ResponseContext, ResponseContexts, call_setup, end_by_bye};
 use crate::route::{self, Plan, check_privacy};
 use crate::settings::{Direction, Named, Settings, SingleTarget, Trunk};
 use crate::target::{NextHop, Target, TargetUri};
@@ -315,7 +315,7 @@ fn limited_trunk<'s>(request: &Request, settings: &'s Settings) -> Option<&'s Tr
 /// Counts a call that comes from a trunk. Refused if the trunk has `max_calls` calls already.
 fn take_incoming_line<'s>(now: Now, request: &Request, settings: &'s Settings, mac: &Mac) -> Result<(), &'s Trunk> {
     let Some(trunk) = limited_trunk(request, settings).filter(|_| is_new_call(request)) else { return Ok(()) };
-    let has_room = settings.trunks.calls.begin(call_of(request, mac), Direction::In, trunk, now.mono);
+    let has_room = settings.trunks.calls.begin(call_setup(request, mac), Direction::In, trunk, now.mono);
     if has_room { Ok(()) } else { Err(trunk) }
 }
 

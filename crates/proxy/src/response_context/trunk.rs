@@ -11,7 +11,7 @@ use crate::mac::{Mac, Purpose};
 use crate::renumbering::Renumbering;
 use crate::request::Request;
 use crate::route::invite_key;
-use crate::settings::{Direction, Login, Settings, Shows, Trunk};
+use crate::settings::{CallSetup, Direction, Login, Settings, Shows, Trunk};
 use crate::target::{NextHop, Target};
 
 use super::ResponseContext;
@@ -31,9 +31,9 @@ fn call_id(message: &Message, caller_tag: &[u8], mac: &Mac) -> u64 {
     mac.sign(Purpose::Dialog, &[message.value(HeaderName::CallId).unwrap_or_default(), caller_tag])
 }
 
-/// The call of a request outside of dialogs.
-pub(crate) fn call_of(request: &Request, mac: &Mac) -> u64 {
-    call_id(&request.message, request.tags()[0], mac)
+/// What an INVITE outside of dialogs counts as.
+pub(crate) fn call_setup(request: &Request, mac: &Mac) -> CallSetup {
+    CallSetup { call: call_id(&request.message, request.tags()[0], mac), transaction: request.key.0 }
 }
 
 /// Ends the call of a BYE of either side.
@@ -52,8 +52,8 @@ impl ResponseContext {
         if !trunks.limits_calls() {
             return true;
         }
-        let call = call_of(request, context.mac);
-        let has_room = trunks.calls.begin(call, Direction::Out, &to.trunk, context.now.mono);
+        let setup = call_setup(request, context.mac);
+        let has_room = trunks.calls.begin(setup, Direction::Out, &to.trunk, context.now.mono);
         if !has_room {
             context.outbox.emit(Event::LimitReached(Limit::MaxCalls));
             context.outbox.emit(Event::TrunkFull { trunk: to.trunk.name.clone() });
@@ -65,7 +65,7 @@ impl ResponseContext {
     pub(super) fn free_lines(&self, status: u16, context: &Context<'_>) {
         let trunks = &self.template.settings.trunks;
         if let Some(request) = self.template.request.as_deref().filter(|_| status >= 300 && trunks.limits_calls()) {
-            trunks.calls.end(call_of(request, context.mac));
+            trunks.calls.fail(call_setup(request, context.mac));
         }
     }
 

@@ -47,7 +47,7 @@ pub use registrar::{Registrar, UnannouncedPath};
 pub use senders::{Sender, Senders};
 pub use subscriptions::SubscriptionTimes;
 pub use timers::Timers;
-pub(crate) use trunks::{Dialled, Direction};
+pub(crate) use trunks::{CallSetup, Dialled, Direction};
 pub use trunks::{
     Login, Outgoing, OutgoingLines, SentNumbers, Shows, TaskState, Trunk, TrunkCalls, TrunkHealth, Trunks,
 };

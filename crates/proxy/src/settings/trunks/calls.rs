@@ -1,8 +1,9 @@
 //! The calls that trunks with a limit carry now; one table for all workers, because the BYE of a call may come to another
 //! worker than its INVITE.
 //!
-//! A call is counted from its INVITE to its failure or BYE, at most [`LIFETIME`]. The table has at most as many entries as
-//! the limits of all trunks together.
+//! A call is counted from its INVITE to its failure or BYE, at most [`LIFETIME`]. A called party may send the INVITE of a call
+//! back; each INVITE is counted by itself, so that the failure of one does not end the count of another. The table has at
+//! most as many entries as the limits of all trunks together.
 
 use std::time::Duration;
 
@@ -22,9 +23,18 @@ pub(crate) enum Direction {
     Out,
 }
 
+/// An INVITE of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct CallSetup {
+    /// Identifies the call.
+    pub(crate) call: u64,
+    /// Identifies the transaction of the INVITE.
+    pub(crate) transaction: u64,
+}
+
 /// The calls of all trunks with a limit.
 #[derive(Debug, Default)]
-pub struct TrunkCalls(Mutex<HashMap<(u64, Direction), Counted>>);
+pub struct TrunkCalls(Mutex<HashMap<(CallSetup, Direction), Counted>>);
 
 #[derive(Debug)]
 struct Counted {
@@ -35,23 +45,28 @@ struct Counted {
 impl TrunkCalls {
     /// Counts a call, and no longer for another trunk that it was tried on before. False if the trunk has `max_calls`
     /// calls already.
-    pub(crate) fn begin(&self, call: u64, direction: Direction, trunk: &Trunk, now: Instant) -> bool {
+    pub(crate) fn begin(&self, setup: CallSetup, direction: Direction, trunk: &Trunk, now: Instant) -> bool {
         let mut calls = self.0.lock();
-        calls.remove(&(call, direction));
+        calls.remove(&(setup, direction));
         let Some(max) = trunk.max_calls else { return true };
         calls.retain(|_, counted| counted.until > now);
         let is_full = calls.values().filter(|counted| counted.trunk == trunk.name).count() >= max;
         if !is_full {
-            calls.insert((call, direction), Counted { trunk: trunk.name.clone(), until: now + LIFETIME });
+            calls.insert((setup, direction), Counted { trunk: trunk.name.clone(), until: now + LIFETIME });
         }
         !is_full
     }
 
-    /// The call has ended, in both directions.
-    pub(crate) fn end(&self, call: u64) {
+    /// An INVITE has failed.
+    pub(crate) fn fail(&self, setup: CallSetup) {
         let mut calls = self.0.lock();
-        calls.remove(&(call, Direction::In));
-        calls.remove(&(call, Direction::Out));
+        calls.remove(&(setup, Direction::In));
+        calls.remove(&(setup, Direction::Out));
+    }
+
+    /// The call has ended.
+    pub(crate) fn end(&self, call: u64) {
+        self.0.lock().retain(|(setup, _), _| setup.call != call);
     }
 
     /// The number of calls that are counted for a trunk.
@@ -68,6 +83,7 @@ mod tests {
     #[test]
     fn calls_are_counted_until_they_end() {
         let (calls, now) = (TrunkCalls::default(), Instant::from_micros(1));
+        let setup = |call| CallSetup { call, transaction: 7 };
         let trunk = |name: &str, max_calls| Trunk {
             name: name.into(),
             server: "sip:192.0.2.1".into(),
@@ -81,15 +97,21 @@ mod tests {
             probe: None,
         };
         let (small, other, free) = (trunk("small", Some(2)), trunk("other", Some(1)), trunk("free", None));
-        assert!(calls.begin(1, Direction::In, &small, now) && calls.begin(1, Direction::Out, &small, now));
-        assert!(!calls.begin(2, Direction::Out, &small, now));
-        assert!(calls.begin(2, Direction::Out, &other, now) && calls.begin(3, Direction::Out, &free, now));
+        assert!(
+            calls.begin(setup(1), Direction::In, &small, now) && calls.begin(setup(1), Direction::Out, &small, now)
+        );
+        assert!(!calls.begin(setup(2), Direction::Out, &small, now));
+        calls.fail(CallSetup { call: 1, transaction: 8 });
+        assert_eq!(calls.count("small"), 2, "another INVITE of the call has failed");
+        assert!(
+            calls.begin(setup(2), Direction::Out, &other, now) && calls.begin(setup(3), Direction::Out, &free, now)
+        );
         calls.end(1);
         assert_eq!((calls.count("small"), calls.count("other"), calls.count("free")), (0, 1, 0));
         // A call that fails over is counted for its last trunk only.
-        assert!(calls.begin(2, Direction::Out, &small, now));
+        assert!(calls.begin(setup(2), Direction::Out, &small, now));
         assert_eq!((calls.count("small"), calls.count("other")), (1, 0));
-        assert!(calls.begin(4, Direction::In, &small, now));
-        assert!(calls.begin(5, Direction::In, &small, now + LIFETIME), "calls without BYE");
+        assert!(calls.begin(setup(4), Direction::In, &small, now));
+        assert!(calls.begin(setup(5), Direction::In, &small, now + LIFETIME), "calls without BYE");
     }
 }

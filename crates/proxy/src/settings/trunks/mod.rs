@@ -17,8 +17,8 @@ use location::Aor;
 use super::Settings;
 use super::office::{Meaning, plain};
 
-pub(crate) use calls::Direction;
 pub use calls::TrunkCalls;
+pub(crate) use calls::{CallSetup, Direction};
 pub use health::{TaskState, TrunkHealth};
 pub use lines::{Outgoing, OutgoingLines};
 pub use numbers::SentNumbers;

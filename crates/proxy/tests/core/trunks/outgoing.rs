@@ -1,5 +1,7 @@
 //! Calls to the telephone network: who may make them, which trunk they take, and when the next one is tried.
 
+use proxy::{SingleTarget, Strangers};
+
 use super::*;
 
 #[test]
@@ -131,6 +133,29 @@ fn a_trunk_with_a_limit_takes_no_more_calls() {
         refuses(&office.provider, &at_provider, 486);
         is_refused(&office.alice, &third, "486");
     }
+}
+
+#[test]
+fn a_call_that_comes_back_and_fails_is_still_counted() {
+    let office = Office::with(|settings| {
+        secured(settings, |trunk| trunk.max_calls = Some(1));
+        settings.forking.single_target = SingleTarget::Stateful;
+        settings.strangers = Strangers::Accept;
+    });
+    office.provider_calls("sip:+4989112@office.example");
+    office.provider.expects("100");
+    let received = office.bob.expects("INVITE");
+    let back = received.to("sip:alice@office.example").with_first("Via", office.bob.via()).set("Max-Forwards", 60);
+    office.bob.sends(&back);
+    office.bob.expects("100");
+    let at_alice = office.alice.expects("INVITE");
+    refuses(&office.alice, &at_alice, 486);
+    office.bob.expects("486");
+    // The call of the trunk goes on.
+    office.alice_dials("0891234");
+    office.alice.expects("100");
+    office.backup.expects("INVITE");
+    office.provider.receives_nothing();
 }
 
 #[test]
