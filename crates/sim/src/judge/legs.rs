@@ -69,7 +69,10 @@ impl Transactions {
         let after = self.leg_began_after(incoming, leg_began);
         // A phone that begins in the middle of a turn shares its time.
         let shares = self.settings.joins || times.follows < u64::MAX || outgoing.is_one_of_several();
-        let turn_began = if shares { leg_began } else { outgoing.began() };
+        // So does the answer to a challenge of a trunk (RFC 3261 22.2).
+        let same = self.leg(incoming, outgoing).filter(|other| other.request.uri() == outgoing.request.uri());
+        let began = same.map(Outgoing::began).min().unwrap_or_else(|| outgoing.began());
+        let turn_began = if shares { leg_began } else { began };
         let until = turn_began.saturating_add(times.shortest);
         Some(until.min(after.saturating_add(times.all.min(times.follows))))
     }
