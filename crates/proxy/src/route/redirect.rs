@@ -77,11 +77,8 @@ fn allowed_destination(uri: &SipUri<'_>, request: &Request, settings: &Settings)
     if matches!(to, Destination::Server | Destination::Gruu(_)) {
         return None;
     }
-    let original = destination(&Uri::Sip(request_uri), request.method(), settings).ok()?;
-    match (auth_requirement(request, &to, settings), auth_requirement(request, &original, settings)) {
-        (Ok(AuthRequirement::None), _) => Some(to),
-        // The sender has authenticated for this request already.
-        (Ok(AuthRequirement::Credentials(_)), Ok(AuthRequirement::Credentials(_))) => Some(to),
-        _ => None,
+    match auth_requirement(request, &to, settings).ok()? {
+        AuthRequirement::None => Some(to),
+        AuthRequirement::Credentials(_) => request.proven.is_authenticated().then_some(to),
     }
 }

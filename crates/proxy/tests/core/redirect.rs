@@ -319,6 +319,27 @@ fn a_user_who_may_call_other_domains_is_redirected_there() {
 }
 
 #[test]
+fn a_call_to_the_contact_of_a_phone_follows_its_redirection() {
+    // RFC 3515 2.1: the target of a transfer. Users may not call other domains.
+    let sim = Simulation::with(|settings| {
+        secured(settings);
+        settings.foreign = Foreign::Refuse;
+    });
+    let (alice, desk, bob) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob"));
+    alice.signs_in(ALICE);
+    desk.signs_in(BOB);
+    bob.signs_in(BOB);
+    // A request that is too long for UDP has a response context.
+    let invite = alice.request("INVITE", &bob.contact()).with_body(&"x".repeat(1_400));
+    alice.authenticates(ALICE, &invite);
+    alice.expects("100");
+    let received = bob.expects("INVITE");
+    moves(&bob, &received, 302, &[&"<sip:bob@office.example>"]);
+    let received = desk.expects("INVITE");
+    assert_eq!(received.uri(), desk.contact());
+}
+
+#[test]
 fn two_redirections_to_one_name_try_each_of_its_servers_once() {
     // checklist 54
     let sim = Simulation::new();
