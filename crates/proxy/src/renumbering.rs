@@ -5,8 +5,9 @@
 //! where k is the number of challenges that were answered for that request, and comes back as n. The ACK of an INVITE and
 //! the RAck of a PRACK have the number of their INVITE: the dialog token contains the one of the INVITE that created the
 //! dialog, and [`SentNumbers`](crate::settings::SentNumbers) the k of later ones. The numbers of the trunk for its own
-//! requests stay as they are. A request that is sent while an earlier one is being challenged overtakes it: the answer to the
-//! challenge then has the lower number, and the trunk may refuse it with 500 (RFC 3261 12.2.2). Must not decide whether a challenge is answered.
+//! requests stay as they are. A request that is sent while an earlier one is being challenged overtakes it: the answer to
+//! the challenge then has the lower number, and the trunk may refuse it with 500 (RFC 3261 12.2.2). Must not decide whether
+//! a challenge is answered.
 
 use parser::{HeaderName, Message, Method, Rewrite, Span, write_decimal};
 

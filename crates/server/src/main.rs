@@ -25,6 +25,7 @@ mod supervisor;
 mod text;
 mod tls;
 mod transport;
+mod web;
 mod worker;
 
 use std::process::ExitCode;

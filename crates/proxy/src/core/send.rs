@@ -223,7 +223,7 @@ impl Core {
         self.room_for_context(outbox)
     }
 
-    /// Makes room for one more response context, if there is none.
+    /// While a limit is reached, removes the response context that ended longest ago. Fails if none has ended.
     pub(super) fn room_for_context(&mut self, outbox: &mut Outbox) -> Result<(), Reject> {
         let limits = &self.settings.limits;
         let reached = |response_contexts: &ResponseContexts| {

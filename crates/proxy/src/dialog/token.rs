@@ -13,8 +13,8 @@
 //! so that one MAC is computed instead of two; the MAC then proves it.
 //!
 //! The last two parts are the renumberings of the caller and of the callee (`renumbering.rs`); the version tells which of
-//! them a token has. The tag of the callee is not known when a token is written. The mark (`mark.rs`) adds it later. Must not decide what
-//! a token permits; that is done by `in_dialog.rs`.
+//! them a token has. The tag of the callee is not known when a token is written. The mark (`mark.rs`) adds it later. Must
+//! not decide what a token permits; that is done by `in_dialog.rs`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -171,8 +171,7 @@ impl ResponseContext {
         self.course.as_ref().is_some_and(|attempt| is_due(attempt.until, now))
     }
 
-    /// Whether the time after which the call is forwarded was over before, while the targets of a redirection were looked
-    /// up: they come too late.
+    /// Whether the time of `after` ended while the targets of a redirection were looked up. Then they are not called.
     pub(super) fn has_rung_long_enough(&self) -> bool {
         self.course.as_ref().is_some_and(|attempt| attempt.course.no_answer.is_some() && attempt.until.is_none())
     }

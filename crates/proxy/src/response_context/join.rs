@@ -205,8 +205,8 @@ impl ResponseContext {
         self.open().is_some_and(|open| self.ring_until.is_some() || !open.waiting.is_empty())
     }
 
-    /// Whether the limits allow this many more targets: that of one party of the office rules, so that a large group leaves
-    /// room for the party after it, and that of the whole call.
+    /// Whether both limits allow this many more targets. `limits.targets` holds for each party of the office rules, so that
+    /// the party after a large group can still ring; [`MAX_BRANCHES`] holds for the whole call.
     fn has_room(&self, more: usize, context: &mut Context<'_>) -> bool {
         let all = self.branches.len() + self.to_come().count() + more;
         let of_party = all - self.first_branch_of_party();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use proxy::{Event, Limit, SingleTarget, Strategy};
+use proxy::{Event, Limit, SingleTarget};
 
 use sim::{Agent, Simulation, Sip, sequential};
 
@@ -103,30 +103,6 @@ fn a_late_phone_rings_for_the_rest_of_the_ring_time() {
     sim.millis(300);
     mobile.expects("CANCEL");
     desk.expects("CANCEL");
-}
-
-#[test]
-fn a_late_phone_rings_beside_the_last_group_of_a_wave() {
-    // The phones of the earlier groups hold most of the Max-Breadth.
-    let sim = Simulation::with(|settings| {
-        settings.forking.strategy = Strategy::Wave;
-        settings.forking.ring_time = Duration::from_secs(10);
-    });
-    let alice = sim.udp("alice");
-    let phones = [("bob/desk", "1.0"), ("bob/mobile", "0.5"), ("bob/home", "0.1")].map(|(name, q)| {
-        let phone = sim.udp(name);
-        phone.registers_with(&format!(";q={q}"));
-        phone
-    });
-    alice.calls("bob");
-    for (phone, rings_alone) in phones.iter().zip([10, 10, 0]) {
-        let received = phone.expects("INVITE");
-        phone.answers(&received, 180);
-        sim.seconds(rings_alone);
-    }
-    let late = sim.udp("bob/late");
-    late.registers();
-    late.expects("INVITE");
 }
 
 #[test]

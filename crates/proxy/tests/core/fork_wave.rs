@@ -109,3 +109,18 @@ fn without_free_breadth_earlier_branches_are_cancelled() {
     stops(&desk, &at_desk);
     mobile.expects("INVITE");
 }
+
+#[test]
+fn a_late_phone_rings_beside_the_last_group() {
+    // The phones of the earlier groups hold most of the Max-Breadth.
+    let (sim, alice, phones) = setup();
+    alice.calls("bob");
+    for (phone, rings_alone) in phones.iter().zip([10, 10, 0]) {
+        let received = phone.expects("INVITE");
+        phone.answers(&received, 180);
+        sim.seconds(rings_alone);
+    }
+    let late = sim.udp("bob/late");
+    late.registers();
+    late.expects("INVITE");
+}

@@ -2,19 +2,7 @@
 //!
 //! Decides the content type of each file. Only what is listed here is served.
 
-/// A file of the page.
-#[derive(Debug)]
-pub(super) struct File {
-    /// Path of its URL.
-    pub(super) path: &'static str,
-    /// Value of Content-Type.
-    pub(super) content_type: &'static str,
-    /// The file itself.
-    pub(super) content: &'static [u8],
-}
-
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-const STYLE: &str = "text/css; charset=utf-8";
+use crate::web::{File, HTML, SCRIPT, STYLE};
 
 macro_rules! file {
     ($name:literal, $content_type:expr) => {
@@ -31,7 +19,7 @@ macro_rules! file {
 
 /// Every file that is served.
 static FILES: &[File] = &[
-    File { path: "/me", content_type: "text/html; charset=utf-8", content: include_bytes!("index.html") },
+    File { path: "/me", content_type: HTML, content: include_bytes!("index.html") },
     file!("me.css", STYLE),
     file!("main.js", SCRIPT),
     file!("server.js", SCRIPT),
@@ -52,20 +40,11 @@ pub(super) fn find(path: &str) -> Option<&'static File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn text(file: &File) -> &'static str {
-        str::from_utf8(file.content).expect("UTF-8")
-    }
+    use crate::web::checks::{files_are_harmless, imports_are_served, text};
 
     #[test]
     fn every_file_that_is_named_is_served() {
-        for file in FILES.iter().filter(|file| file.content_type == SCRIPT) {
-            for line in text(file).lines().filter(|line| line.contains(" from \"")) {
-                let (_, name) = line.split_once("\"./").expect("a path relative to the module");
-                let name = name.trim_end_matches("\";");
-                assert!(find(&format!("/me/{name}")).is_some(), "{}: {name}", file.path);
-            }
-        }
+        imports_are_served(FILES, "/me");
         let page = text(find("/me").expect("the page"));
         for part in page.split("=\"/me/").skip(1) {
             let (name, _) = part.split_once('"').expect("the end of a path");
@@ -75,28 +54,10 @@ mod tests {
 
     #[test]
     fn nothing_of_another_origin_is_loaded_and_no_text_becomes_html() {
-        let forbidden = [
-            "innerHTML",
-            "outerHTML",
-            "insertAdjacentHTML",
-            "document.write",
-            "eval(",
-            "new Function",
-            "style=",
-            "onclick",
-            "src=\"http",
-            "href=\"http",
-            "url(",
-            "@import",
-            "localStorage",
-            "sessionStorage",
-            "console.",
-        ];
+        files_are_harmless(FILES);
+        // The password is kept nowhere.
         for file in FILES {
-            for word in forbidden {
-                assert!(!text(file).contains(word), "{} has {word}", file.path);
-            }
-            assert!(text(file).lines().count() <= 400, "{}", file.path);
+            assert!(!text(file).contains("sessionStorage"), "{}", file.path);
         }
     }
 }

@@ -1,35 +1,16 @@
-//! The responses, with the headers that make browsers enforce the limits of the page.
-//!
-//! Decides the Content-Security-Policy: nothing of another origin is loaded, and no text can become HTML or a script.
+//! The responses: files of the page, JSON, and errors with the next challenge.
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, SERVER, WWW_AUTHENTICATE,
-};
+use hyper::header::{ALLOW, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
-use super::files::File;
 use crate::text::printable;
+use crate::web::{self, File};
 
 /// An HTTP response.
 pub(super) type Reply = Response<Full<Bytes>>;
-
-const HEADERS: [(HeaderName, &str); 7] = [
-    // The rules of a user are nobody else's, and a new version of the server must not meet modules of the old one.
-    (CACHE_CONTROL, "no-store"),
-    (SERVER, "frontdesk"),
-    (HeaderName::from_static("x-content-type-options"), "nosniff"),
-    (HeaderName::from_static("x-frame-options"), "DENY"),
-    (HeaderName::from_static("referrer-policy"), "no-referrer"),
-    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-    (
-        CONTENT_SECURITY_POLICY,
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
-         form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
-    ),
-];
 
 /// The body of a response that is not 2xx.
 #[derive(Serialize)]
@@ -56,8 +37,8 @@ pub(super) fn problem(status: StatusCode, error: &str) -> Reply {
     json(status, &Problem { error, challenge: None })
 }
 
-/// The response 401. Its challenge is in the body. With a `Digest` challenge in the header, a browser would ask for the password, and use
-/// it for requests of other pages from then on.
+/// The response 401. Its challenge is in the body. With a `Digest` challenge in the header, a browser would ask for the
+/// password, and use it for requests of other pages from then on.
 pub(super) fn unauthorized(error: &str, challenge: &str) -> Reply {
     let mut reply = json(StatusCode::UNAUTHORIZED, &Problem { error, challenge: Some(challenge) });
     // RFC 9110 11.6.1: one is required.
@@ -77,8 +58,9 @@ fn response(status: StatusCode, content_type: &'static str, body: Bytes) -> Repl
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    for (name, value) in HEADERS {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
+    web::add_headers(headers);
+    headers.insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
+    // It is ASCII.
+    headers.extend(HeaderValue::try_from(web::policy("")).ok().map(|policy| (CONTENT_SECURITY_POLICY, policy)));
     reply
 }

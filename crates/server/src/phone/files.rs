@@ -2,19 +2,7 @@
 //!
 //! Decides the content type of each file. Only what is listed here is served.
 
-/// A file of the page.
-#[derive(Debug)]
-pub(super) struct File {
-    /// Path of its URL.
-    pub(super) path: &'static str,
-    /// Value of Content-Type.
-    pub(super) content_type: &'static str,
-    /// The file itself.
-    pub(super) content: &'static [u8],
-}
-
-const HTML: &str = "text/html; charset=utf-8";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
+use crate::web::{File, HTML, SCRIPT, STYLE};
 
 macro_rules! file {
     ($name:literal, $content_type:expr) => {
@@ -25,7 +13,7 @@ macro_rules! file {
 /// Every file that is served. `package.json` is for the tests.
 static FILES: &[File] = &[
     File { path: "/phone", content_type: HTML, content: include_bytes!("index.html") },
-    file!("phone.css", "text/css; charset=utf-8"),
+    file!("phone.css", STYLE),
     file!("icon.svg", "image/svg+xml"),
     file!("address.js", SCRIPT),
     file!("agent.js", SCRIPT),
@@ -61,10 +49,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-
-    fn text(file: &File) -> &'static str {
-        str::from_utf8(file.content).expect("UTF-8")
-    }
+    use crate::web::checks::{files_are_harmless, imports_are_served};
 
     #[test]
     fn every_file_of_the_folder_is_served() {
@@ -84,44 +69,11 @@ mod tests {
 
     #[test]
     fn every_module_that_is_imported_is_served() {
-        for file in FILES.iter().filter(|file| file.content_type == SCRIPT) {
-            for line in text(file).lines().filter(|line| line.contains(" from \"")) {
-                let (_, name) = line.split_once("\"./").expect("a path relative to the module");
-                let name = name.trim_end_matches("\";");
-                assert!(find(&format!("/phone/{name}")).is_some(), "{}: {name}", file.path);
-            }
-        }
+        imports_are_served(FILES, "/phone");
     }
 
     #[test]
     fn nothing_of_another_origin_is_loaded_and_no_text_becomes_html() {
-        let forbidden = [
-            "innerHTML",
-            "outerHTML",
-            "insertAdjacentHTML",
-            "document.write",
-            "eval(",
-            "new Function",
-            "style=",
-            "onclick",
-            "src=\"http",
-            "href=\"http",
-            "url(",
-            "@import",
-            "localStorage",
-            "console.",
-        ];
-        for file in FILES {
-            for word in forbidden {
-                assert!(!text(file).contains(word), "{} has {word}", file.path);
-            }
-        }
-    }
-
-    #[test]
-    fn a_file_has_at_most_400_lines() {
-        for file in FILES {
-            assert!(text(file).lines().count() <= 400, "{}", file.path);
-        }
+        files_are_harmless(FILES);
     }
 }

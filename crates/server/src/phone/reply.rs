@@ -1,15 +1,16 @@
 //! The responses for the page, with the headers that make browsers enforce its limits.
 //!
-//! Decides the Content-Security-Policy: nothing of another origin is loaded, and no text can become HTML or a script.
+//! Decides what the page may connect to. The rest of its limits is in `crate::web`.
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Response;
-use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, SERVER};
+use hyper::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue};
 use serde::Serialize;
 
 use super::files;
 use super::websocket::WebSocket;
+use crate::web;
 
 /// The content of `/phone/config`.
 #[derive(Serialize)]
@@ -17,16 +18,6 @@ struct PageConfig<'a> {
     websocket: Option<&'a str>,
     domain: &'a str,
 }
-
-const HEADERS: [(HeaderName, &str); 6] = [
-    // A new version of the server must not meet modules of the old one.
-    (CACHE_CONTROL, "no-store"),
-    (SERVER, "frontdesk"),
-    (HeaderName::from_static("x-content-type-options"), "nosniff"),
-    (HeaderName::from_static("x-frame-options"), "DENY"),
-    (HeaderName::from_static("referrer-policy"), "no-referrer"),
-    (HeaderName::from_static("permissions-policy"), "microphone=(self), camera=(), geolocation=()"),
-];
 
 /// The response to a GET request of this path; `None` if the path is not one of the page.
 ///
@@ -39,24 +30,16 @@ pub(crate) fn page(path: &str, websocket: &WebSocket, domain: &str) -> Option<Re
     let mut response = Response::new(Full::new(content));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    for (name, value) in HEADERS {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::try_from(policy(websocket)).ok()?);
+    web::add_headers(headers);
+    let permissions = HeaderValue::from_static("microphone=(self), camera=(), geolocation=()");
+    headers.insert(HeaderName::from_static("permissions-policy"), permissions);
+    let policy = web::policy(&format!(" {}", websocket.source()));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::try_from(policy).ok()?);
     Some(response)
 }
 
 fn config(websocket: &WebSocket, domain: &str) -> Option<Bytes> {
     serde_json::to_vec(&PageConfig { websocket: websocket.url(), domain }).ok().map(Bytes::from)
-}
-
-fn policy(websocket: &WebSocket) -> String {
-    format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' {}; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
-         trusted-types 'none'",
-        websocket.source()
-    )
 }
 
 #[cfg(test)]
