@@ -99,7 +99,7 @@ impl Network {
 
     fn new(options: u8) -> Self {
         let (settings, watched) = (Arc::new(settings(options)), Arc::new(SubscriberIndex::new(2)));
-        let keys = Keys { route: [1; 16], gruu: [3; 32], nonce: [2; 16] };
+        let keys = Keys { route: [1; 16], gruu: [3; 32], nonce: [2; 16], previous: None };
         Self {
             cores: [0, 1].map(|worker| Core::new(Arc::clone(&settings), &keys, worker, 7, Arc::clone(&watched))),
             store: MemoryStore::new(),

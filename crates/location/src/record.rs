@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use triomphe::ThinArc;
 
 use crate::layout::{self, Reader};
-use crate::{Aor, Binding, Version, Wall};
+use crate::{Aor, Binding, Flow, FlowId, Version, Wall};
 
 /// An address of record and its bindings. Immutable; a clone shares the octets.
 #[derive(Clone)]
@@ -54,6 +54,18 @@ impl Record {
     /// [`Store::commit`](crate::Store::commit).
     pub fn version(&self) -> Option<Version> {
         self.meta().version()
+    }
+
+    /// The same record with other flow identifiers, as another server sees it. It keeps its version.
+    #[must_use]
+    pub fn with_flow_ids(&self, id_for: impl Fn(FlowId) -> FlowId) -> Self {
+        let bindings = self.bindings().into_iter().map(|binding| {
+            let flow = Flow { id: id_for(binding.flow.id), ..binding.flow };
+            Binding { flow, ..binding }
+        });
+        let record = Self::from_bindings(self.aor(), bindings, Wall::default());
+        record.meta().set_version(self.version().map_or(0, Version::get));
+        record
     }
 
     /// A record of these bindings; its metadata is computed for `now`.
@@ -244,7 +256,7 @@ mod tests {
     use super::*;
     use std::num::NonZeroU16;
 
-    use crate::{ConnectionId, Flow, FlowId, Node, NodeFlow};
+    use crate::{ConnectionId, Node, NodeFlow};
 
     const NOW: Wall = Wall(5_000);
 

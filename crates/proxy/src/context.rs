@@ -1,12 +1,15 @@
 //! What the methods below the core share during one call: time, keys, settings, scratch memory and the outbox.
 
+use bytes::Bytes;
 use parser::{Reply, Rewrite, hex_number};
 
 use crate::amplification::{self, Fitted};
 use crate::clock::Now;
 use crate::connections::Connections;
 use crate::event::Event;
+use crate::hop::Hop;
 use crate::mac::{Mac, Purpose};
+use crate::nodes::Link;
 use crate::outbox::Outbox;
 use crate::request::{Request, TransactionKey};
 use crate::route::Search;
@@ -33,6 +36,12 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Sends a kept ACK or CANCEL. `settings`: those that its INVITE was sent with.
+    pub(crate) fn resend(&mut self, hop: &Hop, settings: &Settings, text: &Bytes) {
+        let link = Link { settings, mac: self.mac, now: self.now.wall };
+        self.outbox.send_over(hop, false, link, |out| out.extend_from_slice(text));
+    }
+
     /// Sends a response of this server.
     pub(crate) fn reply(
         &mut self,

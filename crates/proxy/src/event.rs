@@ -162,6 +162,11 @@ pub enum Event {
         /// What was done.
         outcome: LargeRequest,
     },
+    /// A request with a token of another node came.
+    NodeRequest {
+        /// What was done.
+        outcome: NodeRequest,
+    },
     /// A call goes to another party, by the rules of the office.
     Diverted {
         /// Why.
@@ -337,6 +342,20 @@ pub enum DialogRequest {
     Challenged,
     /// It was refused; an ACK was dropped.
     Refused,
+}
+
+/// What was done with a request that another node handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum NodeRequest {
+    /// It was sent over the flow of the phone.
+    Delivered,
+    /// That flow is gone.
+    FlowGone,
+    /// The token is older than 32 s, or the clocks of the nodes differ by that.
+    Late,
+    /// No node has signed these octets.
+    Forged,
 }
 
 /// What was done with a request that is too long for UDP.

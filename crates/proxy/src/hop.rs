@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use location::{ConnectionId, Flow, FlowId};
+use location::{ConnectionId, Flow, FlowId, NodeFlow};
 use parser::Transport;
 use smallvec::SmallVec;
 
@@ -40,6 +40,9 @@ pub enum Over {
     Connection(ConnectionId),
     /// This connection only. The phone maintains it, and no other address leads to the phone (RFC 5626 5.3.1).
     ConnectionOnly(ConnectionId),
+    /// This flow of another node only. The core sends such a message to that node, over another hop. So the driver gets it
+    /// only if that node is gone, and then it cannot be sent.
+    Elsewhere(NodeFlow),
 }
 
 impl Over {
@@ -67,7 +70,8 @@ impl Hop {
         let Flow { transport, remote, local, id } = *flow;
         let over = match id {
             FlowId::Connection(id) => Over::accepted(id, transport),
-            FlowId::None | FlowId::Nat | FlowId::Elsewhere(_) => Over::Address,
+            FlowId::None | FlowId::Nat => Over::Address,
+            FlowId::Elsewhere(flow) => Over::Elsewhere(flow),
         };
         Self { transport, remote, local, over }
     }
@@ -75,9 +79,14 @@ impl Hop {
     /// The connection to use, if one is given.
     pub const fn connection(&self) -> Option<ConnectionId> {
         match self.over {
-            Over::Address | Over::Host(_) | Over::InsteadOfUdp => None,
+            Over::Address | Over::Host(_) | Over::InsteadOfUdp | Over::Elsewhere(_) => None,
             Over::Connection(id) | Over::ConnectionOnly(id) => Some(id),
         }
+    }
+
+    /// Whether a message for it leaves over a stream: a node is always reached over one.
+    pub(crate) const fn leaves_over_stream(&self) -> bool {
+        !matches!(self.transport, Transport::Udp) || matches!(self.over, Over::Elsewhere(_))
     }
 
     /// The same hop, limited to its connection if it has one.
@@ -125,7 +134,7 @@ impl Hop {
     /// 16.9), or 430 if only a closed flow leads there (RFC 5626 11.5).
     pub(crate) const fn failure(&self) -> u16 {
         match self.over {
-            Over::ConnectionOnly(_) => 430,
+            Over::ConnectionOnly(_) | Over::Elsewhere(_) => 430,
             Over::Address | Over::Host(_) | Over::InsteadOfUdp | Over::Connection(_) => 503,
         }
     }

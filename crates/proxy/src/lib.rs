@@ -29,6 +29,7 @@ mod ingress;
 mod large;
 mod mac;
 mod nat;
+mod nodes;
 mod notifier;
 mod outbox;
 mod peer;
@@ -58,10 +59,11 @@ pub use connections::Connections;
 pub use dialog::{Moved, SideOfDialog};
 pub use event::{
     AuthenticationFailure, DialogRequest, DiversionReason, Drop, Event, ForkOutcome, GroupCallOutcome, LargeRequest,
-    Limit, Notification, Offence, Registration, TrunkCallOutcome, TrunkTask,
+    Limit, NodeRequest, Notification, Offence, Registration, TrunkCallOutcome, TrunkTask,
 };
 pub use hop::{Endpoint, Endpoints, Hop, Name, Over};
 pub use location::Flow;
+pub use nodes::{NodeAddress, Nodes, OtherNode};
 pub use notifier::SubscriberIndex;
 pub use outbox::{Alias, CoreMessage, Handover, Outbox, Passed, Transmit};
 pub use request::Received;
@@ -70,7 +72,7 @@ pub use route::{Rule, trunk_resolutions};
 pub use settings::{
     Account, Accounts, Algorithm, AlsoRing, Authentication, Caller, CodeCommand, Codes, Dialling, Digest, Foreign,
     Forking, Forward, GroupMember, GroupStrategy, Hours, Interfaces, Keys, LargeRequests, Limits, Listener, Login,
-    NameKind, NamedHours, NumberRule, Office, OfficeName, Outgoing, OutgoingLines, Party, Registrar, RingGroup,
+    LongLivedKeys, NameKind, NamedHours, NumberRule, Office, OfficeName, Outgoing, OutgoingLines, Party, Registrar, RingGroup,
     Secrets, Sender, Senders, SentNumbers, Settings, Shows, SingleTarget, Strangers, Strategy, SubscriptionTimes,
     TaskState, Timers, Trunk, TrunkCalls, TrunkHealth, Trunks, UnannouncedPath, UserRules, Window, fixed_bindings,
     plain_number,

@@ -46,6 +46,10 @@ pub(crate) enum Reject {
     ForeignRoute,
     /// The request did not come from a side of its dialog.
     NotThePeer,
+    /// No node has handed the request over, or not lately.
+    NodeToken,
+    /// The flow that the request was handed over for is gone.
+    FlowGone,
     /// A Path value is not a SIP URI.
     Path,
     /// The REGISTER has a Path, but the phone does not announce support for it.
@@ -179,6 +183,7 @@ impl Reject {
             | Self::Class
             | Self::ForeignRoute
             | Self::NotThePeer
+            | Self::NodeToken
             | Self::SelfContact
             | Self::Address { .. }
             | Self::ContactScheme
@@ -189,6 +194,8 @@ impl Reject {
             Self::Scheme => 416,
             Self::Extension { .. } | Self::UnannouncedPath => 420,
             Self::TooBrief { .. } => 423,
+            // RFC 5626 11.5
+            Self::FlowGone => 430,
             Self::FirstHop => 439,
             Self::Breadth => 440,
             // RFC 3261 21.4.6
@@ -239,6 +246,7 @@ impl Reject {
             Self::ContactScheme => "Contact with +sip.instance is no SIP URI",
             Self::ForeignRoute => "Route of several dialogs",
             Self::NotThePeer => "Not from a peer of this dialog",
+            Self::NodeToken => "Not from a node",
             Self::Relay => "Not relaying to foreign domains",
             Self::Class => "Not allowed to dial this number",
             Self::TrunkFull => "All lines of the trunk are in use",

@@ -18,7 +18,7 @@ impl Unreachable {
     /// Records that a request got no response from there, or 503. The flow of a phone does not count: it is no address that
     /// DNS names. False if there are `max` addresses already.
     pub(crate) fn add(&mut self, hop: &Hop, until: Instant, now: Instant, max: usize) -> bool {
-        if matches!(hop.over, Over::Connection(_) | Over::ConnectionOnly(_)) {
+        if matches!(hop.over, Over::Connection(_) | Over::ConnectionOnly(_) | Over::Elsewhere(_)) {
             return true;
         }
         if self.until.len() >= max {

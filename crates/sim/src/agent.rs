@@ -284,6 +284,11 @@ impl Agent {
         self
     }
 
+    /// From now on it sends to this node.
+    pub fn reaches_node(&self, node: usize) -> &Self {
+        self.reaches_worker(node)
+    }
+
     /// Moves it to this address, which its Via and Contact contain from now on.
     #[must_use]
     pub fn at(mut self, address: SocketAddr) -> Self {

@@ -3,12 +3,11 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use location::{Commit, ConnectionId, Store, Ticket};
+use location::{Commit, Store, Ticket};
 use proxy::{Answer, Continuation, Hop, Outbox, Over, Question};
 
 use crate::fault::{DnsState, StoreState};
 use crate::net::{InFlight, Sent};
-use crate::settings::SERVER;
 use crate::sip::Sip;
 use crate::state::State;
 
@@ -26,7 +25,7 @@ impl State {
         let mut undelivered = Vec::new();
         for transmit in std::mem::take(&mut outbox.transmits) {
             let bytes = Bytes::copy_from_slice(outbox.text(&transmit));
-            let is_sent = self.transmit(&transmit.hop, &bytes);
+            let is_sent = self.transmit(worker, &transmit.hop, &bytes);
             if !is_sent && transmit.report_failure {
                 undelivered.push(Continuation::undelivered(bytes));
             } else if transmit.report_failure && self.is_reported(&transmit.hop) {
@@ -43,10 +42,17 @@ impl State {
     }
 
     /// Sends a message. False if the transport reports a failure.
-    fn transmit(&mut self, hop: &Hop, bytes: &Bytes) -> bool {
-        assert_eq!(hop.local, SERVER, "sent from an address that is not ours");
+    fn transmit(&mut self, worker: usize, hop: &Hop, bytes: &Bytes) -> bool {
+        if matches!(hop.over, Over::Elsewhere(_)) {
+            return false;
+        }
+        assert_eq!(hop.local, self.address(worker), "sent from an address that is not ours");
+        if let Some(is_sent) = self.send_to_node(worker, hop, bytes) {
+            return is_sent;
+        }
         let sip = Rc::new(Sip::parse(bytes));
-        let way = self.way(hop);
+        let node = self.cluster.as_ref().map_or(0, |_| worker);
+        let way = self.way(node, hop);
         let agent = way.map_or_else(|| self.listening(hop), |(agent, _)| Some(agent));
         let delivered = way.is_some() || !hop.transport.is_reliable();
         let cause = self.cause.clone();
@@ -66,22 +72,22 @@ impl State {
     }
 
     /// The agent that a message reaches, and the connection that it takes.
-    fn way(&mut self, hop: &Hop) -> Option<(usize, u64)> {
+    fn way(&mut self, node: usize, hop: &Hop) -> Option<(usize, u64)> {
         if !hop.transport.is_reliable() {
             return self.listening(hop).map(|agent| (agent, 0));
         }
-        let named = hop.connection().map(ConnectionId::get);
-        let open = named.filter(|number| self.net.connection(*number).is_some());
+        let open = hop.connection().and_then(|id| self.net.number_of(node, id));
         let number = match hop.over {
             Over::ConnectionOnly(_) => open?,
-            _ => open.or_else(|| self.net.connection_to(hop.remote)).or_else(|| self.connect(hop))?,
+            Over::Elsewhere(_) => return None,
+            _ => open.or_else(|| self.net.connection_to(node, hop.remote)).or_else(|| self.connect(node, hop))?,
         };
         self.net.connection(number).map(|line| (line.agent, number))
     }
 
-    fn connect(&mut self, hop: &Hop) -> Option<u64> {
+    fn connect(&mut self, node: usize, hop: &Hop) -> Option<u64> {
         let agent = self.listening(hop).filter(|agent| self.agents[*agent].plugged)?;
-        Some(self.net.connect(agent, hop.remote))
+        Some(self.net.connect(node, agent, hop.remote))
     }
 
     fn listening(&self, hop: &Hop) -> Option<usize> {
@@ -100,9 +106,13 @@ impl State {
         };
         let answer = match question {
             _ if self.store_state == StoreState::Broken => Answer::Failed,
+            Question::Load(aor) if self.cluster.is_some() => Answer::Loaded(self.load_at_node(worker, &aor)),
             Question::Load(aor) => Answer::Loaded(self.store.load(&aor)),
             Question::Commit { .. } if self.store_state == StoreState::ReadOnly => Answer::Failed,
             Question::Commit { .. } if self.store_state == StoreState::Full => Answer::Full,
+            Question::Commit { expected, record } if self.cluster.is_some() => {
+                self.commit_at_node(worker, expected, &record)
+            }
             Question::Commit { expected, record } => {
                 match self.store.commit(expected, record, Ticket { worker: 0, id: 0 }) {
                     Commit::Done => Answer::Committed,

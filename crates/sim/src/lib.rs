@@ -14,6 +14,7 @@
 
 mod agent;
 mod behaviour;
+mod cluster;
 mod digest;
 mod dns;
 mod effects;
@@ -31,6 +32,7 @@ mod trial;
 
 pub use agent::{Agent, cseq, hop_by_hop};
 pub use behaviour::{Action, Behaviour, Cause, Observer, Reaction};
+pub use cluster::NodeMessage;
 pub use digest::{Login, challenge, quoted};
 pub use fault::{DnsState, Fault, StoreState};
 pub use net::{Impairments, Sent, Wire};

@@ -11,10 +11,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use location::ConnectionId;
+use location::{ConnectionId, Record};
 use proxy::{Answer, Connections, Continuation, CoreMessage};
 
 use crate::behaviour::Cause;
+use crate::cluster::NodeMessage;
 use crate::fault::Fault;
 use crate::random::Random;
 use crate::sip::Sip;
@@ -78,6 +79,13 @@ pub(crate) enum InFlight {
         answer: Answer,
         cause: Option<Cause>,
     },
+    /// A message of one node to another.
+    ToNode(NodeMessage),
+    /// A change of the store that a node sees now.
+    Change {
+        node: usize,
+        record: Record,
+    },
     /// A timer of a behaviour.
     Timer {
         agent: usize,
@@ -110,6 +118,10 @@ pub(crate) struct Connection {
     pub(crate) remote: SocketAddr,
     pub(crate) open: bool,
     pub(crate) last: u64,
+    /// The node that it leads to.
+    pub(crate) node: usize,
+    /// Its number there. Other nodes and other runs have the same numbers.
+    pub(crate) id: ConnectionId,
 }
 
 /// Everything that is on its way, in order of arrival.
@@ -119,8 +131,10 @@ pub(crate) struct Network {
     random: Random,
     pub(crate) impair: Impairments,
     pub(crate) connections: Vec<Connection>,
-    /// The numbers of the open connections. The cores read it.
-    pub(crate) open: Arc<Connections>,
+    /// The numbers of the open connections of each node. The cores read it.
+    pub(crate) open: Vec<Arc<Connections>>,
+    /// How many connections existed when the current run of a node began.
+    before_run: Vec<(usize, usize)>,
     /// Agents whose packets are never late.
     pub(crate) never_late: Vec<usize>,
     /// Agents whose packets use `own_random`, so that what they send does not change what happens to the packets of
@@ -137,7 +151,8 @@ impl Network {
             random: Random::new(seed),
             impair: Impairments::NONE,
             connections: Vec::new(),
-            open: Arc::default(),
+            open: vec![Arc::default()],
+            before_run: Vec::new(),
             never_late: Vec::new(),
             with_own_random: Vec::new(),
             own_random: Random::new(seed ^ 0x5eed),
@@ -213,11 +228,37 @@ impl Network {
     }
 
     /// Opens a connection. Returns its number.
-    pub(crate) fn connect(&mut self, agent: usize, remote: SocketAddr) -> u64 {
-        self.connections.push(Connection { agent, remote, open: true, last: 0 });
-        let number = self.connections.len() as u64;
-        ConnectionId::new(number).into_iter().for_each(|id| self.open.opened(id));
-        number
+    pub(crate) fn connect(&mut self, node: usize, agent: usize, remote: SocketAddr) -> u64 {
+        let first = self.before_run.iter().rfind(|(other, _)| *other == node).map_or(0, |(_, first)| *first);
+        let earlier = self.connections.iter().skip(first).filter(|it| it.node == node).count();
+        let id = ConnectionId::FIRST.plus(earlier as u64);
+        self.connections.push(Connection { agent, remote, open: true, last: 0, node, id });
+        self.open[node].opened(id);
+        self.connections.len() as u64
+    }
+
+    /// Begins a new run of a node, which numbers its connections from the first number again.
+    pub(crate) fn new_run(&mut self, node: usize) {
+        self.before_run.push((node, self.connections.len()));
+    }
+
+    /// Closes all connections of a node.
+    pub(crate) fn close_node(&mut self, node: usize) {
+        for connection in self.connections.iter_mut().filter(|connection| connection.node == node) {
+            connection.open = false;
+            self.open[node].closed(connection.id);
+        }
+    }
+
+    /// What a node calls a connection.
+    pub(crate) fn id_of(&mut self, number: u64) -> Option<ConnectionId> {
+        self.connection(number).map(|line| line.id)
+    }
+
+    /// The number of an open connection of a node.
+    pub(crate) fn number_of(&self, node: usize, id: ConnectionId) -> Option<u64> {
+        let is_it = |line: &Connection| line.open && line.node == node && line.id == id;
+        Some(self.connections.iter().position(is_it)? as u64 + 1)
     }
 
     pub(crate) fn connection(&mut self, number: u64) -> Option<&mut Connection> {
@@ -227,17 +268,16 @@ impl Network {
 
     /// Closes all connections of an agent.
     pub(crate) fn disconnect(&mut self, agent: usize) {
-        for (connection, number) in
-            self.connections.iter_mut().zip(1..).filter(|(connection, _)| connection.agent == agent)
-        {
+        for connection in self.connections.iter_mut().filter(|connection| connection.agent == agent) {
             connection.open = false;
-            ConnectionId::new(number).into_iter().for_each(|id| self.open.closed(id));
+            self.open[connection.node].closed(connection.id);
         }
     }
 
-    /// The number of an open connection to this address, if there is one.
-    pub(crate) fn connection_to(&self, remote: SocketAddr) -> Option<u64> {
-        let index = self.connections.iter().position(|connection| connection.open && connection.remote == remote)?;
+    /// The number of an open connection of a node to this address, if there is one.
+    pub(crate) fn connection_to(&self, node: usize, remote: SocketAddr) -> Option<u64> {
+        let is_it = |line: &Connection| line.open && line.node == node && line.remote == remote;
+        let index = self.connections.iter().position(is_it)?;
         Some(index as u64 + 1)
     }
 }

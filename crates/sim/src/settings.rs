@@ -18,7 +18,7 @@ pub const fn at(host: u8) -> SocketAddr {
 }
 
 /// The long-lived keys of every simulated server.
-pub const KEYS: Keys = Keys { route: [1; 16], gruu: [3; 32], nonce: [2; 16] };
+pub const KEYS: Keys = Keys { route: [1; 16], gruu: [3; 32], nonce: [2; 16], previous: None };
 
 /// Groups of phones with equal q are called one after the other, each for this many seconds.
 pub fn sequential(ring_time: u64) -> Forking {

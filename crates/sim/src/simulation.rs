@@ -12,10 +12,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use parser::Transport;
-use proxy::{Event, Load, Query, Records, Settings};
+use proxy::{Event, Keys, Load, Query, Records, Settings};
 
 use crate::agent::Agent;
 use crate::behaviour::Observer;
+use crate::cluster::NodeMessage;
 use crate::fault::{Fault, StoreState};
 use crate::ladder;
 use crate::net::{Impairments, InFlight, Wire};
@@ -56,6 +57,54 @@ impl Simulation {
         Self { state, final_check_skipped: Cell::new(false) }
     }
 
+    /// Several nodes with the addresses `at(1)`, `at(2)` and so on over one store. An agent reaches the first one, or that
+    /// of [`Agent::reaches_node`].
+    pub fn with_nodes(nodes: usize, change: impl FnOnce(&mut Settings)) -> Self {
+        let sim = Self::build(1, 1, change);
+        sim.state.borrow_mut().become_cluster(nodes, 1);
+        sim
+    }
+
+    /// Ends a node without notice. The others take it for alive until its lease ends.
+    pub fn kill_node(&self, index: usize) {
+        self.state.borrow_mut().kill_node(index);
+    }
+
+    /// From now on the others take a node for dead.
+    pub fn lose_lease(&self, index: usize) {
+        self.state.borrow_mut().set_lease(index, false);
+    }
+
+    /// From now on the others take a node for alive, in the same run.
+    pub fn regain_lease(&self, index: usize) {
+        self.state.borrow_mut().set_lease(index, true);
+    }
+
+    /// Starts a node again, as a new run.
+    pub fn start_node(&self, index: usize) {
+        self.state.borrow_mut().start_node(index);
+    }
+
+    /// From now on nothing that one node sends reaches the other.
+    pub fn cut(&self, from: usize, to: usize) {
+        self.state.borrow_mut().cluster.as_mut().expect("nodes").cut.insert((from, to));
+    }
+
+    /// A node sees the changes of others after this time.
+    pub fn changes_take(&self, time: Duration) {
+        self.state.borrow_mut().cluster.as_mut().expect("nodes").visible_after = micros(time);
+    }
+
+    /// What nodes have sent each other since the last call.
+    pub fn between_nodes(&self) -> Vec<NodeMessage> {
+        std::mem::take(&mut self.state.borrow_mut().cluster.as_mut().expect("nodes").sent)
+    }
+
+    /// Gives all nodes these keys.
+    pub fn set_keys(&self, keys: Keys) {
+        self.state.borrow_mut().set_keys(keys);
+    }
+
     /// Agents that are added from now on are in this network.
     pub fn use_network(&self, network: [u8; 3]) {
         self.state.borrow_mut().network = network;
@@ -74,6 +123,12 @@ impl Simulation {
     /// A phone on TLS with a `sips:` Contact. The settings must have a listener for it.
     pub fn tls(&self, name: &str) -> Agent {
         self.agent(name, Transport::Tls)
+    }
+
+    /// A WebSocket client, which only its own connection leads to. The settings must have a listener for it.
+    pub fn wss(&self, name: &str) -> Agent {
+        let user = name.split('/').next().unwrap_or_default();
+        self.agent(name, Transport::Wss).named(&format!("sip:{user}@df7jal23ls0d.invalid;transport=ws"))
     }
 
     fn agent(&self, name: &str, transport: Transport) -> Agent {

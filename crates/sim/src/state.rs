@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use location::{
-    Aor, Change, Commit, ConnectionId, ContactChange, Flow, FlowId, Limits, MemoryStore, Operation, Store, Ticket,
+    Aor, Change, Commit, ContactChange, Flow, FlowId, Limits, MemoryStore, Operation, Store, Ticket,
 };
 use parser::{Message, Transport};
 use proxy::{
@@ -18,6 +18,7 @@ use proxy::{
     Settings, SubscriberIndex, Wall,
 };
 
+use crate::cluster::{Cluster, address_of};
 use crate::behaviour::{Action, Behaviour, Cause, Observer, Reaction};
 use crate::dns::Dns;
 use crate::fault::{Fault, StoreState};
@@ -52,7 +53,9 @@ pub(crate) struct Endpoint {
 
 pub(crate) struct State {
     pub(crate) cores: Vec<Core>,
-    settings: Settings,
+    pub(crate) settings: Settings,
+    /// The nodes, if there is more than one server. Each has one worker.
+    pub(crate) cluster: Option<Cluster>,
     pub(crate) store: MemoryStore,
     pub(crate) store_state: StoreState,
     /// How long the store and DNS take to answer, in microseconds.
@@ -86,8 +89,9 @@ impl State {
     pub(crate) fn new(settings: Settings, workers: u8, seed: u64) -> Self {
         let net = Network::new(seed);
         Self {
-            cores: cores(&settings, &KEYS, workers, seed, &net.open),
+            cores: cores(&settings, &KEYS, workers, seed, &net.open[0]),
             settings,
+            cluster: None,
             store: MemoryStore::new(),
             store_state: StoreState::Working,
             answer_delay: 0,
@@ -132,8 +136,9 @@ impl State {
     pub(crate) fn reconfigure(&mut self, change: impl FnOnce(&mut Settings)) {
         change(&mut self.settings);
         let shared = Arc::new(self.settings.clone());
-        for core in &mut self.cores {
-            core.reconfigure(Arc::clone(&shared));
+        for (index, core) in self.cores.iter_mut().enumerate() {
+            let of_node = self.cluster.as_ref().map(|cluster| Arc::new(cluster.settings(index, &shared)));
+            core.reconfigure(of_node.unwrap_or_else(|| Arc::clone(&shared)));
         }
     }
 
@@ -142,7 +147,12 @@ impl State {
         self.restarts += 1;
         let workers = u8::try_from(self.cores.len()).expect("few workers");
         let keys = Keys { nonce: [2 + self.restarts; 16], ..KEYS };
-        self.cores = cores(&self.settings, &keys, workers, u64::from(self.restarts), &self.net.open);
+        self.cores = cores(&self.settings, &keys, workers, u64::from(self.restarts), &self.net.open[0]);
+    }
+
+    /// The address of the server that a worker belongs to.
+    pub(crate) fn address(&self, worker: usize) -> SocketAddr {
+        self.cluster.as_ref().map_or(SERVER, |_| address_of(worker))
     }
 
     pub(crate) fn remove(&mut self, user: &str, contact: &str) {
@@ -202,7 +212,7 @@ impl State {
         }
     }
 
-    fn arrive(&mut self, in_flight: InFlight) {
+    pub(crate) fn arrive(&mut self, in_flight: InFlight) {
         self.cause = None;
         match in_flight {
             InFlight::ToServer { from, connection, bytes, sip } => self.server_receives(from, connection, bytes, sip),
@@ -222,6 +232,8 @@ impl State {
                 let parked = Continuation::undelivered(bytes);
                 self.drive(worker, |core, now, outbox| core.answer(now, parked, Answer::Undelivered, outbox));
             }
+            InFlight::ToNode(message) => self.node_receives(message),
+            InFlight::Change { node, record } => self.change_seen(node, record),
             InFlight::Fault(fault) => self.apply_fault(fault),
         }
     }
@@ -267,9 +279,11 @@ impl State {
         let mut connection = if sip.is_request() { endpoint.own_connection } else { endpoint.connection };
         let mut copies = 0;
         if endpoint.plugged {
-            if endpoint.transport.is_reliable() && self.net.connection(connection).is_none() {
+            let node = self.cluster.as_ref().map_or(0, |_| endpoint.worker);
+            let leads_there = self.net.connection(connection).is_some_and(|line| !sip.is_request() || line.node == node);
+            if endpoint.transport.is_reliable() && !leads_there {
                 let remote = SocketAddr::new(endpoint.source.ip(), 40_000 + u16::try_from(from).expect("few agents"));
-                connection = self.net.connect(from, remote);
+                connection = self.net.connect(node, from, remote);
                 self.agents[from].own_connection = connection;
             }
             let in_flight = || InFlight::ToServer { from, connection, bytes: bytes.clone(), sip: Rc::clone(&sip) };
@@ -293,12 +307,16 @@ impl State {
 
     fn server_receives(&mut self, from: usize, connection: u64, bytes: Bytes, sip: Rc<Sip>) {
         let Endpoint { transport, source, worker, plugged, .. } = self.agents[from];
-        let line = self.net.connection(connection).map(|line| line.remote);
+        let line = self.net.connection(connection).copied();
         if connection != 0 && line.is_none() || !plugged {
             return;
         }
-        let id = ConnectionId::new(connection).map(FlowId::Connection).unwrap_or_default();
-        let flow = Flow { transport, remote: line.unwrap_or(source), local: SERVER, id };
+        let worker = line.filter(|_| self.cluster.is_some()).map_or(worker, |line| line.node);
+        if self.cluster.as_ref().is_some_and(|cluster| !cluster.nodes[worker].is_running) {
+            return;
+        }
+        let id = self.net.id_of(connection).map(FlowId::Connection).unwrap_or_default();
+        let flow = Flow { transport, remote: line.map_or(source, |line| line.remote), local: self.address(worker), id };
         match Message::parse(bytes) {
             Ok(message) => {
                 self.cause = Some((from, Rc::clone(&sip)));
@@ -310,7 +328,7 @@ impl State {
         }
     }
 
-    fn deliver(&mut self, worker: usize, core_message: CoreMessage, message: Option<Cause>) {
+    pub(crate) fn deliver(&mut self, worker: usize, core_message: CoreMessage, message: Option<Cause>) {
         self.cause.clone_from(&message);
         self.drive_with(worker, message, |core, now, outbox| core.deliver(now, core_message, outbox));
     }
@@ -343,6 +361,7 @@ impl State {
     fn hand_over(&mut self, from: usize, handover: Handover, message: Option<(usize, Rc<Sip>)>) {
         let workers = match handover.worker {
             Some(worker) => vec![usize::from(worker)],
+            None if self.cluster.is_some() => Vec::new(),
             None => (0..self.cores.len()).filter(|other| *other != from).collect(),
         };
         for worker in workers {

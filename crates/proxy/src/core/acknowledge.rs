@@ -43,7 +43,7 @@ impl Core {
         let pinned = self.pins.find_for(&request, &self.connections);
         let answered_by = match pinned.map(|pin| (pin.hop.clone(), pin.acknowledged_by(to_tag))) {
             Ok((hop, Acknowledged::Success)) => Some(hop),
-            Ok((_, Acknowledged::Refusal)) if self.forward_by_pin(&mut request, outbox) == Match::Same => return,
+            Ok((_, Acknowledged::Refusal)) if self.forward_by_pin(now, &mut request, outbox) == Match::Same => return,
             _ => None,
         };
         self.acknowledge_success(now, request, answered_by, outbox);

@@ -78,7 +78,7 @@ impl Core {
             let named = Named { address: sender, is_ours: true };
             named.address == proven || settings.accounts.may_call_as(&proven, &named)
         });
-        let may = is_side && dialog.may_use_from(request, &settings, &self.mac);
+        let may = is_side && dialog.may_use_from(request, &settings);
         if may { Ok(()) } else { Err(self.impostor(request, outbox)) }
     }
 

@@ -33,7 +33,7 @@ impl Core {
             response_contexts.with(id, &mut context, |it, context| it.cancelled(&request.message, context));
             return;
         }
-        match self.forward_by_pin(&mut request, outbox) {
+        match self.forward_by_pin(now, &mut request, outbox) {
             Match::Same => {}
             Match::Other => self.refuse(now, &request, Reject::NoTransaction, outbox),
             Match::Unknown => match self.waiting.cancel(&request, &self.connections) {
@@ -110,14 +110,14 @@ impl Core {
 
     /// Forwards the CANCEL of a re-INVITE from one side of its dialog to the other.
     fn cancel_in_dialog(&mut self, now: Now, mut request: Request, mut dialog: InDialog, outbox: &mut Outbox) {
-        dialog.apply_moves(&self.moved, &request, &self.mac);
-        let (settings, mac) = (&self.settings, &self.mac);
+        dialog.apply_moves(&self.moved, &request);
+        let settings = &self.settings;
         let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri)).ok();
-        let next = next.filter(|next| dialog.leads_to_other(next, settings, mac));
+        let next = next.filter(|next| dialog.leads_to_other(next, settings));
         let from_sender =
-            dialog.is_from_sender(&request.flow, settings) && dialog.may_use_from(&request, settings, mac);
+            dialog.is_from_sender(&request.flow, settings) && dialog.may_use_from(&request, settings);
         let target = next.filter(|_| from_sender).and_then(|next| {
-            let flow = dialog.flow_to_other(&next, mac);
+            let flow = dialog.flow_to_other(&next);
             let toward = Toward::OtherSide { address: dialog.address_of_other(), flow };
             route::target_for_next(&next, toward, &request, settings).ok()
         });

@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::event::{Drop, Event};
 use crate::forward::{ViaBranch, without_challenges, without_claims};
 use crate::ingress;
+use crate::nodes::token_in;
 use crate::notifier::{self, LocalTag, SubscribeKind};
 use crate::outbox::{CoreMessage, Handover, Outbox};
 use crate::pin::Match;
@@ -32,6 +33,9 @@ impl Core {
             outbox.emit(Event::ParseError { answered: false, flow: received.flow });
             outbox.emit(Event::Dropped(Drop::Unanswerable));
             return;
+        }
+        if self.settings.nodes.is_cluster() && token_in(&received.message).is_some() {
+            return self.deliver_for_node(now, received, outbox);
         }
         let (request, fit) = Request::new(received, &self.mac);
         if let Err(reject) = fit {
@@ -56,7 +60,7 @@ impl Core {
         if self.waiting.contains(request.key) {
             return;
         }
-        if self.forward_by_pin(&mut request, outbox) == Match::Same {
+        if self.forward_by_pin(now, &mut request, outbox) == Match::Same {
             return;
         }
         match self.handling_of(now, &mut request, outbox) {
@@ -157,9 +161,12 @@ impl Core {
         let status = message.status().unwrap_or_default();
         outbox.emit(Event::ResponseReceived { status, transport: flow.transport });
         let branch = self.own_branch(message);
+        if let Some(branch @ ViaBranch::ForNode(_)) = &branch {
+            return self.answer_node(message, branch, Some(flow), outbox);
+        }
         let origin = branch.as_ref().and_then(ViaBranch::origin);
         let screened = origin.and_then(|origin| {
-            let (from, to) = (flow.remote.ip(), origin.peer.remote.ip());
+            let (from, to) = (origin.at_node.unwrap_or(flow.remote).ip(), origin.peer.remote.ip());
             without_claims(message, from, to, &self.settings, &mut self.rewrite)
         });
         let message = screened.as_ref().unwrap_or(message);

@@ -29,18 +29,18 @@ impl Core {
         destination: &Destination,
         outbox: &mut Outbox,
     ) -> Result<Toward, Box<DialogCheck>> {
-        dialog.apply_moves(&self.moved, request, &self.mac);
-        let (settings, mac) = (&self.settings, &self.mac);
-        let may_use_from = dialog.may_use_from(request, settings, mac);
+        dialog.apply_moves(&self.moved, request);
+        let settings = &self.settings;
+        let may_use_from = dialog.may_use_from(request, settings);
         let from_sender = may_use_from && dialog.is_from_sender(&request.flow, settings);
         let next = Next::of(request, uri).ok();
         // A Request-URI that names a local user is looked up even if a flow leads to the other side.
         let to_other = *destination == Destination::Elsewhere
-            && next.as_ref().is_some_and(|next| dialog.leads_to_other(next, settings, mac));
+            && next.as_ref().is_some_and(|next| dialog.leads_to_other(next, settings));
         let passes = from_sender && to_other;
         if passes && !next.as_ref().is_some_and(|next| self.may_have_moved(&dialog, next)) {
             self.record_move(now, &dialog, request, outbox);
-            let flow = next.and_then(|next| dialog.flow_to_other(&next, &self.mac));
+            let flow = next.and_then(|next| dialog.flow_to_other(&next));
             return Ok(Toward::OtherSide { address: dialog.address_of_other(), flow });
         }
         let to_other = to_other || self.names_other(&dialog, request, destination);
@@ -118,10 +118,10 @@ impl Core {
                 let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri));
                 let side = next.ok().and_then(|next| check.dialog.flow_of_other(&next));
                 let hop = record.as_ref().zip(side).and_then(|(record, side)| {
-                    route::current_flow(record, &side, now.wall, &self.connections, &self.settings, &self.mac)
+                    route::current_flow(record, &side, now.wall, &self.connections, &self.settings)
                 });
                 if let Some(hop) = hop {
-                    check.dialog.set_peer_of_other(&hop, &request, &self.settings, &self.mac);
+                    check.dialog.set_peer_of_other(&hop, &request, &self.settings);
                 }
                 return self.decide(now, request, *check, outbox);
             }
@@ -144,7 +144,7 @@ impl Core {
         let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri));
         let address = dialog.address_of_other();
         let toward = match next {
-            Ok(next) if to_other => Toward::OtherSide { address, flow: dialog.flow_to_other(&next, &self.mac) },
+            Ok(next) if to_other => Toward::OtherSide { address, flow: dialog.flow_to_other(&next) },
             Ok(next) if from_sender && destination == Destination::Elsewhere => dialog
                 .peer_of_other(&next)
                 .map_or(Toward::Anybody, |peer| Toward::OtherSide { address, flow: Some(peer) }),
@@ -191,7 +191,7 @@ impl Core {
         }
         // An ACK cannot be challenged. A phone that had to open a new connection cannot acknowledge in any other way.
         let is_ack = request.method() == Method::Ack;
-        if *to_other && is_ack && dialog.is_reconnected(&request.flow, &self.connections) {
+        if *to_other && is_ack && dialog.is_reconnected(&request.flow, &self.connections, &self.settings) {
             return Ok(());
         }
         if *to_other {
@@ -208,12 +208,12 @@ impl Core {
         self.admit(now, request, &presented, destination, outbox).map(|_| ())
     }
 
-    /// Whether the other side may have another flow by now: its connection is closed, or it is reached over UDP,
-    /// where a NAT can change its port.
+    /// Whether the other side may have another flow by now: its connection is closed or another node's, or it is reached
+    /// over UDP, where a NAT can change its port.
     fn may_have_moved(&self, dialog: &InDialog, next: &Next<'_>) -> bool {
         dialog
             .flow_of_other(next)
-            .is_some_and(|FlowOfDialog { peer, .. }| peer.connection.is_none_or(|it| !self.connections.is_open(it)))
+            .is_some_and(|FlowOfDialog { peer, .. }| peer.connection_here(&self.settings).is_none_or(|it| !self.connections.is_open(it)))
     }
 
     /// Whether the Request-URI names the user on the other side: it is the address of record, or a GRUU.
@@ -238,7 +238,7 @@ impl Core {
         if !refreshes_target(request.method()) && dialog.is_from_sender(&request.flow, &self.settings) {
             return;
         }
-        let Some((side, moved)) = dialog.move_of_sender(request, now.wall, &self.settings, &self.mac) else { return };
+        let Some((side, moved)) = dialog.move_of_sender(request, now.wall, &self.settings) else { return };
         if !self.moved.find(side).is_some_and(|known| known.is_same_place(&moved)) {
             self.dialog_moved(side, moved, outbox);
             outbox.handovers.push(Handover { worker: None, core_message: CoreMessage::DialogMoved { side, moved } });

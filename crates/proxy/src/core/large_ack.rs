@@ -12,6 +12,7 @@ use crate::event::{Event, LargeRequest};
 use crate::forward::{Forwarding, ViaBranch, write_via};
 use crate::hop::Hop;
 use crate::large;
+use crate::nodes::Link;
 use crate::outbox::Outbox;
 use crate::request::Request;
 use crate::target::Target;
@@ -20,6 +21,7 @@ impl Core {
     /// Sends an ACK over TCP that was written for UDP.
     pub(super) fn send_large_ack(
         &mut self,
+        now: Now,
         request: &Request,
         target: &Target,
         (over_udp, hop): (Sent, Hop),
@@ -28,7 +30,8 @@ impl Core {
         let branch = ViaBranch::of_large_ack(&over_udp.branch, &over_udp.hop, &self.settings);
         let forwarding =
             Forwarding { request, target, hop: &hop, branch, breadth: request.max_breadth(), history: None };
-        send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);
+        let link = Link { settings: &self.settings, mac: &self.mac, now: now.wall };
+        send_request(&forwarding, link, &mut self.rewrite, outbox);
         outbox.emit(Event::LargeRequest { outcome: LargeRequest::OverTcp });
         Sent { hop, branch, ..over_udp }
     }

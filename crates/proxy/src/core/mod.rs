@@ -11,6 +11,7 @@ pub(crate) mod contact;
 mod dispatch;
 mod emergency;
 pub(crate) mod explain;
+mod from_node;
 pub(crate) mod in_dialog;
 mod large_ack;
 mod late_registration;
@@ -90,12 +91,12 @@ impl Core {
     /// An empty core. `worker` is its number, which our Via branches name; `seed` is a number that differs at every
     /// start; `watched` is shared by all workers.
     pub fn new(settings: Arc<Settings>, keys: &Keys, worker: u8, seed: u64, watched: Arc<SubscriberIndex>) -> Self {
-        let mac = Mac::new(keys.route);
+        let mac = Mac::of(keys);
         let hasher = ContentHasher::default();
         let mut this = Self {
             settings,
             mac,
-            gruus: Gruus::new(keys.gruu, mac),
+            gruus: Gruus::new(keys, mac),
             worker,
             authenticator: Authenticator::new(keys, worker, hasher.clone()),
             pins: Pins::new(hasher),
@@ -216,6 +217,12 @@ impl Core {
         self.settings = settings;
         self.subscriptions.on_new_settings(&mut self.timers);
         self.update_trunks();
+    }
+
+    /// Replaces the keys that outlive this run. Nonces keep theirs.
+    pub fn set_keys(&mut self, keys: &Keys) {
+        self.mac = self.mac.with_keys(keys);
+        self.gruus = Gruus::new(keys, self.mac);
     }
 
     /// How many entries the core holds.

@@ -7,13 +7,14 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use location::Flow;
 use parser::headers::Via;
-use parser::{Header as _, HeaderName, Message, Method, Reply, Stamp, reason_phrase};
+use parser::{Header as _, HeaderName, Message, Method, ParseError, Reply, Rewrite, Span, Stamp, reason_phrase};
 
 use super::Core;
 use crate::clock::Now;
 use crate::context::ToTag;
 use crate::dialog::ResponseCallee;
 use crate::event::{Drop, Event};
+use crate::mac::Mac;
 use crate::forward::{Origin, ViaBranch, write_response};
 use crate::outbox::{CoreMessage, Handover, Outbox, Passed};
 use crate::pin::{Pin, tag_checksum};
@@ -44,12 +45,14 @@ impl Core {
     ) -> Option<Forwarded<'m>> {
         let below = via_below(response);
         let response_address = branch.origin().map(Origin::response_address);
-        let key = below
-            .as_ref()
-            .zip(response_address)
-            .and_then(|(below, address)| TransactionKey::of(response, below, address, &self.mac));
-        let sent_to = key.zip(source).and_then(|((key, _), source)| self.sent_to(branch, key, source));
-        let Some((key, method)) = key.filter(|_| source.is_none() || sent_to.is_some()) else {
+        let known = below.as_ref().zip(response_address).and_then(|(below, address)| {
+            self.mac.find(|mac| {
+                let (key, method) = TransactionKey::of(response, below, address, mac)?;
+                let sent_to = source.and_then(|source| self.sent_to(branch, key, source, mac));
+                (source.is_none() || sent_to.is_some()).then_some((key, method, sent_to))
+            })
+        });
+        let Some((key, method, sent_to)) = known else {
             match (branch, source) {
                 // The worker with the pin knows from which other addresses the phone may respond.
                 (ViaBranch::Pinned { worker, .. }, Some(source)) if *worker != self.worker => {
@@ -72,15 +75,19 @@ impl Core {
         let (settings, mac, rewrite) = (&self.settings, &self.mac, &mut self.rewrite);
         let to_tag = tag_of(response, HeaderName::To).unwrap_or_default();
         let callee = ResponseCallee { tag: to_tag, address: sent_to };
-        outbox.send(&hop, false, |out| write_response(response, callee, settings, mac, rewrite, out, |_| {}));
+        // RFC 5626 11.5: the node that holds the flow says that it is gone. That is for this server only.
+        let is_own = branch.origin().is_some_and(|origin| origin.at_node.is_some());
+        let changed = if is_own && status == 430 { with_status_for_caller(response, rewrite) } else { None };
+        let shown = changed.as_ref().unwrap_or(response);
+        outbox.send(&hop, false, |out| write_response(shown, callee, settings, mac, rewrite, out, |_| {}));
         Some(Forwarded { key, method, status, to_tag })
     }
 
     /// The address that the request went to, if the response comes from there with a valid mark, or from another
     /// address that the phone may respond from.
-    fn sent_to(&self, branch: &ViaBranch, key: TransactionKey, source: &Flow) -> Option<SocketAddr> {
-        if branch.verify(key, source, &self.mac) {
-            return Some(source.remote);
+    fn sent_to(&self, branch: &ViaBranch, key: TransactionKey, source: &Flow, mac: &Mac) -> Option<SocketAddr> {
+        if branch.verify(key, source, &self.settings, mac) {
+            return Some(branch.origin().and_then(|origin| origin.at_node).unwrap_or(source.remote));
         }
         // The branch names where the response goes: with another branch a sender could choose that.
         let pin = self.pins.find(key).filter(|pin| pin.branch == *branch)?;
@@ -99,6 +106,19 @@ impl Core {
             }
             Some(ViaBranch::Notify { id, .. }) => self.notify_undelivered(now, id, outbox),
             Some(ViaBranch::Trunk { id, .. }) => self.trunk_undelivered(now, id, outbox),
+            Some(branch @ ViaBranch::ForNode(_)) if sent.is_request() => {
+                let Some(key) = via_below(&sent).and_then(|below| {
+                    let address = branch.origin()?.response_address();
+                    Some(TransactionKey::of(&sent, &below, address, &self.mac)?.0)
+                }) else {
+                    return;
+                };
+                // The connection has just been closed, or ICMP says that nothing listens: the flow failed (RFC 5626 11.5).
+                let answer = own_answer(&sent, 430, key, &self.mac);
+                if let Ok(message) = answer {
+                    self.answer_node(&message, &branch, None, outbox);
+                }
+            }
             Some(branch @ ViaBranch::LargeAck { .. }) => self.send_over_udp(now, &sent, branch, outbox),
             // No state is needed: the response is made from the request as it was sent, and goes to where its Via says.
             Some(ViaBranch::Stateless(origin) | ViaBranch::Pinned { origin, .. }) if sent.is_request() => {
@@ -111,13 +131,8 @@ impl Core {
                 if pin.is_some_and(Pin::is_accepted) {
                     return;
                 }
-                let tag = ToTag::of_key(key, &self.mac);
-                let status = status_for_caller(pin.map_or(503, |pin| pin.hop.failure()));
-                let mut answer = Vec::new();
-                let reason = reason_phrase(status).as_bytes();
-                let unstamped = Stamp { received: None, rport: None };
-                Reply::new(&mut answer, &sent, status, reason, unstamped, Some(tag.as_bytes())).finish();
-                if let Ok(message) = Message::parse(answer.into()) {
+                let failure = if origin.at_node.is_some() { 430 } else { pin.map_or(503, |pin| pin.hop.failure()) };
+                if let Ok(message) = own_answer(&sent, status_for_caller(failure), key, &self.mac) {
                     self.route_response(now, branch, &message, None, outbox);
                 }
             }
@@ -163,7 +178,29 @@ impl Core {
     }
 }
 
+/// The response of this server to a request as it was sent.
+fn own_answer(sent: &Message, status: u16, key: TransactionKey, mac: &Mac) -> Result<Message, ParseError> {
+    let tag = ToTag::of_key(key, mac);
+    let mut answer = Vec::new();
+    let unstamped = Stamp { received: None, rport: None };
+    Reply::new(&mut answer, sent, status, reason_phrase(status).as_bytes(), unstamped, Some(tag.as_bytes())).finish();
+    Message::parse(answer.into())
+}
+
+/// The same response with the status that the caller gets.
+fn with_status_for_caller(response: &Message, rewrite: &mut Rewrite) -> Option<Message> {
+    let status = status_for_caller(response.status()?);
+    let line = memchr::memchr(b'\r', response.bytes())?;
+    rewrite.clear();
+    rewrite.replace(Span { start: 0, end: u32::try_from(line).ok()? }, |out| {
+        out.extend_from_slice(format!("SIP/2.0 {status} {}", reason_phrase(status)).as_bytes());
+    });
+    let mut out = Vec::new();
+    rewrite.write(response, &mut out);
+    Message::parse(out.into()).ok()
+}
+
 /// The Via below ours.
-fn via_below(message: &Message) -> Option<Via<'_>> {
+pub(super) fn via_below(message: &Message) -> Option<Via<'_>> {
     Via::parse(message.values(HeaderName::Via).nth(1)?).ok()
 }

@@ -16,6 +16,7 @@ use crate::hop::{Hop, Over};
 use crate::ingress;
 use crate::large;
 use crate::mac::Mac;
+use crate::nodes::Link;
 use crate::outbox::Outbox;
 use crate::pin::Match;
 use crate::reject::Reject;
@@ -49,7 +50,7 @@ impl Core {
         }
         let mark = outbox.mark();
         let Some(target) = plan.best() else { return };
-        let sent = match self.send_stateless(request, target, outbox) {
+        let sent = match self.send_stateless(now, request, target, outbox) {
             Ok(sent) => sent,
             Err(reject) => return self.refuse(now, request, reject, outbox),
         };
@@ -62,7 +63,7 @@ impl Core {
         let sent = match over_tcp {
             Some(hop) => {
                 outbox.retract(mark);
-                self.send_large_ack(request, target, (sent, hop), outbox)
+                self.send_large_ack(now, request, target, (sent, hop), outbox)
             }
             None => sent,
         };
@@ -79,7 +80,7 @@ impl Core {
     }
 
     /// Forwards a retransmission, the CANCEL of an INVITE or the ACK of its failure as the pin of the first request says.
-    pub(super) fn forward_by_pin(&mut self, request: &mut Request, outbox: &mut Outbox) -> Match {
+    pub(super) fn forward_by_pin(&mut self, now: Now, request: &mut Request, outbox: &mut Outbox) -> Match {
         let pin = match self.pins.find_for(request, &self.connections) {
             Ok(pin) => pin,
             Err(no_copy) => return no_copy,
@@ -106,7 +107,8 @@ impl Core {
             breadth: request.max_breadth(),
             history: None,
         };
-        send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);
+        let link = Link { settings: &self.settings, mac: &self.mac, now: now.wall };
+        send_request(&forwarding, link, &mut self.rewrite, outbox);
         emit_forwarded(request, &pin.hop, outbox);
         Match::Same
     }
@@ -128,17 +130,23 @@ impl Core {
         outbox: &mut Outbox,
     ) -> Result<(), Reject> {
         let mark = outbox.mark();
-        let mut sent = self.send_stateless(request, &target, outbox)?;
+        let mut sent = self.send_stateless(now, request, &target, outbox)?;
         if let Some(hop) = self.hop_over_tcp(now, request, &target, &sent) {
             outbox.retract(mark);
-            sent = self.send_large_ack(request, &target, (sent, hop), outbox);
+            sent = self.send_large_ack(now, request, &target, (sent, hop), outbox);
         }
         self.sent_stateless(now, request, target, sent, outbox);
         Ok(())
     }
 
     /// Writes a request that is forwarded without a transaction.
-    fn send_stateless(&mut self, request: &Request, target: &Target, outbox: &mut Outbox) -> Result<Sent, Reject> {
+    fn send_stateless(
+        &mut self,
+        now: Now,
+        request: &Request,
+        target: &Target,
+        outbox: &mut Outbox,
+    ) -> Result<Sent, Reject> {
         let NextHop::Hop(hop) = &target.next_hop else { return Err(Reject::Unroutable) };
         let hop = hop.now(&self.connections);
         let origin = Origin::new(request, (&hop, target), None, &self.settings, &self.mac);
@@ -166,7 +174,8 @@ impl Core {
         let forwarding =
             Forwarding { request, target, hop: &hop, branch, breadth: request.max_breadth(), history: None };
         let mark = outbox.mark();
-        send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);
+        let link = Link { settings: &self.settings, mac: &self.mac, now: now.wall };
+        send_request(&forwarding, link, &mut self.rewrite, outbox);
         Ok(Sent { hop, branch, pinned, length: outbox.len_since(mark) })
     }
 
@@ -266,14 +275,14 @@ pub(super) fn is_new_call(request: &Request) -> bool {
 
 pub(super) fn send_request(
     forwarding: &Forwarding<'_>,
-    settings: &Settings,
-    mac: &Mac,
+    link: Link<'_>,
     rewrite: &mut parser::Rewrite,
     outbox: &mut Outbox,
 ) {
     // RFC 3261 17: an ACK is never answered, so a failure to send it is not reported, unless it can go over UDP.
     let reports = forwarding.request.method() != Method::Ack || forwarding.hop.over == Over::InsteadOfUdp;
-    outbox.send(forwarding.hop, reports, |out| write_request(forwarding, settings, mac, rewrite, out));
+    let Link { settings, mac, .. } = link;
+    outbox.send_over(forwarding.hop, reports, link, |out| write_request(forwarding, settings, mac, rewrite, out));
 }
 
 fn emit_forwarded(request: &Request, hop: &Hop, outbox: &mut Outbox) {

@@ -10,7 +10,7 @@ use location::{Aor, Flow, Record};
 use parser::headers::{Contact, Route};
 use parser::{Header as _, HeaderName, SipUri, Uri, unescape};
 
-use super::mark::{is_mark, split_mark};
+use super::mark::{is_valid_mark, split_mark};
 use super::moved::{Moved, MovedSides, SideOfDialog};
 use super::next_hop::{literal_address, next_hop_hash};
 use super::record_route::{first_domain, identity_hash, is_allowed_target};
@@ -40,6 +40,8 @@ pub(crate) struct InDialog {
     key: Option<u64>,
     /// When the other side was last seen; zero if its peer is still the one in the token.
     other_seen: Wall,
+    /// With the key that the token was signed with, as the hashes in it.
+    mac: Mac,
 }
 
 /// A side of a dialog that is the phone of a local user and is reached over its flow.
@@ -53,6 +55,8 @@ pub(crate) struct FlowOfDialog<'a> {
     pub(crate) seen: Wall,
     /// The Contact of the phone in the dialog.
     pub(crate) contact: SipUri<'a>,
+    /// With the key that `phone` was made with.
+    pub(crate) mac: Mac,
 }
 
 /// The URI that determines the next hop of a request.
@@ -86,20 +90,23 @@ impl InDialog {
         let [from_tag, to_tag] = request.tags();
         let verified = |caller_tag| {
             let may_be = unverified.may_be_of_caller(caller_tag);
-            if may_be { unverified.verify(DialogId { call_id, caller_tag }, mac) } else { None }
+            if may_be { unverified.find(DialogId { call_id, caller_tag }, mac) } else { None }
         };
-        let (token, from_caller) = match verified(from_tag) {
+        let (token, mac, from_caller) = match verified(from_tag) {
             // The mark is missing or wrong: the token is of another dialog of the caller, or of an attacker that copied
-            // Call-ID and From tag into a call of its own.
-            Some(token) if !is_mark(mark, text, (to_tag, token.callee.peer.remote), mac) => return None,
-            Some(token) => (token, true),
-            None => (verified(to_tag)?, false),
+            // Call-ID and From tag into a call of its own. The key may have changed before the response got its mark.
+            Some((token, _)) if !is_valid_mark(mark, text, (to_tag, token.callee.peer.remote), mac) => return None,
+            Some((token, mac)) => (token, mac, true),
+            None => {
+                let (token, mac) = verified(to_tag)?;
+                (token, mac, false)
+            }
         };
         let DialogToken { caller, callee, target } = token;
         // The token that a side gets contains the target of the other side.
         let target = target.filter(|target| target.of_callee == from_caller).map(|target| target.next_hop);
         let (sender, other) = if from_caller { (caller, callee) } else { (callee, caller) };
-        Some(Self { sender, other, target, from_caller, key: None, other_seen: Wall::default() })
+        Some(Self { sender, other, target, from_caller, key: None, other_seen: Wall::default(), mac })
     }
 
     /// Joins the dialogs of two tokens in one request, if the request that created the dialog passed this server twice
@@ -145,29 +152,32 @@ impl InDialog {
     /// over a connection that this server opened to that address.
     pub(crate) fn is_from_sender(&self, flow: &Flow, settings: &Settings) -> bool {
         let Side { peer, user, .. } = &self.sender;
-        let listener = settings.listeners.get(usize::from(peer.listener));
-        if listener.is_none_or(|listener| listener.transport != flow.transport) {
+        if peer.transport(settings) != Some(flow.transport) {
             return false;
         }
-        if peer.remote == flow.remote || !flow.transport.is_reliable() {
+        // A NAT that is shared by several customers may use one port for a phone towards one node, and for another phone
+        // towards another node.
+        let is_here = peer.node.is_none() || peer.connection_here(settings).is_some();
+        if (peer.remote == flow.remote && is_here) || !flow.transport.is_reliable() {
             return peer.remote == flow.remote;
         }
         // A server without an account has no credentials to show, and may open a new connection for its requests.
-        (peer.connection.is_some() && peer.connection == flow.id.connection())
+        let connection = peer.connection_here(settings);
+        (connection.is_some() && connection == flow.id.connection())
             || (user.is_none() && peer.remote.ip() == flow.remote.ip())
     }
 
     /// Whether a request came over a new connection from the host of the sender, whose old connection is closed.
-    pub(crate) fn is_reconnected(&self, flow: &Flow, connections: &Connections) -> bool {
+    pub(crate) fn is_reconnected(&self, flow: &Flow, connections: &Connections, settings: &Settings) -> bool {
         let Peer { remote, connection, .. } = self.sender.peer;
-        let closed = connection.is_some_and(|connection| !connections.is_open(connection));
+        let closed = connection.is_some() && !self.sender.peer.may_be_open(connections, settings);
         flow.transport.is_reliable() && closed && remote.ip() == flow.remote.ip()
     }
 
     /// Whether the sender may use this From without credentials. A local user may use its own name, the name in the
     /// request that created the dialog, and those in `may_call_as` of its account. Any other sender may use every name
     /// that is not a local user's, since RFC 4916 permits to change it.
-    pub(crate) fn may_use_from(&self, request: &Request, settings: &Settings, mac: &Mac) -> bool {
+    pub(crate) fn may_use_from(&self, request: &Request, settings: &Settings) -> bool {
         let (first, user) = (first_domain(settings), self.sender.user.as_ref());
         if user.is_some_and(|user| user.is_written_as(request.text_of_from(), first)) {
             return true;
@@ -175,7 +185,7 @@ impl InDialog {
         let Some(named) = Named::of(request.text_of_from(), settings) else {
             return user.is_none() && self.sender.identity.is_none();
         };
-        if self.sender.identity.is_some_and(|known| known == identity_hash(&named.address, mac)) {
+        if self.sender.identity.is_some_and(|known| known == identity_hash(&named.address, &self.mac)) {
             return true;
         }
         match user.map(|user| user.aor(first)) {
@@ -188,7 +198,7 @@ impl InDialog {
 
     /// Whether the next hop of a request leads to the other side: over its flow, to its peer, or to the target in the
     /// token.
-    pub(crate) fn leads_to_other(&self, next: &Next<'_>, settings: &Settings, mac: &Mac) -> bool {
+    pub(crate) fn leads_to_other(&self, next: &Next<'_>, settings: &Settings) -> bool {
         let Next { uri, by_route } = next;
         if self.other.only_flow && !by_route {
             return true;
@@ -196,11 +206,11 @@ impl InDialog {
         let (address, peer) = (literal_address(uri), self.other.peer.remote);
         // A provider may move a call from one of its hosts to another, all of which are in `trusted`.
         let trusted = || address.is_some_and(|it| settings.trusts(it.ip())) && settings.trusts(peer.ip());
-        address == Some(peer) || (self.target.is_some() && self.target == Some(next_hop_hash(uri, mac))) || trusted()
+        address == Some(peer) || (self.target.is_some() && self.target == Some(next_hop_hash(uri, &self.mac))) || trusted()
     }
 
     /// The flow to the other side, if no Route value is left and only this flow leads there.
-    pub(crate) fn flow_to_other(&self, next: &Next<'_>, mac: &Mac) -> Option<FlowToPeer> {
+    pub(crate) fn flow_to_other(&self, next: &Next<'_>) -> Option<FlowToPeer> {
         let Next { uri, by_route } = next;
         if *by_route || !self.other.only_flow {
             return None;
@@ -208,7 +218,7 @@ impl InDialog {
         // The sender chooses the Request-URI, so its address is used only if the other side named it.
         let address = literal_address(uri);
         let named = || {
-            self.target == Some(next_hop_hash(uri, mac))
+            self.target == Some(next_hop_hash(uri, &self.mac))
                 && address.map(|it| it.ip()) == Some(self.other.peer.remote.ip())
         };
         let may_use_uri = address == Some(self.other.peer.remote) || named();
@@ -229,22 +239,28 @@ impl InDialog {
     pub(crate) fn flow_of_other<'a>(&self, next: &Next<'a>) -> Option<FlowOfDialog<'a>> {
         let Side { peer, only_flow, user, phone, .. } = &self.other;
         let is_such = *only_flow && user.is_some() && !next.by_route;
-        is_such.then_some(FlowOfDialog { peer: *peer, phone: *phone, seen: self.other_seen, contact: next.uri })
+        is_such.then_some(FlowOfDialog {
+            peer: *peer,
+            phone: *phone,
+            seen: self.other_seen,
+            contact: next.uri,
+            mac: self.mac,
+        })
     }
 
     /// Replaces the peer of the other side by the current one.
-    pub(crate) fn set_peer_of_other(&mut self, hop: &Hop, request: &Request, settings: &Settings, mac: &Mac) {
+    pub(crate) fn set_peer_of_other(&mut self, hop: &Hop, request: &Request, settings: &Settings) {
         // The key is computed from the peers in the token, so it must be computed before.
-        self.key = self.key(request, mac);
-        self.other.peer = Peer::of_hop(hop, settings);
+        self.key = self.key(request);
+        self.other.peer = Peer::of_dialog(hop, false, settings);
     }
 
     /// Replaces the peers by those that were recorded since the dialog was created.
-    pub(crate) fn apply_moves(&mut self, moved: &MovedSides, request: &Request, mac: &Mac) {
+    pub(crate) fn apply_moves(&mut self, moved: &MovedSides, request: &Request) {
         if moved.len() == 0 {
             return;
         }
-        let Some(dialog) = self.key(request, mac) else { return };
+        let Some(dialog) = self.key(request) else { return };
         self.key = Some(dialog);
         if let Some(Moved { peer, .. }) = moved.find(SideOfDialog { dialog, is_caller: self.from_caller }) {
             self.sender.peer = *peer;
@@ -265,23 +281,32 @@ impl InDialog {
         request: &Request,
         now: Wall,
         settings: &Settings,
-        mac: &Mac,
     ) -> Option<(SideOfDialog, Moved)> {
-        let peer = Peer::of_hop(&Hop::back(&request.flow), settings);
+        let back = Hop::back(&request.flow);
+        let known = &self.sender.peer;
+        let is_known = match &known.node {
+            Some(at) => {
+                at.transport == back.transport
+                    && known.remote == back.remote
+                    && known.connection_here(settings) == back.connection()
+            }
+            None => *known == Peer::of_hop(&back, settings),
+        };
         let contact = request.message.header::<Contact<'_>>().ok().flatten();
         let target =
             contact.as_ref().and_then(|contact| contact.address()).and_then(|address| address.uri.sip().copied());
         // A side that was not behind a NAT, and still sends from the same address, names another Contact on purpose.
-        let may_be_behind_nat = self.sender.only_flow || peer != self.sender.peer;
+        let may_be_behind_nat = self.sender.only_flow || !is_known;
         let only_flow = may_be_behind_nat && nat::is_flow_bound(request, target.as_ref());
         let target = target.filter(|uri| is_allowed_target(uri, &self.sender, request.flow.remote, settings));
         let elsewhere =
             target.filter(|uri| !self.sender.only_flow && literal_address(uri) != Some(self.sender.peer.remote));
-        if peer == self.sender.peer && elsewhere.is_none() {
+        if is_known && elsewhere.is_none() {
             return None;
         }
-        let side = SideOfDialog { dialog: self.key(request, mac)?, is_caller: self.from_caller };
-        let next_hop = target.map(|uri| next_hop_hash(&uri, mac));
+        let peer = if is_known { *known } else { Peer::of_dialog(&back, only_flow, settings) };
+        let side = SideOfDialog { dialog: self.key(request)?, is_caller: self.from_caller };
+        let next_hop = target.map(|uri| next_hop_hash(&uri, &self.mac));
         Some((side, Moved { peer, only_flow, next_hop, at: now }))
     }
 
@@ -313,7 +338,7 @@ impl InDialog {
 
     /// The key of the dialog in [`MovedSides`]. It contains the peers and users in the token: otherwise an attacker
     /// could create a dialog with the Call-ID and the tag of a call that it has seen, and redirect that call.
-    fn key(&self, request: &Request, mac: &Mac) -> Option<u64> {
+    fn key(&self, request: &Request) -> Option<u64> {
         if self.key.is_some() {
             return self.key;
         }
@@ -326,6 +351,6 @@ impl InDialog {
         let [caller_user, callee_user] =
             [caller, callee].map(|side| side.user.as_ref().map(User::as_bytes).unwrap_or_default());
         let parts = [call_id, caller_tag, &caller.peer.octets(), &callee.peer.octets(), caller_user, callee_user];
-        Some(mac.sign(Purpose::Dialog, &parts))
+        Some(self.mac.sign(Purpose::Dialog, &parts))
     }
 }

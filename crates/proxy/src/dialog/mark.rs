@@ -31,9 +31,9 @@ pub(super) fn write_mark(out: &mut Vec<u8>, token: &[u8], callee: (&[u8], Socket
 }
 
 /// Whether a mark is valid for this token and this callee.
-pub(super) fn is_mark(text: Option<&[u8]>, token: &[u8], callee: (&[u8], SocketAddr), mac: &Mac) -> bool {
-    let given = text.filter(|text| text.len() == MARK_DIGITS).and_then(read_hex);
-    given == Some(mark(token, callee, mac))
+pub(super) fn is_valid_mark(text: Option<&[u8]>, token: &[u8], callee: (&[u8], SocketAddr), mac: &Mac) -> bool {
+    let Some(given) = text.filter(|text| text.len() == MARK_DIGITS).and_then(read_hex) else { return false };
+    mac.find(|mac| (given == mark(token, callee, mac)).then_some(())).is_some()
 }
 
 /// The mark covers the MAC of the token, and thereby all of the token. It also covers the address of the callee: if a
@@ -59,7 +59,7 @@ mod tests {
         write_mark(&mut user, &token, (b"b2", address), &MAC);
         let (split, mark) = split_mark(&user);
         assert_eq!(split, &token[..]);
-        let is = |mark, token: &[u8], tag: &[u8], address| is_mark(mark, token, (tag, address), &MAC);
+        let is = |mark, token: &[u8], tag: &[u8], address| is_valid_mark(mark, token, (tag, address), &MAC);
         assert!(is(mark, &token, b"b2", address));
         assert!(!is(mark, &token, b"b3", address) && !is(mark, b"other", b"b2", address));
         assert!(!is(mark, &token, b"b2", "192.0.2.11:5061".parse().unwrap()));

@@ -81,7 +81,7 @@ mod tests {
 
     fn moved(port: u16, next_hop: Option<u32>) -> Moved {
         Moved {
-            peer: Peer { listener: 0, remote: ([192, 0, 2, 7], port).into(), connection: None },
+            peer: Peer { listener: 0, remote: ([192, 0, 2, 7], port).into(), connection: None, node: None },
             only_flow: false,
             next_hop,
             at: Wall(0),

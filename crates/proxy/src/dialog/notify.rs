@@ -62,22 +62,22 @@ fn for_subscriber(
     let [notifier, subscriber] = request.tags();
     let verify = |caller_tag| {
         let id = DialogId { call_id, caller_tag };
-        let verified = if unverified.may_be_of_caller(caller_tag) { unverified.verify(id, mac) } else { None };
-        verified.map(|token| (token, id))
+        let verified = if unverified.may_be_of_caller(caller_tag) { unverified.find(id, mac) } else { None };
+        verified.map(|(token, mac)| (token, mac, id))
     };
     let of_callee = verify(subscriber);
     let notifier_is_callee = of_callee.is_some();
-    let (token, id) = of_callee.or_else(|| verify(notifier))?;
+    let (token, mac, id) = of_callee.or_else(|| verify(notifier))?;
     // The attack: a user whose phone got the SUBSCRIBE too sends a NOTIFY with the token of another phone and the tag
     // of that phone in a call. So the mark of a local user has the address that the NOTIFY came from.
     let address = if token.callee.user.is_some() { request.flow.remote } else { token.callee.peer.remote };
     let callee = notifier_is_callee.then_some(address);
     if !nearest {
-        return Some((token.text(id, mac), callee));
+        return Some((token.text(id, &mac), callee));
     }
     let side = if notifier_is_callee { &token.callee } else { &token.caller };
     let next = message.value(HeaderName::RecordRoute).and_then(uri_of_route).or_else(|| contact(message));
-    let next_hop = target_of(next, side, settings, mac);
+    let next_hop = target_of(next, side, settings, &mac);
     let target = next_hop.map(|next_hop| Target { of_callee: notifier_is_callee, next_hop });
-    Some((DialogToken { target, ..token }.text(id, mac), callee))
+    Some((DialogToken { target, ..token }.text(id, &mac), callee))
 }

@@ -46,7 +46,7 @@ pub(crate) fn token_for(
     let needs_identity = user.is_none() && !reach::is_exempt_source(request.flow.remote.ip(), settings);
     let other_name = if needs_identity { Named::of(request.text_of_from(), settings) } else { None };
     let caller = Side {
-        peer: Peer::of_hop(&Hop::back(&request.flow), settings),
+        peer: Peer::of_dialog(&Hop::back(&request.flow), only_flow, settings),
         only_flow,
         user,
         phone: phone.map(|instance| phone_hash(instance, None, mac)),
@@ -69,7 +69,7 @@ pub(crate) fn token_for(
     let called = called.filter(|called| !is_user(called) && is_asked_for(called));
     let identity = called.map(|called| identity_hash(&called.address, mac));
     let renumbering = renumbering_of_callee(request, settings);
-    let callee = Side { peer: Peer::of_hop(hop, settings), only_flow, user, phone, identity, renumbering };
+    let callee = Side { peer: Peer::of_dialog(hop, only_flow, settings), only_flow, user, phone, identity, renumbering };
     let target = target_of(next, &caller, settings, mac);
     let target = target.map(|next_hop| Target { of_callee: false, next_hop });
     let [caller_tag, _] = request.tags();
@@ -127,7 +127,7 @@ pub(crate) fn update_record_routes(
     let mut marked: Option<(Cow<'_, [u8]>, TokenText)> = None;
     for value in response.values(HeaderName::RecordRoute).take(MAX_OWN_VALUES) {
         let Some(uri) = uri_of_route(value) else { return };
-        let own = uri.user.filter(|_| settings.is_own(&uri.host, uri.port));
+        let own = uri.user.filter(|user| is_own_value(&uri, user, response, settings, mac));
         let Some(user) = own.filter(|user| split_mark(user).1.is_none()) else {
             above = Some(uri);
             continue;
@@ -161,6 +161,17 @@ pub(crate) fn own_user_part<'v>(value: &'v [u8], settings: &Settings) -> Option<
     settings.is_own_address(address.ip(), Some(address.port())).then_some(user)
 }
 
+/// Whether this server wrote a value. Above the value for the caller there may be one with the address of the node that
+/// holds the flow of the called phone; its token is ours.
+fn is_own_value(uri: &SipUri<'_>, user: &[u8], response: &Message, settings: &Settings, mac: &Mac) -> bool {
+    let is_signed = || {
+        let caller_tag = tag_of(response, HeaderName::From)?;
+        let id = DialogId { call_id: response.value(HeaderName::CallId)?, caller_tag };
+        UnverifiedToken::decode(split_mark(&unescape(user)).0)?.find(id, mac)
+    };
+    settings.is_own(&uri.host, uri.port) || (settings.nodes.is_cluster() && is_signed().is_some())
+}
+
 /// The token with `next` as the target of the callee; `None` if that is not allowed or the token is not valid.
 fn refreshed(
     token: &[u8],
@@ -171,9 +182,9 @@ fn refreshed(
 ) -> Option<TokenText> {
     let caller_tag = tag_of(response, HeaderName::From).unwrap_or_default();
     let id = DialogId { call_id: response.value(HeaderName::CallId)?, caller_tag };
-    let token = UnverifiedToken::decode(token)?.verify(id, mac)?;
-    let target = Target { of_callee: true, next_hop: target_of(next, &token.callee, settings, mac)? };
-    Some(DialogToken { target: Some(target), ..token }.text(id, mac))
+    let (token, mac) = UnverifiedToken::decode(token)?.find(id, mac)?;
+    let target = Target { of_callee: true, next_hop: target_of(next, &token.callee, settings, &mac)? };
+    Some(DialogToken { target: Some(target), ..token }.text(id, &mac))
 }
 
 /// The next hop to a side as a hash, if it is not the peer and is allowed.

@@ -48,9 +48,9 @@ pub(super) const HEAD_TEXT: usize = HEAD / 3 * 4;
 const START: usize = HEAD + 2;
 
 /// The most octets of a peer ([`Peer::write_octets`]).
-const MAX_PEER: usize = 28;
+const MAX_PEER: usize = 52;
 
-/// The most octets of a token: two IPv6 peers with connections, two users, and all other parts.
+/// The most octets of a token: two IPv6 peers with connections at nodes, two users, and all other parts.
 const MAX_TOKEN: usize = START + 2 * MAX_PEER + 4 + 2 * (1 + MAX_USER + 4) + 2 * 4 + 3 * 4;
 
 mod flag {
@@ -211,7 +211,12 @@ impl UnverifiedToken {
         self.octets.get(HEAD + 1) == Some(&checksum(caller_tag))
     }
 
-    /// The content; `None` if this server did not write it for this dialog.
+    /// The content, and the MAC with the key that it was signed with: its hashes were made with that key too.
+    pub(super) fn find(&self, id: DialogId<'_>, mac: &Mac) -> Option<(DialogToken, Mac)> {
+        mac.find(|mac| Some((self.verify(id, mac)?, *mac)))
+    }
+
+    /// The content; `None` if this server did not write it for this dialog with this key.
     pub(super) fn verify(&self, id: DialogId<'_>, mac: &Mac) -> Option<DialogToken> {
         let (&[version, ref given @ ..], covered) = self.octets.get(..self.length)?.split_first_chunk::<HEAD>()?;
         let &[flags, _, ref rest @ ..] = covered else { return None };
@@ -240,7 +245,7 @@ mod tests {
 
     fn side(remote: &str, connection: u64, user: Option<&str>, identity: Option<u32>) -> Side {
         let user = user.map(|aor| User::of_aor(aor.as_bytes(), FIRST).unwrap());
-        let peer = Peer { listener: 1, remote: remote.parse().unwrap(), connection: ConnectionId::new(connection) };
+        let peer = Peer { listener: 1, remote: remote.parse().unwrap(), connection: ConnectionId::new(connection), node: None };
         let phone = user.as_ref().and(identity).filter(|_| connection != 0);
         Side { peer, only_flow: connection != 0, user, phone, identity, renumbering: None }
     }

@@ -8,6 +8,8 @@
 //! z9hG4bK n <worker:2> <subscription:16> <sequence:8>                     a NOTIFY of that worker
 //! z9hG4bK r <worker:2> <id:16> <sequence:8>                               a request of that worker to a trunk
 //! z9hG4bK a           <mark:16> <peer>                                    an ACK over TCP that could go over UDP
+//! z9hG4bK d           <mark:16> <peer>                                    a request of another node to a flow of this one
+//! z9hG4bK S, P, u, U  ... x <address:14|38>                               s, p, t, T for a phone at another node
 //! ```
 //!
 //! A branch contains the peer that the response goes to, and a mark: a keyed hash of that peer, of the address that the
@@ -20,6 +22,9 @@
 //! the response context too: otherwise a phone could change that number, and its response would bypass a response
 //! context that still exists.
 //!
+//! The last four end with the address of the phone. The response comes from the node that holds its flow, and only the
+//! branch tells which phone has sent it. That node answers for this: it forwards responses of the phone only.
+//!
 //! No response comes to an ACK. The peer in its branch is the one that it goes to over UDP if TCP is refused; it is read
 //! only in an ACK that this server could not send.
 
@@ -28,7 +33,7 @@ use std::net::SocketAddr;
 use location::Flow;
 use parser::{Transport, read_hex, write_hex};
 
-use crate::hop::Hop;
+use crate::hop::{Hop, Over};
 use crate::mac::{Mac, Purpose, octets_of};
 use crate::peer::Peer;
 use crate::request::{Request, TransactionKey};
@@ -37,6 +42,9 @@ use crate::target::Target;
 
 /// The first characters of every branch (RFC 3261 8.1.1.7).
 const COOKIE: &[u8] = b"z9hG4bK";
+
+/// In place of the response context, for the mark of [`ViaBranch::ForNode`].
+pub(crate) const FOR_NODE: (u8, u64) = (0, u64::MAX);
 
 /// Identifies a client transaction of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +71,8 @@ pub(crate) enum ViaBranch {
     Notify { worker: u8, id: NotifyId },
     Trunk { worker: u8, id: NotifyId },
     LargeAck { mark: u64, over_udp: Peer },
+    /// For the node that handed the request over.
+    ForNode(Origin),
 }
 
 /// The sender of a request, which gets the response if there is no transaction.
@@ -73,6 +83,8 @@ pub(crate) struct Origin {
     mark: u64,
     /// Whether the request was sent with another CSeq number, which only one with a transaction is.
     pub(crate) is_renumbered: bool,
+    /// The address of the phone that the request was sent to, if another node holds its flow.
+    pub(crate) at_node: Option<SocketAddr>,
 }
 
 impl Origin {
@@ -86,8 +98,11 @@ impl Origin {
         mac: &Mac,
     ) -> Self {
         let peer = Peer::of_hop(&request.response_hop, settings);
-        let mark = mark(&peer, &Destination::of(hop, target), request.key, fork, mac);
-        Self { peer, mark, is_renumbered: fork.is_some() && target.uri.renumbering(request).is_some() }
+        let at_node = matches!(hop.over, Over::Elsewhere(_)).then_some(hop.remote);
+        let parts = Parts { peer: &peer, node: own_number(&peer, settings), at_node };
+        let mark = mark(&parts, &Destination::of(hop, target, settings), request.key, fork, mac);
+        let is_renumbered = fork.is_some() && target.uri.renumbering(request).is_some();
+        Self { peer, mark, is_renumbered, at_node }
     }
 
     /// The address that the response goes to.
@@ -97,12 +112,26 @@ impl Origin {
 
     fn parse(text: &[u8]) -> Option<Self> {
         let (mark, peer) = text.split_at_checked(16)?;
-        Some(Self { peer: Peer::parse(peer)?, mark: read_hex(mark)?, is_renumbered: false })
+        Some(Self { peer: Peer::parse(peer)?, mark: read_hex(mark)?, is_renumbered: false, at_node: None })
+    }
+
+    /// With the address of a phone at another node behind it.
+    #[cold]
+    fn parse_at_node(text: &[u8]) -> Option<Self> {
+        let at = memchr::memchr(b'x', text)?;
+        let (origin, address) = text.split_at_checked(at)?;
+        // The address is written as a peer whose listener is 0.
+        let Peer { listener: 0, remote, connection: None, .. } = Peer::parse(address.get(1..)?)? else { return None };
+        Some(Self { at_node: Some(remote), ..Self::parse(origin)? })
     }
 
     fn write(self, out: &mut Vec<u8>) {
         write_hex(out, self.mark, 16);
         self.peer.write(out);
+        if let Some(remote) = self.at_node {
+            out.push(b'x');
+            Peer { listener: 0, remote, connection: None, node: None }.write(out);
+        }
     }
 }
 
@@ -111,8 +140,15 @@ impl Origin {
 struct Destination([u8; 18]);
 
 impl Destination {
-    fn of(hop: &Hop, target: &Target) -> Self {
-        Self::at(hop.transport, target.remote(hop))
+    fn of(hop: &Hop, target: &Target, settings: &Settings) -> Self {
+        match hop.over {
+            // The response comes from the node.
+            Over::Elsewhere(_) => {
+                let leaves = hop.over_node(settings);
+                leaves.map_or(Self([0; 18]), |leaves| Self::at(leaves.transport, leaves.remote))
+            }
+            _ => Self::at(hop.transport, target.remote(hop)),
+        }
     }
 
     fn at(transport: Transport, remote: SocketAddr) -> Self {
@@ -125,11 +161,36 @@ impl Destination {
     }
 }
 
-fn mark(peer: &Peer, destination: &Destination, key: TransactionKey, fork: Option<(u8, u64)>, mac: &Mac) -> u64 {
+/// What a mark covers besides the destination and the transaction.
+struct Parts<'a> {
+    peer: &'a Peer,
+    /// The number of this node, if the peer has a connection: at another node the same number is another connection.
+    node: u16,
+    at_node: Option<SocketAddr>,
+}
+
+fn own_number(peer: &Peer, settings: &Settings) -> u16 {
+    let own = settings.nodes.own().filter(|_| peer.connection.is_some());
+    own.map_or(0, |own| own.number.get())
+}
+
+fn mark(
+    Parts { peer, node, at_node }: &Parts<'_>,
+    destination: &Destination,
+    key: TransactionKey,
+    fork: Option<(u8, u64)>,
+    mac: &Mac,
+) -> u64 {
     let mut octets = [0; 53];
     octets[..27].copy_from_slice(&peer.octets());
     octets[27..35].copy_from_slice(&key.0.to_be_bytes());
     octets[35..].copy_from_slice(&destination.0);
+    if *node != 0 || at_node.is_some() {
+        let (worker, fork) = fork.unwrap_or_default();
+        let (ip, port) = at_node.map_or(([0; 16], 0), |at| (octets_of(at.ip()), at.port()));
+        let rest = [&ip[..], &port.to_be_bytes(), &node.to_be_bytes(), &[worker], &fork.to_be_bytes()].concat();
+        return mac.sign(Purpose::Mark, &[&octets, &rest]);
+    }
     match fork {
         None => mac.sign(Purpose::Mark, &[&octets]),
         Some((worker, fork)) => mac.sign(Purpose::Mark, &[&octets, &[worker], &fork.to_be_bytes()]),
@@ -146,37 +207,48 @@ impl ViaBranch {
     /// The sender of the request; `None` for a request of this server.
     pub(crate) const fn origin(&self) -> Option<&Origin> {
         match self {
-            Self::Stateless(origin) | Self::Pinned { origin, .. } | Self::Transaction { origin, .. } => Some(origin),
+            Self::Stateless(origin)
+            | Self::Pinned { origin, .. }
+            | Self::Transaction { origin, .. }
+            | Self::ForNode(origin) => Some(origin),
             Self::Notify { .. } | Self::Trunk { .. } | Self::LargeAck { .. } => None,
         }
     }
 
     /// Whether the mark is valid for the transaction `key` and a request that was sent to the other end of this flow.
-    pub(crate) fn verify(&self, key: TransactionKey, source: &Flow, mac: &Mac) -> bool {
+    pub(crate) fn verify(&self, key: TransactionKey, source: &Flow, settings: &Settings, mac: &Mac) -> bool {
         let destination = Destination::at(source.transport, source.remote);
         let fork = match self {
             Self::Transaction { worker, id, .. } => Some((*worker, id.context)),
+            Self::ForNode(_) => Some(FOR_NODE),
             _ => None,
         };
-        self.origin().is_some_and(|origin| origin.mark == mark(&origin.peer, &destination, key, fork, mac))
+        self.origin().is_some_and(|Origin { peer, mark: given, at_node, .. }| {
+            let parts = Parts { peer, node: own_number(peer, settings), at_node: *at_node };
+            *given == mark(&parts, &destination, key, fork, mac)
+        })
     }
 
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let (kind, rest) = text.strip_prefix(COOKIE)?.split_first()?;
         match kind {
             b's' => Some(Self::Stateless(Origin::parse(rest)?)),
-            b'p' => {
+            b'S' => Some(Self::Stateless(Origin::parse_at_node(rest)?)),
+            b'd' => Some(Self::ForNode(Origin::parse(rest)?)),
+            b'p' | b'P' => {
                 let (worker, origin) = rest.split_at_checked(2)?;
-                Some(Self::Pinned { worker: byte(worker)?, origin: Origin::parse(origin)? })
+                let origin = if *kind == b'p' { Origin::parse(origin)? } else { Origin::parse_at_node(origin)? };
+                Some(Self::Pinned { worker: byte(worker)?, origin })
             }
-            b't' | b'T' => {
+            b't' | b'T' | b'u' | b'U' => {
                 let (worker, rest) = rest.split_at_checked(2)?;
                 let (fork, rest) = rest.split_at_checked(16)?;
                 let (index, rest) = rest.split_at_checked(2)?;
                 let (loop_mark, origin) = rest.split_at_checked(16)?;
                 let id = BranchId { context: read_hex(fork)?, index: byte(index)? };
                 let (worker, loop_mark) = (byte(worker)?, read_hex(loop_mark)?);
-                let origin = Origin { is_renumbered: *kind == b'T', ..Origin::parse(origin)? };
+                let origin = if matches!(kind, b't' | b'T') { Origin::parse(origin)? } else { Origin::parse_at_node(origin)? };
+                let origin = Origin { is_renumbered: matches!(kind, b'T' | b'U'), ..origin };
                 Some(Self::Transaction { worker, id, loop_mark, origin })
             }
             b'n' | b'r' => {
@@ -199,16 +271,25 @@ impl ViaBranch {
         out.extend_from_slice(COOKIE);
         match self {
             Self::Stateless(origin) => {
-                out.push(b's');
+                out.push(if origin.at_node.is_some() { b'S' } else { b's' });
+                origin.write(out);
+            }
+            Self::ForNode(origin) => {
+                out.push(b'd');
                 origin.write(out);
             }
             Self::Pinned { worker, origin } => {
-                out.push(b'p');
+                out.push(if origin.at_node.is_some() { b'P' } else { b'p' });
                 write_hex(out, u64::from(worker), 2);
                 origin.write(out);
             }
             Self::Transaction { worker, id, loop_mark, origin } => {
-                out.push(if origin.is_renumbered { b'T' } else { b't' });
+                out.push(match (origin.at_node.is_some(), origin.is_renumbered) {
+                    (false, false) => b't',
+                    (false, true) => b'T',
+                    (true, false) => b'u',
+                    (true, true) => b'U',
+                });
                 write_hex(out, u64::from(worker), 2);
                 write_hex(out, id.context, 16);
                 write_hex(out, u64::from(id.index), 2);
@@ -246,42 +327,60 @@ mod tests {
     fn over_a_stream_the_port_of_the_peer_does_not_matter() {
         let (mac, key, own) = (Mac::new([1; 16]), TransactionKey(5), peer("192.0.2.7:5060", 9));
         let to: SocketAddr = "192.0.2.9:5060".parse().unwrap();
-        let mark = mark(&own, &Destination::at(Transport::Tcp, to), key, None, &mac);
+        let mark = mark(&parts(&own), &Destination::at(Transport::Tcp, to), key, None, &mac);
         for (came, is_valid) in [("192.0.2.9:40000", true), ("192.0.2.8:5060", false)] {
             let remote: SocketAddr = came.parse().unwrap();
             let flow =
                 Flow { transport: Transport::Tcp, remote, local: remote, id: ConnectionId::new(8).unwrap().into() };
             assert_eq!(
-                ViaBranch::Stateless(Origin { peer: own, mark, is_renumbered: false }).verify(key, &flow, &mac),
+                ViaBranch::Stateless(Origin { peer: own, mark, is_renumbered: false, at_node: None }).verify(key, &flow, &Settings::default(), &mac),
                 is_valid,
                 "{came}"
             );
         }
     }
 
+    fn parts(peer: &Peer) -> Parts<'_> {
+        Parts { peer, node: 0, at_node: None }
+    }
+
     fn peer(remote: &str, connection: u64) -> Peer {
-        Peer { listener: 1, remote: remote.parse().unwrap(), connection: ConnectionId::new(connection) }
+        Peer { listener: 1, remote: remote.parse().unwrap(), connection: ConnectionId::new(connection), node: None }
+    }
+
+    fn at_node(phone: &str) -> Origin {
+        let at_node = Some(phone.parse().unwrap());
+        Origin { peer: peer("192.0.2.7:5060", 9), mark: MARK, is_renumbered: false, at_node }
     }
 
     #[test]
     fn a_branch_is_read_as_it_was_written() {
         for branch in [
-            ViaBranch::Stateless(Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK, is_renumbered: false }),
+            ViaBranch::Stateless(Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK, is_renumbered: false, at_node: None }),
             ViaBranch::Pinned {
                 worker: 255,
-                origin: Origin { peer: peer("[2001:db8::7]:5060", 77), mark: MARK, is_renumbered: false },
+                origin: Origin { peer: peer("[2001:db8::7]:5060", 77), mark: MARK, is_renumbered: false, at_node: None },
             },
             ViaBranch::Transaction {
                 worker: 1,
                 id: BranchId { context: u64::MAX, index: 3 },
                 loop_mark: 7,
-                origin: Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK, is_renumbered: false },
+                origin: Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK, is_renumbered: false, at_node: None },
             },
             ViaBranch::Transaction {
                 worker: 1,
                 id: BranchId { context: 2, index: 0 },
                 loop_mark: 7,
-                origin: Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK, is_renumbered: true },
+                origin: Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK, is_renumbered: true, at_node: None },
+            },
+            ViaBranch::Stateless(at_node("192.0.2.9:5060")),
+            ViaBranch::Pinned { worker: 1, origin: at_node("[2001:db8::9]:5060") },
+            ViaBranch::ForNode(Origin { at_node: None, ..at_node("192.0.2.9:5060") }),
+            ViaBranch::Transaction {
+                worker: 1,
+                id: BranchId { context: 2, index: 0 },
+                loop_mark: 7,
+                origin: Origin { is_renumbered: true, ..at_node("192.0.2.9:5060") },
             },
             ViaBranch::Notify { worker: 7, id: NotifyId { subscription: u64::MAX, sequence: 1 } },
             ViaBranch::Trunk { worker: 7, id: NotifyId { subscription: u64::MAX, sequence: 1 } },
@@ -306,17 +405,17 @@ mod tests {
             Flow { transport, remote, local: remote, id }
         };
         let to = flow(Transport::Udp, "192.0.2.9:5060", 0);
-        let mark = mark(&own, &Destination::at(to.transport, to.remote), key, None, &mac);
-        let branch = ViaBranch::Stateless(Origin { peer: own, mark, is_renumbered: false });
-        assert!(branch.verify(key, &to, &mac));
-        assert!(!branch.verify(TransactionKey(6), &to, &mac));
-        assert!(!branch.verify(key, &to, &Mac::new([2; 16])));
+        let mark = mark(&parts(&own), &Destination::at(to.transport, to.remote), key, None, &mac);
+        let branch = ViaBranch::Stateless(Origin { peer: own, mark, is_renumbered: false, at_node: None });
+        assert!(branch.verify(key, &to, &Settings::default(), &mac));
+        assert!(!branch.verify(TransactionKey(6), &to, &Settings::default(), &mac));
+        assert!(!branch.verify(key, &to, &Settings::default(), &Mac::new([2; 16])));
         for elsewhere in ["192.0.2.9:5061", "192.0.2.8:5060"] {
-            assert!(!branch.verify(key, &flow(Transport::Udp, elsewhere, 0), &mac));
+            assert!(!branch.verify(key, &flow(Transport::Udp, elsewhere, 0), &Settings::default(), &mac));
         }
         let others = [peer("192.0.2.7:5060", 8), peer("192.0.2.7:5061", 9), peer("192.0.2.8:5060", 9)];
         for peer in others.into_iter().chain([Peer { listener: 2, ..own }]) {
-            assert!(!ViaBranch::Stateless(Origin { peer, mark, is_renumbered: false }).verify(key, &to, &mac));
+            assert!(!ViaBranch::Stateless(Origin { peer, mark, is_renumbered: false, at_node: None }).verify(key, &to, &Settings::default(), &mac));
         }
     }
 }

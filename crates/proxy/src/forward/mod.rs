@@ -6,15 +6,17 @@
 mod branch;
 mod caller;
 mod follow_up;
+mod for_node;
 mod history;
 mod identity;
 mod loops;
 mod request;
 mod response;
 
-pub(crate) use branch::{BranchId, NotifyId, Origin, ViaBranch};
+pub(crate) use branch::{BranchId, FOR_NODE, NotifyId, Origin, ViaBranch};
 pub(crate) use caller::ValuesOfCaller;
 pub(crate) use follow_up::as_sent;
+pub(crate) use for_node::write_for_node;
 pub(crate) use history::{Diverted, History, Reached};
 pub(crate) use identity::{prefers_identity, without_claims};
 pub(crate) use loops::{is_looped, loop_mark};

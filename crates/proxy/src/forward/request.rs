@@ -9,7 +9,7 @@ use super::caller::{edit_identity, from_for_trunk};
 use super::identity::edit_claims;
 use super::{History, ViaBranch};
 use crate::dialog::{token_for, write_record_routes_of_notify};
-use crate::hop::Hop;
+use crate::hop::{Hop, Over};
 use crate::mac::Mac;
 use crate::request::Request;
 use crate::settings::Settings;
@@ -88,7 +88,7 @@ pub(crate) fn write_request(
         });
     }
     // step 9
-    if hop.transport.is_reliable() && message.count(HeaderName::ContentLength) == 0 {
+    if hop.leaves_over_stream() && message.count(HeaderName::ContentLength) == 0 {
         rewrite.append(message, |out| {
             out.extend_from_slice(b"Content-Length: ");
             write_decimal(out, message.body().len() as u64);
@@ -161,6 +161,10 @@ pub(crate) fn write_via(out: &mut Vec<u8>, hop: &Hop, branch: ViaBranch, setting
 }
 
 pub(crate) fn write_via_value(out: &mut Vec<u8>, hop: &Hop, branch: ViaBranch, settings: &Settings) {
+    if let (Over::Elsewhere(_), Some(own)) = (&hop.over, settings.nodes.own_address()) {
+        out.extend_from_slice(format!("SIP/2.0/{} {};branch=", own.transport.as_str(), own.address).as_bytes());
+        return branch.write(out);
+    }
     out.extend_from_slice(b"SIP/2.0/");
     out.extend_from_slice(hop.transport.as_str().as_bytes());
     out.push(b' ');
@@ -216,8 +220,13 @@ fn is_next_route_sips(request: &Request, target: &Target) -> bool {
     first.and_then(route_uri).is_some_and(|route| route.secure)
 }
 
+/// Writes the host and port that a peer reaches this server at: the node that holds its flow, if that is another one.
 pub(crate) fn write_own_address(out: &mut Vec<u8>, side: &Hop, settings: &Settings) {
-    match &settings.advertise {
+    let (of_node, own) = match &side.over {
+        Over::Elsewhere(flow) => (settings.nodes.host_of(flow), None),
+        _ => (None, settings.advertise.as_deref()),
+    };
+    match of_node.as_deref().or(own) {
         Some(host) => out.extend_from_slice(host.as_bytes()),
         None => match side.local.ip() {
             std::net::IpAddr::V4(ip) => Host::V4(ip).write(out),

@@ -159,7 +159,7 @@ impl ClientBranch {
                 self.end(outcome);
             }
             (ClientEvent::FailureAgain, Client::Invite(invite)) if !invite.ack.is_empty() => {
-                context.outbox.resend(&self.hop, false, &invite.ack);
+                context.resend(&self.hop, &template.settings, &invite.ack);
             }
             (ClientEvent::FailureAgain | ClientEvent::Nothing | ClientEvent::Stray, _) => {}
         }
@@ -238,7 +238,7 @@ impl ClientBranch {
         }
         if let Client::Invite(Invite { transaction, cancel: Cancel::Sent(cancel), .. }) = &mut self.client {
             if cancel.transaction.timeout(now) == TimerAction::Resend {
-                context.outbox.resend(&self.hop, false, &cancel.text);
+                context.resend(&self.hop, &template.settings, &cancel.text);
             }
             if cancel.until <= now && transaction.is_proceeding() {
                 let status = cancel.cause.status();

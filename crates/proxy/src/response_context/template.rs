@@ -11,6 +11,7 @@ use parser::SentInvite;
 
 use crate::context::Context;
 use crate::forward::{BranchId, Forwarding, History, Origin, ValuesOfCaller, ViaBranch, as_sent, write_request};
+use crate::nodes::Link;
 use crate::request::Request;
 use crate::settings::{Settings, Timers};
 
@@ -40,8 +41,9 @@ impl Template {
     /// Sends the request of a branch.
     pub(super) fn send(&self, branch: &ClientBranch, context: &mut Context<'_>) {
         let Some(forwarding) = self.forwarding(branch, context) else { return };
-        let Context { outbox, rewrite, mac, .. } = context;
-        outbox.send(branch.hop(), true, |out| write_request(&forwarding, &self.settings, mac, rewrite, out));
+        let Context { outbox, rewrite, mac, now, .. } = context;
+        let link = Link { settings: &self.settings, mac, now: now.wall };
+        outbox.send_over(branch.hop(), true, link, |out| write_request(&forwarding, &self.settings, mac, rewrite, out));
     }
 
     /// Sends the ACK or CANCEL that `write` writes from the request of a branch. Returns it, for retransmissions.
@@ -52,8 +54,11 @@ impl Template {
         write: impl FnOnce(&SentInvite<'_>, &mut Vec<u8>),
     ) -> Bytes {
         let Some(forwarding) = self.forwarding(branch, context) else { return Bytes::new() };
-        let write = |out: &mut Vec<u8>| as_sent(&forwarding, &self.settings, |sent| write(sent, out));
-        Bytes::copy_from_slice(context.outbox.send(branch.hop(), false, write))
+        let mut text = Vec::new();
+        as_sent(&forwarding, &self.settings, |sent| write(sent, &mut text));
+        let text = Bytes::from(text);
+        context.resend(branch.hop(), &self.settings, &text);
+        text
     }
 
     /// Calls `read` with the values that the request of a branch was sent with.

@@ -5,14 +5,14 @@
 //! because another phone would answer 481 (RFC 3261 12.2.2). So a binding is not chosen only because it is the last one
 //! left. Must not decide whether the request may go there.
 
-use location::{Binding, Record};
+use location::{Binding, FlowId, Record};
 use parser::{SipUri, Uri};
 
 use crate::clock::Wall;
 use crate::connections::Connections;
 use crate::dialog::{FlowOfDialog, phone_hash};
 use crate::hop::Hop;
-use crate::mac::Mac;
+use crate::nodes::Way;
 use crate::reach;
 use crate::settings::Settings;
 
@@ -27,22 +27,15 @@ pub(crate) fn current_flow(
     now: Wall,
     connections: &Connections,
     settings: &Settings,
-    mac: &Mac,
 ) -> Option<Hop> {
-    let is_known = |binding: &Binding<'_>| {
-        let flow = binding.flow();
-        match flow.transport.is_reliable() {
-            true => flow.id.connection() == side.peer.connection,
-            false => side.peer.connection.is_none() && flow.remote == side.peer.remote,
-        }
-    };
-    if record.live(now).any(|binding| is_known(&binding)) && is_usable_peer(side, connections) {
+    let is_known = |binding: &Binding<'_>| side.peer.is_flow(&binding.flow(), settings);
+    if record.live(now).any(|binding| is_known(&binding)) && side.peer.may_be_open(connections, settings) {
         return None;
     }
     // A registration older than the last message in the dialog does not know better than the dialog.
     let is_newer = |binding: &Binding<'_>| binding.registered_at() >= side.seen;
-    let usable = || record.live(now).filter(|it| is_newer(it) && is_open(it, connections));
-    let same_phone = |binding: &Binding<'_>| is_same_phone(binding, side, mac);
+    let usable = || record.live(now).filter(|it| is_newer(it) && is_open(it, connections, settings));
+    let same_phone = |binding: &Binding<'_>| is_same_phone(binding, side);
     let same = usable().filter(|it| same_phone(it) == Some(true));
     let unknown = || usable().filter(|it| same_phone(it).is_none());
     let at_contact = || unknown().filter(|it| has_contact(it, &side.contact));
@@ -57,9 +50,9 @@ pub(crate) fn current_flow(
 
 /// Whether a binding is of this flow of the phone, by instance and reg-id; `None` if the binding or the dialog lacks
 /// them.
-fn is_same_phone(binding: &Binding<'_>, side: &FlowOfDialog<'_>, mac: &Mac) -> Option<bool> {
+fn is_same_phone(binding: &Binding<'_>, side: &FlowOfDialog<'_>) -> Option<bool> {
     let (phone, instance) = side.phone.zip(binding.instance())?;
-    let names = [binding.reg_id(), None].map(|reg_id| phone_hash(instance, reg_id, mac) == phone);
+    let names = [binding.reg_id(), None].map(|reg_id| phone_hash(instance, reg_id, &side.mac) == phone);
     match names {
         [true, _] => Some(true),
         // The dialog knows the phone, but not which of its flows. Its Contact tells.
@@ -68,13 +61,13 @@ fn is_same_phone(binding: &Binding<'_>, side: &FlowOfDialog<'_>, mac: &Mac) -> O
     }
 }
 
-fn is_usable_peer(side: &FlowOfDialog<'_>, connections: &Connections) -> bool {
-    side.peer.connection.is_none_or(|connection| connections.is_open(connection))
-}
-
-fn is_open(binding: &Binding<'_>, connections: &Connections) -> bool {
+fn is_open(binding: &Binding<'_>, connections: &Connections, settings: &Settings) -> bool {
     let flow = binding.flow();
-    !flow.transport.is_reliable() || flow.id.connection().is_some_and(|connection| connections.is_open(connection))
+    match flow.id {
+        FlowId::Elsewhere(at) => settings.nodes.way(&at) != Way::Gone,
+        FlowId::Connection(connection) => connections.is_open(connection),
+        FlowId::None | FlowId::Nat => !flow.transport.is_reliable(),
+    }
 }
 
 /// The hop to a binding. A host name is not used: it would have to be resolved first.

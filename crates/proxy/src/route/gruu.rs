@@ -15,11 +15,14 @@ use parser::{SipUri, Uri, read_hex, unescape, write_decimal, write_hex};
 
 use crate::mac::{Mac, Purpose};
 use crate::reject::Reject;
+use crate::settings::Keys;
 
 /// Issues and reads GRUUs.
 #[derive(Clone, Copy)]
 pub(crate) struct Gruus {
     key: [u8; 32],
+    /// The key before the last change.
+    previous: Option<[u8; 32]>,
     mac: Mac,
 }
 
@@ -47,9 +50,10 @@ const TEMPORARY_PREFIX: &[u8] = b"tgruu.";
 const BLOCK: usize = 32;
 
 impl Gruus {
-    /// `key` encrypts temporary GRUUs, `mac` signs public ones. GRUUs are valid as long as these do not change.
-    pub(crate) const fn new(key: [u8; 32], mac: Mac) -> Self {
-        Self { key, mac }
+    /// `keys` encrypt temporary GRUUs, `mac` signs public ones.
+    /// GRUUs of the keys before the last change are valid too.
+    pub(crate) fn new(keys: &Keys, mac: Mac) -> Self {
+        Self { key: keys.gruu, previous: keys.previous.as_ref().map(|previous| previous.gruu), mac }
     }
 
     /// Writes the public GRUU of a phone (5.4): the URI in To, with the parameter `gr`.
@@ -77,7 +81,7 @@ impl Gruus {
         content.push(length);
         content.extend_from_slice(aor.user());
         content.resize(content.len().next_multiple_of(BLOCK), 0);
-        let Ok(sealed) = self.cipher().encrypt([aor.domain()], &content) else { return false };
+        let Ok(sealed) = Self::cipher(&self.key).encrypt([aor.domain()], &content) else { return false };
         let mut user = TEMPORARY_PREFIX.to_vec();
         for part in sealed.as_chunks().0 {
             write_hex(&mut user, u64::from_be_bytes(*part), 16);
@@ -99,7 +103,7 @@ impl Gruus {
     /// Whether a binding is of the phone that `callee` names, and the GRUU is still valid.
     pub(crate) fn matches(&self, callee: &Callee, binding: &Binding<'_>) -> bool {
         let Some(phone) = callee.phone else { return true };
-        let same = |instance| self.hash(&callee.aor, instance) == phone.instance;
+        let same = |instance| self.signed(&callee.aor, instance, phone.instance);
         binding.instance().is_some_and(same) && phone.issued.is_none_or(|issued| binding.since() <= issued)
     }
 
@@ -107,7 +111,7 @@ impl Gruus {
         let gr = unescape(gr);
         let (instance, hash) = gr.split_at_checked(gr.len().checked_sub(17)?)?;
         let hash = read_hex(hash.strip_prefix(b".")?)?;
-        let made_here = hash == self.hash(&aor, instance);
+        let made_here = self.signed(&aor, instance, hash);
         made_here.then_some(Callee { aor, phone: Some(Phone { instance: hash, issued: None }) })
     }
 
@@ -117,7 +121,8 @@ impl Gruus {
         for part in digits.chunks(16) {
             sealed.extend_from_slice(&read_hex(part).filter(|_| part.len() == 16)?.to_be_bytes());
         }
-        let content = self.cipher().decrypt([name.domain()], &sealed).ok()?;
+        let open = |key: &[u8; 32]| Self::cipher(key).decrypt([name.domain()], &sealed).ok();
+        let content = open(&self.key).or_else(|| open(self.previous.as_ref()?))?;
         let (issued, rest) = content.split_first_chunk()?;
         let (instance, rest) = rest.split_first_chunk()?;
         let (length, user) = rest.split_first()?;
@@ -127,11 +132,16 @@ impl Gruus {
     }
 
     fn hash(&self, aor: &Aor, instance: &[u8]) -> u64 {
-        self.mac.sign(Purpose::Gruu, &[aor.as_bytes(), without_brackets(instance)])
+        hash(aor, instance, &self.mac)
     }
 
-    fn cipher(&self) -> Aes128Siv {
-        Aes128Siv::new(&self.key.into())
+    /// Whether this is the hash of AoR and instance, with the current key or the previous one.
+    fn signed(&self, aor: &Aor, instance: &[u8], given: u64) -> bool {
+        self.mac.find(|mac| (hash(aor, instance, mac) == given).then_some(())).is_some()
+    }
+
+    fn cipher(key: &[u8; 32]) -> Aes128Siv {
+        Aes128Siv::new(&(*key).into())
     }
 }
 
@@ -146,6 +156,10 @@ impl Callee {
     pub(crate) fn is_temporary(&self) -> bool {
         self.phone.is_some_and(|phone| phone.issued.is_some())
     }
+}
+
+fn hash(aor: &Aor, instance: &[u8], mac: &Mac) -> u64 {
+    mac.sign(Purpose::Gruu, &[aor.as_bytes(), without_brackets(instance)])
 }
 
 /// When the newest temporary GRUU of a phone was issued (5.2): at the last refresh of its registration.
@@ -190,7 +204,7 @@ mod tests {
 
     use super::*;
 
-    const GRUUS: Gruus = Gruus::new([1; 32], Mac::new([2; 16]));
+    const GRUUS: Gruus = Gruus { key: [1; 32], previous: None, mac: Mac::new([2; 16]) };
 
     fn to(uri: &str) -> SipUri<'_> {
         *Uri::parse(uri.as_bytes()).unwrap().sip().unwrap()

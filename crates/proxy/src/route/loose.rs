@@ -44,11 +44,15 @@ pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Ma
             Some(as_written) => as_written,
             None => {
                 let uri = route_uri(value).ok_or_else(|| defect_of_routes(&request.message))?;
-                if !is_ours(&uri, settings) {
+                let token = uri.user.unwrap_or_default();
+                let read = (request.in_dialog && token != last).then(|| InDialog::read(token, request, mac)).flatten();
+                // A node takes what another node wrote as its own. That is no way through this server for others: the value
+                // is removed, and the token permits what it would permit there.
+                let is_of_node = settings.nodes.is_cluster() && (read.is_some() || (token == last && dialog.is_some()));
+                if !is_of_node && !is_ours(&uri, settings) {
                     break;
                 }
-                let token = uri.user.unwrap_or_default();
-                (token, (request.in_dialog && token != last).then(|| InDialog::read(token, request, mac)).flatten())
+                (token, read)
             }
         };
         // RFC 5658: both values of a double Record-Route have the same token.
@@ -101,7 +105,7 @@ fn restore_from_strict_router(request: &mut Request, settings: &Settings, mac: &
     let Ok(Uri::Sip(uri)) = Uri::parse(request.message.request_uri()) else { return None };
     // RFC 3261 16.4 applies only to a value that this server wrote, which the token proves. A Request-URI that merely
     // has our address is a request to this server.
-    if !request.in_dialog || !uri.is_loose() || !is_ours(&uri, settings) {
+    if !request.in_dialog || !uri.is_loose() || !(settings.nodes.is_cluster() || is_ours(&uri, settings)) {
         return None;
     }
     let dialog = InDialog::read(uri.user?, request, mac)?;

@@ -6,13 +6,14 @@ use std::cmp::Reverse;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use location::{Aor, Binding, Flow, FlowId, Record};
+use location::{Aor, Binding, Flow, FlowId, NodeFlow, Record};
 use parser::{Method, SipUri, Transport, Uri};
 use smallvec::SmallVec;
 
 use crate::clock::{Now, Wall};
 use crate::dialog::Next;
-use crate::hop::Hop;
+use crate::hop::{Hop, Over};
+use crate::nodes::Way;
 use crate::reach;
 use crate::reject::Reject;
 use crate::request::{FlowToPeer, Request};
@@ -252,7 +253,10 @@ pub(crate) fn target_for_next(
     if let Toward::OtherSide { flow: Some(ahead), .. } = toward
         && let Some(flow) = ahead.peer.hop(settings)
     {
-        let hop = if ahead.may_use_uri { via_flow(flow, &next.uri) } else { flow.only_over_connection() };
+        let hop = match ahead.may_use_uri {
+            true => without_node(via_flow(flow, &next.uri), &next.uri, settings),
+            false => flow.only_over_connection(),
+        };
         let next_hop = NextHop::Hop(hop);
         check_sips_hop(request.uri(), next.uri.as_bytes(), &next_hop)?;
         return Ok(Target { uri, next_hop, over_flow: true });
@@ -289,6 +293,9 @@ pub(super) fn target_for_trunk(request: &Request, to: Arc<ToTrunk>, settings: &S
 /// they listen at; any port of the next hop if that is not a registered phone; and another host in `trusted` if the
 /// next hop is in `trusted` too, as trunks have several hosts.
 pub(crate) fn may_respond(hop: &Hop, target: &Target, source: &Flow, settings: &Settings) -> bool {
+    if let Over::Elsewhere(flow) = &hop.over {
+        return settings.nodes.is_source(flow, source);
+    }
     if hop.is_source_of(source) {
         return true;
     }
@@ -314,6 +321,9 @@ pub(super) fn next_hop_of_binding(binding: &Binding<'_>, settings: &Settings) ->
     }
     let Ok(Uri::Sip(contact)) = Uri::parse(binding.contact()) else { return None };
     let flow = binding.flow();
+    if let FlowId::Elsewhere(at) = flow.id {
+        return Some((NextHop::Hop(hop_of_node(&flow, &at, binding, &contact, settings)?), true));
+    }
     if is_outbound(binding) {
         return Some((NextHop::Hop(flow_only_hop(&flow, settings)?), true));
     }
@@ -332,12 +342,55 @@ fn is_outbound(binding: &Binding<'_>) -> bool {
     binding.reg_id().is_some() && binding.instance().is_some()
 }
 
-/// The hop over the flow of the registration and no other (RFC 5626 7). `None` if the connection was closed by a
-/// restart, or if it ends at another server.
-fn flow_only_hop(flow: &Flow, settings: &Settings) -> Option<Hop> {
-    if flow.id.is_elsewhere() {
-        return None;
+/// The hop to a phone that registered at another node, or behind a NAT in an earlier run of this node. `None` if the flow is
+/// gone and its phone is not reached at its Contact: what waits for it would delay the other phones.
+#[cold]
+fn hop_of_node(
+    flow: &Flow,
+    at: &NodeFlow,
+    binding: &Binding<'_>,
+    contact: &SipUri<'_>,
+    settings: &Settings,
+) -> Option<Hop> {
+    let is_followed = is_outbound(binding) || allows_transport(contact, flow.transport);
+    match settings.nodes.way(at) {
+        Way::Here => Some(back_through_nat(flow, settings)),
+        Way::Node(_) if is_followed => Some(Hop::back(flow)),
+        // The Contact names another transport, so the phone is reached there, as at the node that it registered at.
+        Way::Node(_) => hop_to_contact(contact, None, settings),
+        Way::Gone if is_outbound(binding) || !flow.transport.is_reliable() => None,
+        // Without a NAT the phone may accept a connection of this node.
+        Way::Gone => {
+            let hop = hop_to_contact(contact, is_followed.then_some(flow.transport), settings)?;
+            (hop.remote.ip() == flow.remote.ip()).then_some(hop)
+        }
     }
+}
+
+/// The hop to the address in a Contact; `None` if it has a host name.
+fn hop_to_contact(contact: &SipUri<'_>, transport: Option<Transport>, settings: &Settings) -> Option<Hop> {
+    let next_hop = match transport {
+        Some(transport) => next_hop_over(contact, Some(transport), settings),
+        None => next_hop_of(contact, settings),
+    };
+    if let NextHop::Hop(hop) = next_hop.ok()? { Some(hop) } else { None }
+}
+
+/// The hop, or one to the address in the URI `named` if the flow is of a node that is gone. Only for a phone that accepts
+/// connections.
+fn without_node(hop: Hop, named: &SipUri<'_>, settings: &Settings) -> Hop {
+    let Over::Elsewhere(flow) = &hop.over else { return hop };
+    if flow.connection.is_none() || hop.transport.is_websocket() || settings.nodes.way(flow) != Way::Gone {
+        return hop;
+    }
+    let address = crate::dialog::literal_address(named);
+    let local = address.and_then(|remote| Some((remote, settings.local_for(hop.transport, remote.ip())?)));
+    local.map_or(hop.clone(), |(remote, local)| Hop::to_address(hop.transport, remote, local))
+}
+
+/// The hop over the flow of the registration and no other (RFC 5626 7). `None` if the connection was closed by a
+/// restart.
+fn flow_only_hop(flow: &Flow, settings: &Settings) -> Option<Hop> {
     if !flow.transport.is_reliable() {
         return Some(back_through_nat(flow, settings));
     }
@@ -354,6 +407,7 @@ fn back_through_nat(flow: &Flow, settings: &Settings) -> Hop {
 /// only the phone can open a connection.
 pub(crate) fn via_flow(flow: Hop, named: &SipUri<'_>) -> Hop {
     match crate::dialog::literal_address(named) {
+        _ if matches!(flow.over, Over::Elsewhere(_)) => flow,
         Some(remote) if flow.transport.is_reliable() && !flow.transport.is_websocket() => Hop { remote, ..flow },
         _ => flow,
     }

@@ -25,6 +25,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::clock::{Now, Wall};
+use crate::nodes::Nodes;
 
 pub use accounts::{Account, Accounts, Dialling, Secrets};
 pub use callers::Caller;
@@ -34,7 +35,7 @@ pub use digest::{Algorithm, Digest};
 pub use fixed::fixed_bindings;
 pub(crate) use fixed::unregistered_fixed_bindings;
 pub use forking::{Forking, SingleTarget, Strategy};
-pub use keys::Keys;
+pub use keys::{Keys, LongLivedKeys};
 pub use large_requests::LargeRequests;
 pub use limits::Limits;
 pub use listener::{Interfaces, Listener};
@@ -75,6 +76,8 @@ pub struct Settings {
     pub office: Office,
     /// The way to the telephone network.
     pub trunks: Trunks,
+    /// The servers that share the location service. A reload keeps it.
+    pub nodes: Nodes,
     /// Networks whose requests to users of this server need no credentials.
     pub trusted: Vec<IpNet>,
     /// Whether foreign domains may call users of this server.
@@ -111,6 +114,7 @@ impl Default for Settings {
             accounts: Accounts::default(),
             office: Office::default(),
             trunks: Trunks::default(),
+            nodes: Nodes::default(),
             trusted: Vec::new(),
             strangers: Strangers::Refuse,
             foreign: Foreign::Refuse,

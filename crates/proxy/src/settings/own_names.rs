@@ -70,19 +70,21 @@ impl Settings {
         }
     }
 
-    /// Whether this server listens on a host and port (RFC 3261 16.4), over any transport.
+    /// Whether this server or another node listens on a host and port (RFC 3261 16.4), over any transport.
     pub(crate) fn is_own(&self, host: &Host<'_>, port: Option<u16>) -> bool {
         match host {
             Host::Name(name) => {
                 self.advertise.as_ref().is_some_and(|own| own.as_bytes().eq_ignore_ascii_case(without_root(name)))
+                    || self.nodes.has_name(without_root(name))
             }
             Host::V4(_) | Host::V6(_) => host.ip().is_some_and(|ip| self.is_own_address(ip, port)),
         }
     }
 
-    /// Whether this server listens on this address, on any port.
+    /// Whether this server or another node listens on this address, on any port.
     pub(crate) fn listens_on(&self, ip: IpAddr) -> bool {
-        self.listeners.iter().any(|listener| self.is_bound_to(listener, ip)) || self.advertises(ip)
+        let is_own = self.listeners.iter().any(|listener| self.is_bound_to(listener, ip)) || self.advertises(ip);
+        is_own || self.nodes.has_address(ip, None)
     }
 
     /// Whether a domain or alias is this address.
@@ -95,12 +97,27 @@ impl Settings {
         self.interfaces.has(ip) || self.listeners.iter().any(|listener| listener.address.ip() == ip)
     }
 
-    /// Whether this server listens on this address; without `port`, on the default port of the transport.
+    /// Whether this server listens on this address; without `port`, on the default port of the transport. Or whether
+    /// another node does.
     pub(crate) fn is_own_address(&self, ip: IpAddr, port: Option<u16>) -> bool {
         let advertised = self.advertises(ip);
-        self.listeners.iter().any(|listener| {
+        let is_own = self.listeners.iter().any(|listener| {
             let port_fits = listener.address.port() == port.unwrap_or_else(|| listener.transport.default_port());
             port_fits && (advertised || self.is_bound_to(listener, ip))
+        });
+        is_own || self.nodes.has_address(ip, port) || self.is_address_for_nodes(ip, port)
+    }
+
+    /// Whether the other nodes reach this one at this address.
+    fn is_address_for_nodes(&self, ip: IpAddr, port: Option<u16>) -> bool {
+        self.nodes.own_address().is_some_and(|at| at.address.ip() == ip && port == Some(at.address.port()))
+    }
+
+    /// Whether this server listens on this local address.
+    pub(crate) fn is_listener(&self, transport: Transport, local: SocketAddr) -> bool {
+        self.listeners.iter().any(|listener| {
+            let has_port = listener.transport == transport && listener.address.port() == local.port();
+            has_port && self.is_bound_to(listener, local.ip())
         })
     }
 

@@ -35,6 +35,7 @@ mod loops;
 mod moved_phones;
 mod names_in_dialog;
 mod nat;
+mod nodes;
 mod notify_route;
 mod office;
 mod outbound;

@@ -20,7 +20,7 @@ pub(crate) fn keys(folder: Option<&Path>) -> Result<Keys, CliError> {
         None => random()?,
     };
     let (route, _) = secret.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
-    Ok(Keys { route: *route, gruu: derive_key(b"gruu", &secret), nonce: random()? })
+    Ok(Keys { route: *route, gruu: derive_key(b"gruu", &secret), nonce: random()?, previous: None })
 }
 
 /// Random octets from the system.

@@ -53,6 +53,7 @@ impl EventQueue {
             | Event::LimitReached(_)
             | Event::Fork { .. }
             | Event::LargeRequest { .. }
+            | Event::NodeRequest { .. }
             | Event::Diverted { .. }
             | Event::TrunkCall { .. }
             | Event::TrunkFull { .. }

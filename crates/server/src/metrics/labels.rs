@@ -8,7 +8,7 @@ use metrics::SharedString;
 use parser::Transport;
 use proxy::{
     AuthenticationFailure, DialogRequest, DiversionReason, Drop, ForkOutcome, GroupCallOutcome, LargeRequest, Limit,
-    Notification, Registration, TrunkCallOutcome,
+    NodeRequest, Notification, Registration, TrunkCallOutcome,
 };
 use strum::{IntoStaticStr, VariantArray};
 
@@ -43,6 +43,7 @@ closed_sets!(
     Registration,
     ForkOutcome,
     LargeRequest,
+    NodeRequest,
     DialogRequest,
     DiversionReason,
     TrunkCallOutcome,

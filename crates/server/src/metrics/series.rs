@@ -8,7 +8,7 @@ use std::time::Duration;
 use metrics::{Counter, Label, counter, describe_counter, describe_gauge, gauge};
 use parser::Transport;
 use proxy::{
-    AuthenticationFailure, DialogRequest, DiversionReason, Drop, ForkOutcome, GroupCallOutcome, LargeRequest, Limit,
+    AuthenticationFailure, DialogRequest, DiversionReason, Drop, ForkOutcome, GroupCallOutcome, LargeRequest, Limit, NodeRequest,
     Notification, Registration, TrunkCallOutcome,
 };
 
@@ -98,6 +98,8 @@ counters! {
     Fork { outcome: ForkOutcome } = "frontdesk_forks_total",
     /// Requests that were too long for UDP; refused: the target did not accept TCP.
     LargeRequest { outcome: LargeRequest } = "frontdesk_large_requests_total",
+    /// Requests that another node handed over; flow_gone: the phone is not connected any more; late: the clocks of the nodes differ; forged: no node has sent them.
+    NodeRequest { outcome: NodeRequest } = "frontdesk_node_requests_total",
     /// Calls that went to another party by the rules of the office, by reason.
     Diverted { reason: DiversionReason } = "frontdesk_diversions_total",
     /// Calls by a trunk; out: each attempt at it; failed: the trunk failed or did not respond.

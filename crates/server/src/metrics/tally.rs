@@ -61,6 +61,7 @@ impl Tally {
             Event::Call { .. } => Series::Call,
             Event::Fork { outcome } => Series::Fork { outcome: *outcome },
             Event::LargeRequest { outcome } => Series::LargeRequest { outcome: *outcome },
+            Event::NodeRequest { outcome } => Series::NodeRequest { outcome: *outcome },
             Event::Diverted { reason } => Series::Diverted { reason: *reason },
             Event::TrunkCall { trunk, outcome } => {
                 Series::TrunkCall { trunk: Name(trunk.clone()), direction: Direction::Out, outcome: *outcome }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use location::Limits as RegistrationLimits;
 use proxy::{
-    Authentication, Forking, Interfaces, LargeRequests, Limits, Listener, Registrar, Settings, SubscriptionTimes,
+    Authentication, Forking, Interfaces, LargeRequests, Limits, Listener, Nodes, Registrar, Settings, SubscriptionTimes,
     Timers,
 };
 
@@ -31,6 +31,7 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
         accounts: loaded.accounts.clone(),
         office: config.office(),
         trunks: config.trunks(),
+        nodes: Nodes::default(),
         trusted: config.trusted.iter().map(|network| network.0).collect(),
         strangers: config.strangers.0,
         foreign: config.foreign.0,

@@ -11,6 +11,7 @@ mod udp;
 
 use bytes::Bytes;
 use parser::Transport;
+use proxy::Over;
 
 use crate::metrics::{Loss, Tally};
 
@@ -36,6 +37,8 @@ impl Transports {
     pub(crate) fn send(&mut self, message: OutgoingMessage<'_>, tally: &mut Tally) -> Result<(), Loss> {
         let hop = message.hop;
         match hop.transport {
+            // The node that holds the flow is gone.
+            _ if matches!(hop.over, Over::Elsewhere(_)) => Err(Loss::ConnectionFailed),
             Transport::Udp => {
                 let match_score = |(index, udp): (usize, &Udp)| Some((udp.match_score(hop.local)?, index));
                 let best = self.udp.iter().enumerate().filter_map(match_score).max();

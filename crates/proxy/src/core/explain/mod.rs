@@ -135,7 +135,7 @@ fn walk(
     load: impl Fn(&Aor) -> Option<Record>,
     steps: &mut Vec<Step>,
 ) -> Result<(), Reject> {
-    let mac = Mac::new(keys.route);
+    let mac = Mac::of(keys);
     let (mut request, fit) = Request::new(invite(inquiry, settings)?, &mac);
     fit?;
     route::accept_routes(&mut request, settings, &mac)?;
@@ -144,7 +144,7 @@ fn walk(
         return Err(Reject::NotFound);
     }
     let destination = route::called_by_trunk(&request, destination, settings)?;
-    let gruus = Gruus::new(keys.gruu, mac);
+    let gruus = Gruus::new(keys, mac);
     let next = next_step(&request, &request.typed_uri()?, destination.clone(), Toward::Anybody, &gruus, settings);
     let at = inquiry.at.unwrap_or_else(|| settings.civil_time(now));
     let mut trail = Vec::new();

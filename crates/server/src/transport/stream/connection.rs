@@ -182,7 +182,7 @@ impl OpeningConnection {
 pub(super) const fn host_of(hop: &Hop) -> Option<&Arc<str>> {
     match &hop.over {
         Over::Host(host) => Some(host),
-        Over::Address | Over::InsteadOfUdp | Over::Connection(_) | Over::ConnectionOnly(_) => None,
+        Over::Address | Over::InsteadOfUdp | Over::Connection(_) | Over::ConnectionOnly(_) | Over::Elsewhere(_) => None,
     }
 }
 

@@ -97,7 +97,7 @@ impl Streams {
     /// An open connection to the address of a hop, if its message may go over that.
     fn connection_to(&self, hop: &Hop) -> Option<ConnectionId> {
         match hop.over {
-            Over::ConnectionOnly(_) => None,
+            Over::ConnectionOnly(_) | Over::Elsewhere(_) => None,
             Over::Address | Over::Host(_) | Over::InsteadOfUdp | Over::Connection(_) => {
                 self.directory.find(&peer_of(hop))
             }
@@ -251,7 +251,7 @@ impl Streams {
         let hop = message.hop;
         // RFC 5626 5.3.1: the only connection that leads to the phone is closed. RFC 7118 1: only clients open WebSocket
         // connections.
-        if matches!(hop.over, Over::ConnectionOnly(_)) || hop.transport.is_websocket() {
+        if matches!(hop.over, Over::ConnectionOnly(_) | Over::Elsewhere(_)) || hop.transport.is_websocket() {
             return Err(Loss::ConnectionFailed);
         }
         let permit = self.directory.admit(hop.remote.ip()).map_err(|limit| {
