@@ -65,14 +65,8 @@ pub(crate) fn address_of(node: usize) -> std::net::SocketAddr {
 
 impl Cluster {
     pub(crate) fn new(count: usize) -> Self {
-        let mut this = Self {
-            nodes: Vec::new(),
-            cut: BTreeSet::new(),
-            sent: Vec::new(),
-            visible_after: 0,
-            keys: KEYS,
-            runs: 0,
-        };
+        let mut this =
+            Self { nodes: Vec::new(), cut: BTreeSet::new(), sent: Vec::new(), visible_after: 0, keys: KEYS, runs: 0 };
         for index in 0..count {
             let node = this.node_of_next_run(index);
             this.nodes.push(node);
@@ -145,6 +139,13 @@ impl State {
         core.with_connections(open)
     }
 
+    /// The node that a response goes to by its Via; `None` for a request, or without nodes.
+    pub(crate) fn node_in_via(&self, sip: &Sip) -> Option<usize> {
+        let cluster = self.cluster.as_ref().filter(|_| !sip.is_request())?;
+        let is_named = |index: &usize| sip.value("Via").contains(&format!(" {};", address_of(*index)));
+        (0..cluster.nodes.len()).find(is_named)
+    }
+
     fn cluster_mut(&mut self) -> &mut Cluster {
         self.cluster.as_mut().expect("a cluster")
     }
@@ -214,16 +215,17 @@ impl State {
     pub(crate) fn load_at_node(&self, index: usize, aor: &Aor) -> Option<Record> {
         let cluster = self.cluster.as_ref()?;
         let own = id(index, cluster.nodes[index].run);
-        let here = |flow: FlowId| match flow {
-            FlowId::Elsewhere(NodeFlow { node, connection }) if node == own => {
-                connection.map_or(FlowId::Nat, FlowId::Connection)
-            }
-            // As the store does for an earlier run of its own node.
-            FlowId::Elsewhere(NodeFlow { node, connection }) if node.number == own.number => {
-                if connection.is_none() { FlowId::Nat } else { FlowId::None }
-            }
-            other => other,
-        };
+        let here =
+            |flow: FlowId| match flow {
+                FlowId::Elsewhere(NodeFlow { node, connection }) if node == own => {
+                    connection.map_or(FlowId::Nat, FlowId::Connection)
+                }
+                // As the store does for an earlier run of its own node.
+                FlowId::Elsewhere(NodeFlow { node, connection }) if node.number == own.number => {
+                    if connection.is_none() { FlowId::Nat } else { FlowId::None }
+                }
+                other => other,
+            };
         let record = cluster.nodes[index].seen.get(aor)?.with_flow_ids(here);
         record.bindings().into_iter().next().is_some().then_some(record)
     }

@@ -128,7 +128,9 @@ impl Simulation {
     /// A WebSocket client, which only its own connection leads to. The settings must have a listener for it.
     pub fn wss(&self, name: &str) -> Agent {
         let user = name.split('/').next().unwrap_or_default();
-        self.agent(name, Transport::Wss).named(&format!("sip:{user}@df7jal23ls0d.invalid;transport=ws"))
+        let agent = self.agent(name, Transport::Wss);
+        let host = agent.id();
+        agent.named(&format!("sip:{user}@host{host}.invalid;transport=ws"))
     }
 
     fn agent(&self, name: &str, transport: Transport) -> Agent {

@@ -9,17 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use location::{
-    Aor, Change, Commit, ContactChange, Flow, FlowId, Limits, MemoryStore, Operation, Store, Ticket,
-};
+use location::{Aor, Change, Commit, ContactChange, Flow, FlowId, Limits, MemoryStore, Operation, Store, Ticket};
 use parser::{Message, Transport};
 use proxy::{
     Answer, Connections, Continuation, Core, CoreMessage, Event, Handover, Instant, Keys, Now, Outbox, Received,
     Settings, SubscriberIndex, Wall,
 };
 
-use crate::cluster::{Cluster, address_of};
 use crate::behaviour::{Action, Behaviour, Cause, Observer, Reaction};
+use crate::cluster::{Cluster, address_of};
 use crate::dns::Dns;
 use crate::fault::{Fault, StoreState};
 use crate::ladder;
@@ -279,10 +277,12 @@ impl State {
         let mut connection = if sip.is_request() { endpoint.own_connection } else { endpoint.connection };
         let mut copies = 0;
         if endpoint.plugged {
-            let node = self.cluster.as_ref().map_or(0, |_| endpoint.worker);
-            let leads_there = self.net.connection(connection).is_some_and(|line| !sip.is_request() || line.node == node);
-            if endpoint.transport.is_reliable() && !leads_there {
-                let remote = SocketAddr::new(endpoint.source.ip(), 40_000 + u16::try_from(from).expect("few agents"));
+            let worker = endpoint.worker;
+            let node = self.cluster.as_ref().map_or(0, |_| self.node_in_via(&sip).unwrap_or(worker));
+            let leads_there = self.net.connection(connection).is_some_and(|line| line.node == node);
+            if self.agents[from].transport.is_reliable() && !leads_there {
+                let remote =
+                    SocketAddr::new(self.agents[from].source.ip(), 40_000 + u16::try_from(from).expect("few agents"));
                 connection = self.net.connect(node, from, remote);
                 self.agents[from].own_connection = connection;
             }
@@ -312,6 +312,7 @@ impl State {
             return;
         }
         let worker = line.filter(|_| self.cluster.is_some()).map_or(worker, |line| line.node);
+        let worker = self.node_in_via(&sip).unwrap_or(worker);
         if self.cluster.as_ref().is_some_and(|cluster| !cluster.nodes[worker].is_running) {
             return;
         }

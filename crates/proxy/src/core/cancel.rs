@@ -114,8 +114,7 @@ impl Core {
         let settings = &self.settings;
         let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri)).ok();
         let next = next.filter(|next| dialog.leads_to_other(next, settings));
-        let from_sender =
-            dialog.is_from_sender(&request.flow, settings) && dialog.may_use_from(&request, settings);
+        let from_sender = dialog.is_from_sender(&request.flow, settings) && dialog.may_use_from(&request, settings);
         let target = next.filter(|_| from_sender).and_then(|next| {
             let flow = dialog.flow_to_other(&next);
             let toward = Toward::OtherSide { address: dialog.address_of_other(), flow };

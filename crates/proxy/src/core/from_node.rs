@@ -7,6 +7,8 @@
 //!
 //! Must not deliver anything without a valid token: a phone accepts from this server what it would accept from nobody else.
 
+use std::net::SocketAddr;
+
 use location::{Flow, FlowId};
 use parser::headers::Via;
 use parser::{HeaderName, Message, Method};
@@ -30,7 +32,7 @@ impl Core {
     pub(super) fn deliver_for_node(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
         let token = token_in(&received.message).unwrap_or_default();
         let token = NodeToken::read(token, &received.message, now.wall, &self.mac);
-        let from = token.and_then(|token| Ok((token, sender_of(&received).ok_or(Refused::Forged)?)));
+        let from = token.and_then(|token| Ok((token, self.sender_of(&received).ok_or(Refused::Forged)?)));
         let (token, flow) = match from {
             Ok(verified) => verified,
             Err(refused) => {
@@ -55,7 +57,8 @@ impl Core {
     /// The hop over a flow of this node; `None` if it is gone, or is not of this node.
     fn own_flow(&self, peer: &Peer) -> Option<Hop> {
         let flow = peer.node_flow()?;
-        let is_here = self.settings.nodes.way(&flow) == Way::Here && peer.may_be_open(&self.connections, &self.settings);
+        let is_here =
+            self.settings.nodes.way(&flow) == Way::Here && peer.may_be_open(&self.connections, &self.settings);
         let hop = peer.hop(&self.settings).filter(|_| is_here)?;
         Some(hop.only_over_connection())
     }
@@ -78,13 +81,22 @@ impl Core {
         (outcome, reject): (NodeRequest, Reject),
         outbox: &mut Outbox,
     ) {
-        outbox.emit(Event::NodeRequest { outcome });
+        // The ACK of a refusal goes the way of its INVITE, too.
+        if request.method() != Method::Ack || outcome != NodeRequest::FlowGone {
+            outbox.emit(Event::NodeRequest { outcome });
+        }
         self.refuse(now, request, reject, outbox);
     }
 
     /// Forwards a response of a phone to the node that handed the request over. That node removes and adds what
     /// `forward` would.
-    pub(super) fn answer_node(&mut self, response: &Message, branch: &ViaBranch, source: Option<&Flow>, outbox: &mut Outbox) {
+    pub(super) fn answer_node(
+        &mut self,
+        response: &Message,
+        branch: &ViaBranch,
+        source: Option<&Flow>,
+        outbox: &mut Outbox,
+    ) {
         let below = via_below(response);
         let address = branch.origin().map(Origin::response_address);
         let method = below.as_ref().zip(address).and_then(|(below, address)| {
@@ -109,12 +121,15 @@ impl Core {
             rewrite.write(response, out);
         });
     }
-}
 
-/// The flow that a node sends from, as its Via names it. The token covers the Via, so the address of the packet does not
-/// matter: the response to a copy that somebody else sends goes to the node too, and the phone gets the same octets.
-fn sender_of(received: &Received) -> Option<Flow> {
-    let via = received.message.header::<Via<'_>>().ok().flatten()?;
-    let remote = (via.host.ip()?, via.port?).into();
-    Some(Flow { remote, id: FlowId::None, ..received.flow })
+    /// The flow that a node sends from, as its Via names it. The token covers the Via, so the transport and the address of
+    /// the packet do not matter: the response to a copy that somebody else sends goes to the node too, and the phone gets
+    /// the same octets.
+    fn sender_of(&self, received: &Received) -> Option<Flow> {
+        let via = received.message.header::<Via<'_>>().ok().flatten()?;
+        let (remote, transport) =
+            (SocketAddr::new(via.host.ip()?, via.port?), self.settings.nodes.own_address()?.transport);
+        let local = self.settings.local_for(transport, remote.ip())?;
+        Some(Flow { transport, remote, local, id: FlowId::None })
+    }
 }

@@ -211,9 +211,9 @@ impl Core {
     /// Whether the other side may have another flow by now: its connection is closed or another node's, or it is reached
     /// over UDP, where a NAT can change its port.
     fn may_have_moved(&self, dialog: &InDialog, next: &Next<'_>) -> bool {
-        dialog
-            .flow_of_other(next)
-            .is_some_and(|FlowOfDialog { peer, .. }| peer.connection_here(&self.settings).is_none_or(|it| !self.connections.is_open(it)))
+        dialog.flow_of_other(next).is_some_and(|FlowOfDialog { peer, .. }| {
+            peer.connection_here(&self.settings).is_none_or(|it| !self.connections.is_open(it))
+        })
     }
 
     /// Whether the Request-URI names the user on the other side: it is the address of record, or a GRUU.

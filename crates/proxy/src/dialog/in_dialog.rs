@@ -206,7 +206,9 @@ impl InDialog {
         let (address, peer) = (literal_address(uri), self.other.peer.remote);
         // A provider may move a call from one of its hosts to another, all of which are in `trusted`.
         let trusted = || address.is_some_and(|it| settings.trusts(it.ip())) && settings.trusts(peer.ip());
-        address == Some(peer) || (self.target.is_some() && self.target == Some(next_hop_hash(uri, &self.mac))) || trusted()
+        address == Some(peer)
+            || (self.target.is_some() && self.target == Some(next_hop_hash(uri, &self.mac)))
+            || trusted()
     }
 
     /// The flow to the other side, if no Route value is left and only this flow leads there.

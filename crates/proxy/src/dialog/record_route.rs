@@ -69,7 +69,8 @@ pub(crate) fn token_for(
     let called = called.filter(|called| !is_user(called) && is_asked_for(called));
     let identity = called.map(|called| identity_hash(&called.address, mac));
     let renumbering = renumbering_of_callee(request, settings);
-    let callee = Side { peer: Peer::of_dialog(hop, only_flow, settings), only_flow, user, phone, identity, renumbering };
+    let callee =
+        Side { peer: Peer::of_dialog(hop, only_flow, settings), only_flow, user, phone, identity, renumbering };
     let target = target_of(next, &caller, settings, mac);
     let target = target.map(|next_hop| Target { of_callee: false, next_hop });
     let [caller_tag, _] = request.tags();

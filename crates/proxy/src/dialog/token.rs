@@ -245,7 +245,12 @@ mod tests {
 
     fn side(remote: &str, connection: u64, user: Option<&str>, identity: Option<u32>) -> Side {
         let user = user.map(|aor| User::of_aor(aor.as_bytes(), FIRST).unwrap());
-        let peer = Peer { listener: 1, remote: remote.parse().unwrap(), connection: ConnectionId::new(connection), node: None };
+        let peer = Peer {
+            listener: 1,
+            remote: remote.parse().unwrap(),
+            connection: ConnectionId::new(connection),
+            node: None,
+        };
         let phone = user.as_ref().and(identity).filter(|_| connection != 0);
         Side { peer, only_flow: connection != 0, user, phone, identity, renumbering: None }
     }

@@ -66,11 +66,28 @@ pub(crate) struct NotifyId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ViaBranch {
     Stateless(Origin),
-    Pinned { worker: u8, origin: Origin },
-    Transaction { worker: u8, id: BranchId, loop_mark: u64, origin: Origin },
-    Notify { worker: u8, id: NotifyId },
-    Trunk { worker: u8, id: NotifyId },
-    LargeAck { mark: u64, over_udp: Peer },
+    Pinned {
+        worker: u8,
+        origin: Origin,
+    },
+    Transaction {
+        worker: u8,
+        id: BranchId,
+        loop_mark: u64,
+        origin: Origin,
+    },
+    Notify {
+        worker: u8,
+        id: NotifyId,
+    },
+    Trunk {
+        worker: u8,
+        id: NotifyId,
+    },
+    LargeAck {
+        mark: u64,
+        over_udp: Peer,
+    },
     /// For the node that handed the request over.
     ForNode(Origin),
 }
@@ -247,7 +264,8 @@ impl ViaBranch {
                 let (loop_mark, origin) = rest.split_at_checked(16)?;
                 let id = BranchId { context: read_hex(fork)?, index: byte(index)? };
                 let (worker, loop_mark) = (byte(worker)?, read_hex(loop_mark)?);
-                let origin = if matches!(kind, b't' | b'T') { Origin::parse(origin)? } else { Origin::parse_at_node(origin)? };
+                let origin =
+                    if matches!(kind, b't' | b'T') { Origin::parse(origin)? } else { Origin::parse_at_node(origin)? };
                 let origin = Origin { is_renumbered: matches!(kind, b'T' | b'U'), ..origin };
                 Some(Self::Transaction { worker, id, loop_mark, origin })
             }
@@ -333,7 +351,12 @@ mod tests {
             let flow =
                 Flow { transport: Transport::Tcp, remote, local: remote, id: ConnectionId::new(8).unwrap().into() };
             assert_eq!(
-                ViaBranch::Stateless(Origin { peer: own, mark, is_renumbered: false, at_node: None }).verify(key, &flow, &Settings::default(), &mac),
+                ViaBranch::Stateless(Origin { peer: own, mark, is_renumbered: false, at_node: None }).verify(
+                    key,
+                    &flow,
+                    &Settings::default(),
+                    &mac
+                ),
                 is_valid,
                 "{came}"
             );
@@ -356,10 +379,20 @@ mod tests {
     #[test]
     fn a_branch_is_read_as_it_was_written() {
         for branch in [
-            ViaBranch::Stateless(Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK, is_renumbered: false, at_node: None }),
+            ViaBranch::Stateless(Origin {
+                peer: peer("192.0.2.7:5060", 0),
+                mark: MARK,
+                is_renumbered: false,
+                at_node: None,
+            }),
             ViaBranch::Pinned {
                 worker: 255,
-                origin: Origin { peer: peer("[2001:db8::7]:5060", 77), mark: MARK, is_renumbered: false, at_node: None },
+                origin: Origin {
+                    peer: peer("[2001:db8::7]:5060", 77),
+                    mark: MARK,
+                    is_renumbered: false,
+                    at_node: None,
+                },
             },
             ViaBranch::Transaction {
                 worker: 1,
@@ -415,7 +448,12 @@ mod tests {
         }
         let others = [peer("192.0.2.7:5060", 8), peer("192.0.2.7:5061", 9), peer("192.0.2.8:5060", 9)];
         for peer in others.into_iter().chain([Peer { listener: 2, ..own }]) {
-            assert!(!ViaBranch::Stateless(Origin { peer, mark, is_renumbered: false, at_node: None }).verify(key, &to, &Settings::default(), &mac));
+            assert!(!ViaBranch::Stateless(Origin { peer, mark, is_renumbered: false, at_node: None }).verify(
+                key,
+                &to,
+                &Settings::default(),
+                &mac
+            ));
         }
     }
 }

@@ -200,7 +200,10 @@ mod tests {
         assert_eq!([way(1, 7, 9), way(1, 7, 0), way(1, 6, 0)], [Way::Here, Way::Here, Way::Here]);
         assert_eq!(way(1, 6, 9), Way::Gone);
         assert_eq!([way(2, 5, 9), way(2, 4, 0)], [Way::Node(at(2)), Way::Node(at(2))]);
-        assert_eq!([way(2, 4, 9), way(3, 5, 9), way(3, 5, 0), way(4, 5, 0)], [Way::Gone, Way::Gone, Way::Gone, Way::Gone]);
+        assert_eq!(
+            [way(2, 4, 9), way(3, 5, 9), way(3, 5, 0), way(4, 5, 0)],
+            [Way::Gone, Way::Gone, Way::Gone, Way::Gone]
+        );
         assert_eq!(Nodes::default().way(&NodeFlow { node: node(1, 7), connection: None }), Way::Gone);
     }
 

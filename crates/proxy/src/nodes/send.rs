@@ -24,7 +24,13 @@ pub(crate) struct Link<'a> {
 impl Outbox {
     /// Appends what `write` writes as one request to `hop`, or to the node that holds its flow.
     #[inline]
-    pub(crate) fn send_over(&mut self, hop: &Hop, report_failure: bool, link: Link<'_>, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn send_over(
+        &mut self,
+        hop: &Hop,
+        report_failure: bool,
+        link: Link<'_>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
         if matches!(hop.over, Over::Elsewhere(_)) {
             self.send_to_node(hop, report_failure, link, write);
         } else {

@@ -80,7 +80,8 @@ impl NodeToken {
     /// Reads the token of a message, which [`token_in`] returned.
     pub(crate) fn read(text: &[u8], message: &Message, now: Wall, mac: &Mac) -> Result<Self, Refused> {
         let span = message.span_of(text).ok_or(Refused::Forged)?;
-        let (content, given) = text.len().checked_sub(MAC_TEXT).and_then(|at| text.split_at_checked(at)).ok_or(Refused::Forged)?;
+        let (content, given) =
+            text.len().checked_sub(MAC_TEXT).and_then(|at| text.split_at_checked(at)).ok_or(Refused::Forged)?;
         let bytes = message.bytes();
         let at = (span.end as usize).saturating_sub(MAC_TEXT);
         let (before, after) = (bytes.get(..at), bytes.get(span.end as usize..));

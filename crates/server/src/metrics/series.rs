@@ -8,8 +8,8 @@ use std::time::Duration;
 use metrics::{Counter, Label, counter, describe_counter, describe_gauge, gauge};
 use parser::Transport;
 use proxy::{
-    AuthenticationFailure, DialogRequest, DiversionReason, Drop, ForkOutcome, GroupCallOutcome, LargeRequest, Limit, NodeRequest,
-    Notification, Registration, TrunkCallOutcome,
+    AuthenticationFailure, DialogRequest, DiversionReason, Drop, ForkOutcome, GroupCallOutcome, LargeRequest, Limit,
+    NodeRequest, Notification, Registration, TrunkCallOutcome,
 };
 
 use super::labels::{

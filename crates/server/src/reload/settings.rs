@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use location::Limits as RegistrationLimits;
 use proxy::{
-    Authentication, Forking, Interfaces, LargeRequests, Limits, Listener, Nodes, Registrar, Settings, SubscriptionTimes,
-    Timers,
+    Authentication, Forking, Interfaces, LargeRequests, Limits, Listener, Nodes, Registrar, Settings,
+    SubscriptionTimes, Timers,
 };
 
 use crate::clock;

@@ -1,9 +1,10 @@
 //! What somebody can do who reads and writes between the nodes, or knows a dialog.
 
-use proxy::{Event, NodeRequest};
+use proxy::{Authentication, Event, NodeRequest};
 use sim::{Agent, NodeMessage, Simulation, Sip};
 
-use super::{Kind, call, count, nodes, phone, registered};
+use super::{Kind, count, nodes, phone, registered};
+use crate::accounts::{ALICE, BOB, add_accounts};
 
 /// An INVITE of alice that node 0 has handed over to node 1 for bob, and what bob received.
 fn handed_over(sim: &Simulation) -> (Agent, Agent, NodeMessage, Sip) {
@@ -84,7 +85,9 @@ fn forged_requests_reach_no_phone() {
         mallory.request("MESSAGE", message.sip.uri()).with("Route", format!("<sip:~@{rest}")),
         mallory.request("MESSAGE", message.sip.uri()).with("Route", format!("<sip:~.@{rest}")),
         mallory.request("MESSAGE", message.sip.uri()).with("Route", format!("{}@{rest}", &token[..token.len() - 22])),
-        mallory.request("MESSAGE", message.sip.uri()).with("Route", format!("{}{}@{rest}", &token[..token.len() - 22], "0".repeat(22))),
+        mallory
+            .request("MESSAGE", message.sip.uri())
+            .with("Route", format!("{}{}@{rest}", &token[..token.len() - 22], "0".repeat(22))),
         mallory.request("MESSAGE", message.sip.uri()).with("Route", format!("<sip:~{}@{rest}", "A".repeat(2000))),
     ];
     for attempt in attempts {
@@ -111,18 +114,31 @@ fn without_a_cluster_a_token_means_nothing() {
 
 #[test]
 fn a_dialog_token_of_another_node_lets_only_the_sides_of_its_dialog_pass() {
-    let sim = nodes(3);
-    let (alice, bob) = (registered(&sim, "alice", Kind::Tcp, 0), registered(&sim, "bob", Kind::Tcp, 1));
-    let up = call(&alice, &bob);
+    let sim = Simulation::with_nodes(3, |settings| {
+        settings.authentication = Authentication::Required;
+        add_accounts(settings, &[ALICE, BOB]);
+    });
+    let (alice, bob) = (phone(&sim, "alice", Kind::Tcp, 0), phone(&sim, "bob", Kind::Tcp, 1));
+    alice.signs_in(ALICE);
+    bob.signs_in(BOB);
+    let invite = alice.authenticates(ALICE, &alice.request("INVITE", &bob.aor()));
+    let received = bob.expects("INVITE");
+    bob.answers(&received, 200);
+    let ok = alice.expects("200");
+    alice.acks(&invite, &ok);
+    bob.expects("ACK");
     for node in 0..3 {
         let mallory = phone(&sim, &format!("mallory/{node}"), Kind::Tcp, node);
-        // Authentication is off, so only the relay to the phone of the other side is refused.
-        mallory.sends(&alice.within(&up.invite, &up.ok, "ACK").set("Via", mallory.via()));
+        for method in ["BYE", "INFO", "MESSAGE"] {
+            mallory.sends(&alice.within(&invite, &ok, method).set("Via", mallory.via()));
+            mallory.expects("407");
+        }
+        mallory.sends(&alice.within(&invite, &ok, "ACK").set("Via", mallory.via()));
         bob.receives_nothing();
         // The token with the address of a victim leads nowhere.
         let victim = sim.udp(&format!("victim/{node}"));
-        let routes = up.ok.value("Record-Route").replace("192.0.2.2:5060", &victim.address.to_string());
-        mallory.sends(&alice.within(&up.invite, &up.ok, "ACK").without("Route").with("Route", routes));
+        let routes = ok.value("Record-Route").replace("192.0.2.2:5060", &victim.address.to_string());
+        mallory.sends(&alice.within(&invite, &ok, "ACK").without("Route").with("Route", routes));
         victim.receives_nothing();
         bob.receives_nothing();
     }

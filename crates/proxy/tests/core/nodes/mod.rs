@@ -43,7 +43,8 @@ fn phone(sim: &Simulation, name: &str, kind: Kind, node: usize) -> Agent {
     let agent = match kind {
         Kind::Udp => sim.udp(name),
         Kind::Nat => {
-            let agent = sim.udp(name).named(&format!("sip:{user}@192.168.1.5"));
+            let host = 11 + sim.agents();
+            let agent = sim.udp(name).named(&format!("sip:{user}@192.168.1.{host}"));
             agent.sends_from(([198, 51, 100, 7], 1026 + u16::try_from(agent.id()).unwrap()).into());
             agent
         }
@@ -104,7 +105,9 @@ impl Call {
         let ok = caller.expects("200");
         if method == "INVITE" {
             let number = request.value("CSeq").split(' ').next().unwrap().to_owned();
-            caller.sends(&caller.within(&self.invite, &ok.with_routes_of(&self.ok), "ACK").set("CSeq", format!("{number} ACK")));
+            caller.sends(
+                &caller.within(&self.invite, &ok.with_routes_of(&self.ok), "ACK").set("CSeq", format!("{number} ACK")),
+            );
             callee.expects("ACK");
         }
     }

@@ -53,8 +53,11 @@ fn a_count_that_was_used_at_one_node_is_of_no_use_at_another() {
 fn two_nodes_that_register_phones_of_one_user_keep_both() {
     let sim = nodes(2);
     sim.changes_take(Duration::from_millis(50));
-    let (alice, desk, mobile) =
-        (registered(&sim, "alice", Kind::Udp, 0), phone(&sim, "bob/desk", Kind::Tcp, 0), phone(&sim, "bob/mobile", Kind::Tcp, 1));
+    let (alice, desk, mobile) = (
+        registered(&sim, "alice", Kind::Udp, 0),
+        phone(&sim, "bob/desk", Kind::Tcp, 0),
+        phone(&sim, "bob/mobile", Kind::Tcp, 1),
+    );
     desk.sends(&desk.register());
     mobile.sends(&mobile.register());
     desk.expects("200");
@@ -78,7 +81,9 @@ fn a_phone_that_moved_is_called_where_the_caller_s_node_knows_it() {
     bob.reaches_node(2);
     bob.registers();
     // Node 0 has not seen the change; the old connection is still open.
-    let to = |messages: Vec<NodeMessage>| messages.iter().filter(|it| it.sip.is_request()).map(|it| it.to).collect::<Vec<_>>();
+    let to = |messages: Vec<NodeMessage>| {
+        messages.iter().filter(|it| it.sip.is_request()).map(|it| it.to).collect::<Vec<_>>()
+    };
     for node in [1, 2] {
         alice.sends(&alice.request("MESSAGE", "sip:bob@office.example"));
         let received = bob.expects("MESSAGE");
