@@ -3,7 +3,7 @@
 //! A change of one node is seen by the others after a time. What nodes send each other takes the connection between them,
 //! which can be cut in one direction. Decides nothing that a core should decide.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,6 +17,9 @@ use crate::net::InFlight;
 use crate::settings::{KEYS, SERVER, at};
 use crate::sip::Sip;
 use crate::state::State;
+
+/// How long a node tries to connect to another one, in microseconds.
+const CONNECT_TIME: u64 = 3_000_000;
 
 /// A message that one node sent to another.
 #[derive(Clone, Debug)]
@@ -50,7 +53,7 @@ pub(crate) struct SimNode {
     pub(crate) has_lease: bool,
     pub(crate) nodes: Nodes,
     /// The records that it has seen, with the flows as the store has them.
-    seen: HashMap<Aor, Record>,
+    seen: BTreeMap<Vec<u8>, Record>,
 }
 
 /// The connection over which a node gets what another node sends. No other connection has so high a number.
@@ -78,7 +81,7 @@ impl Cluster {
     fn node_of_next_run(&mut self, index: usize) -> SimNode {
         self.runs += 1;
         let nodes = Nodes::new(id(index, self.runs), at_stream(index)).expect("a stream");
-        SimNode { run: self.runs, is_running: true, has_lease: true, nodes, seen: HashMap::new() }
+        SimNode { run: self.runs, is_running: true, has_lease: true, nodes, seen: BTreeMap::new() }
     }
 
     /// Gives each node the table of the others.
@@ -167,12 +170,14 @@ impl State {
 
     /// Starts a node again, as a new run.
     pub(crate) fn start_node(&mut self, index: usize) {
+        let mut all = BTreeMap::new();
+        self.store.list(&mut |record| drop(all.insert(record.aor().to_vec(), record.clone())));
         let cluster = self.cluster_mut();
         let mut node = cluster.node_of_next_run(index);
-        let seen = cluster.nodes.iter().map(|node| &node.seen).max_by_key(|seen| seen.len());
-        node.seen = seen.cloned().unwrap_or_default();
+        node.seen = all;
         cluster.nodes[index] = node;
         cluster.update_tables();
+        self.net.close_node(index);
         self.net.open[index] = Arc::default();
         self.net.new_run(index);
         self.cores[index] = self.core_of_node(index, 7);
@@ -189,10 +194,14 @@ impl State {
         let cluster = self.cluster.as_mut()?;
         let to = (0..cluster.nodes.len()).find(|to| *to != from && address_of(*to) == hop.remote)?;
         assert_eq!(hop.transport, Transport::Tcp, "nodes use TCP");
+        let sip = Rc::new(Sip::parse(bytes));
         if !cluster.nodes[to].is_running || cluster.cut.contains(&(from, to)) {
-            return Some(false);
+            // Nothing answers until the connection is given up.
+            let refused = InFlight::Refused { worker: from, bytes: bytes.clone(), sip };
+            self.net.at(self.now + CONNECT_TIME, refused);
+            return Some(true);
         }
-        let message = NodeMessage { from, to, bytes: bytes.clone(), sip: Rc::new(Sip::parse(bytes)) };
+        let message = NodeMessage { from, to, bytes: bytes.clone(), sip };
         cluster.sent.push(message.clone());
         self.net.at(self.now + 1000, InFlight::ToNode(message));
         Some(true)
@@ -226,7 +235,7 @@ impl State {
                 }
                 other => other,
             };
-        let record = cluster.nodes[index].seen.get(aor)?.with_flow_ids(here);
+        let record = cluster.nodes[index].seen.get(aor.as_bytes())?.with_flow_ids(here);
         record.bindings().into_iter().next().is_some().then_some(record)
     }
 
@@ -248,7 +257,7 @@ impl State {
         // After a conflict the store has the record that won.
         let Some(current) = self.store.load(&aor) else { return answer };
         let visible_after = self.cluster_mut().visible_after;
-        self.cluster_mut().nodes[index].seen.insert(aor, current.clone());
+        self.cluster_mut().nodes[index].seen.insert(aor.as_bytes().to_vec(), current.clone());
         if matches!(answer, Answer::Committed) {
             for other in (0..self.cores.len()).filter(|other| *other != index) {
                 let change = InFlight::Change { node: other, record: current.clone() };
@@ -265,10 +274,10 @@ impl State {
     pub(crate) fn change_seen(&mut self, index: usize, record: Record) {
         let node = &mut self.cluster_mut().nodes[index];
         let aor = record.address();
-        if !node.is_running || node.seen.get(&aor).is_some_and(|seen| seen.version() >= record.version()) {
+        if !node.is_running || node.seen.get(aor.as_bytes()).is_some_and(|seen| seen.version() >= record.version()) {
             return;
         }
-        node.seen.insert(aor.clone(), record);
+        node.seen.insert(aor.as_bytes().to_vec(), record);
         self.deliver(index, CoreMessage::PhoneRegistered(aor.clone()), None);
         self.deliver(index, CoreMessage::RegistrationChanged(aor), None);
     }

@@ -120,7 +120,7 @@ pub(crate) struct Connection {
     pub(crate) last: u64,
     /// The node that it leads to.
     pub(crate) node: usize,
-    /// Its number there. Other nodes and other runs have the same numbers.
+    /// Its number there. Other nodes have the same numbers.
     pub(crate) id: ConnectionId,
 }
 
@@ -133,8 +133,8 @@ pub(crate) struct Network {
     pub(crate) connections: Vec<Connection>,
     /// The numbers of the open connections of each node. The cores read it.
     pub(crate) open: Vec<Arc<Connections>>,
-    /// How many connections existed when the current run of a node began.
-    before_run: Vec<(usize, usize)>,
+    /// The nodes that were started again.
+    restarted: Vec<usize>,
     /// Agents whose packets are never late.
     pub(crate) never_late: Vec<usize>,
     /// Agents whose packets use `own_random`, so that what they send does not change what happens to the packets of
@@ -152,7 +152,7 @@ impl Network {
             impair: Impairments::NONE,
             connections: Vec::new(),
             open: vec![Arc::default()],
-            before_run: Vec::new(),
+            restarted: Vec::new(),
             never_late: Vec::new(),
             with_own_random: Vec::new(),
             own_random: Random::new(seed ^ 0x5eed),
@@ -229,17 +229,18 @@ impl Network {
 
     /// Opens a connection. Returns its number.
     pub(crate) fn connect(&mut self, node: usize, agent: usize, remote: SocketAddr) -> u64 {
-        let first = self.before_run.iter().rfind(|(other, _)| *other == node).map_or(0, |(_, first)| *first);
-        let earlier = self.connections.iter().skip(first).filter(|it| it.node == node).count();
-        let id = ConnectionId::FIRST.plus(earlier as u64);
+        let runs = self.restarted.iter().filter(|other| **other == node).count();
+        let earlier = self.connections.iter().filter(|it| it.node == node).count();
+        // As the driver: no later run has the same numbers, but another node may.
+        let id = ConnectionId::FIRST.plus((1_000 * runs + earlier) as u64);
         self.connections.push(Connection { agent, remote, open: true, last: 0, node, id });
         self.open[node].opened(id);
         self.connections.len() as u64
     }
 
-    /// Begins a new run of a node, which numbers its connections from the first number again.
+    /// Begins a new run of a node.
     pub(crate) fn new_run(&mut self, node: usize) {
-        self.before_run.push((node, self.connections.len()));
+        self.restarted.push(node);
     }
 
     /// Closes all connections of a node.

@@ -5,10 +5,13 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::judge::Violation;
-use crate::trial::{Report, Trial};
+use crate::trial::{NodeTrial, Report, Trial};
 
 /// At most this many lines of the messages of a failed call are shown, the last ones.
 const LINES: usize = 200;
+
+/// One of so many seeds has a trial with several nodes too.
+const WITH_NODES: u64 = 4;
 
 /// Runs seeds from `first` on, on all processors, until they made `calls` calls. The error is the first violation.
 pub fn simulate(calls: u64, first: u64) -> Result<Report, String> {
@@ -46,7 +49,13 @@ pub fn simulate(calls: u64, first: u64) -> Result<Report, String> {
 pub fn replay(seed: u64) -> Result<Report, String> {
     hide_violations();
     let trial = Trial::new(seed);
-    let payload = match catch_unwind(AssertUnwindSafe(|| trial.run())) {
+    let mut of_nodes = seed.is_multiple_of(WITH_NODES).then(|| NodeTrial::new(seed));
+    let run = || {
+        let mut report = trial.run();
+        of_nodes.iter_mut().for_each(|trial| report.add(&trial.run()));
+        report
+    };
+    let payload = match catch_unwind(AssertUnwindSafe(run)) {
         Ok(report) => return Ok(report),
         Err(payload) => payload,
     };
@@ -59,7 +68,7 @@ pub fn replay(seed: u64) -> Result<Report, String> {
             (call_id.to_owned(), text)
         }
     };
-    let ladder = trial.ladder(&call_id);
+    let ladder = trial.ladder(&call_id) + &of_nodes.map(|trial| trial.ladder(&call_id)).unwrap_or_default();
     let from = ladder.lines().count().saturating_sub(LINES);
     let ladder: String = ladder.lines().skip(from).flat_map(|line| [line, "\n"]).collect();
     let again = format!("cargo run -p sim -- seed {seed}");

@@ -50,7 +50,7 @@ impl Core {
         }
         match self.own_flow(&token.peer) {
             Some(hop) => self.send_for_node(&request, hop, outbox),
-            None => self.refuse_from_node(now, &request, (NodeRequest::FlowGone, Reject::FlowGone), outbox),
+            None => self.refuse_gone(now, &request, outbox),
         }
     }
 
@@ -74,6 +74,19 @@ impl Core {
         outbox.emit(Event::NodeRequest { outcome: NodeRequest::Delivered });
     }
 
+    /// Tells the node that the flow is gone. That node reports the call; here it would be one more refused call.
+    fn refuse_gone(&mut self, now: Now, request: &Request, outbox: &mut Outbox) {
+        // The ACK of that response takes the way of its INVITE, too.
+        if request.method() == Method::Ack {
+            return;
+        }
+        outbox.emit(Event::NodeRequest { outcome: NodeRequest::FlowGone });
+        let (status, phrase) = (Reject::FlowGone.status(), Reject::FlowGone.phrase());
+        let (_, mut context) = self.split(now, outbox);
+        context.reply(request, status, phrase.as_bytes(), |_| {});
+    }
+
+    /// Refuses what no node has handed over.
     fn refuse_from_node(
         &mut self,
         now: Now,
@@ -81,10 +94,7 @@ impl Core {
         (outcome, reject): (NodeRequest, Reject),
         outbox: &mut Outbox,
     ) {
-        // The ACK of a refusal goes the way of its INVITE, too.
-        if request.method() != Method::Ack || outcome != NodeRequest::FlowGone {
-            outbox.emit(Event::NodeRequest { outcome });
-        }
+        outbox.emit(Event::NodeRequest { outcome });
         self.refuse(now, request, reject, outbox);
     }
 

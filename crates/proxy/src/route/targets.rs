@@ -385,7 +385,7 @@ fn without_node(hop: Hop, named: &SipUri<'_>, settings: &Settings) -> Hop {
     }
     let address = crate::dialog::literal_address(named);
     let local = address.and_then(|remote| Some((remote, settings.local_for(hop.transport, remote.ip())?)));
-    local.map_or(hop.clone(), |(remote, local)| Hop::to_address(hop.transport, remote, local))
+    local.map_or_else(|| hop.clone(), |(remote, local)| Hop::to_address(hop.transport, remote, local))
 }
 
 /// The hop over the flow of the registration and no other (RFC 5626 7). `None` if the connection was closed by a

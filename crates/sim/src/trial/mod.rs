@@ -10,6 +10,7 @@ mod credentials;
 mod gate;
 mod late_phone;
 mod looping_proxy;
+mod nodes;
 mod office;
 mod phone;
 mod population;
@@ -31,6 +32,7 @@ use population::Population;
 use security::Adversary;
 use trunks::TrialTrunks;
 
+pub(crate) use nodes::NodeTrial;
 pub use report::Report;
 
 /// The trial of one seed.

@@ -39,6 +39,7 @@ fn the_death_of_a_node_is_noticed_before_its_lease_ends() {
     let (alice, bob) = (registered(&sim, "alice", Kind::Udp, 0), registered(&sim, "bob", Kind::Wss, 1));
     sim.kill_node(1);
     let invite = alice.calls("bob");
+    sim.seconds(3);
     let refused = alice.expects("480");
     alice.acks(&invite, &refused);
     // Another phone of the user rings meanwhile.
@@ -59,6 +60,7 @@ fn a_node_that_is_cut_off_is_not_waited_for() {
     let (alice, bob) = (registered(&sim, "alice", Kind::Udp, 0), registered(&sim, "bob", Kind::Tcp, 1));
     sim.cut(0, 1);
     let invite = alice.calls("bob");
+    sim.seconds(3);
     let refused = alice.expects("480");
     alice.acks(&invite, &refused);
     bob.receives_nothing();
@@ -138,7 +140,6 @@ fn a_connection_of_an_earlier_run_is_no_way_to_anybody() {
     let (alice, bob) = (registered(&sim, "alice", Kind::Udp, 0), registered(&sim, "bob", Kind::Wss, 1));
     sim.kill_node(1);
     sim.start_node(1);
-    // Its connection has the number that the one of bob had.
     let mallory = registered(&sim, "mallory", Kind::Wss, 1);
     let invite = alice.calls("bob");
     let refused = alice.expects("480");
