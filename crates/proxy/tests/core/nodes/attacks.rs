@@ -46,6 +46,7 @@ fn a_copy_is_a_retransmission_for_the_phone() {
 
 #[test]
 fn no_other_octet_may_be_changed() {
+    // checklist 140
     let sim = nodes(2);
     let (_, bob, message, _) = handed_over(&sim);
     let mallory = phone(&sim, "mallory", Kind::Tcp, 1);
@@ -66,6 +67,7 @@ fn no_other_octet_may_be_changed() {
 
 #[test]
 fn forged_requests_reach_no_phone() {
+    // checklist 141
     let sim = nodes(2);
     let (_, bob, message, _) = handed_over(&sim);
     let mallory = phone(&sim, "mallory", Kind::Tcp, 1);

@@ -53,6 +53,7 @@ fn a_phone_at_its_contact_is_called_by_any_node() {
 
 #[test]
 fn cancel_and_the_ack_of_a_failure_take_the_way_of_their_invite() {
+    // checklist 85
     for kind in BOUND {
         let sim = nodes(2);
         let (alice, bob) = (registered(&sim, "alice", Kind::Udp, 0), registered(&sim, "bob", kind, 1));
@@ -75,6 +76,7 @@ fn cancel_and_the_ack_of_a_failure_take_the_way_of_their_invite() {
 
 #[test]
 fn a_retransmission_reaches_the_phone_with_the_same_octets() {
+    // checklist 81
     for (kind, method) in [(Kind::Nat, "MESSAGE"), (Kind::Nat, "INVITE"), (Kind::Tcp, "MESSAGE")] {
         let sim = nodes(2);
         let (alice, bob) = (registered(&sim, "alice", Kind::Udp, 0), registered(&sim, "bob", kind, 1));

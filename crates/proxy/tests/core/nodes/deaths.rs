@@ -6,6 +6,7 @@ use super::{BOUND, Kind, call, count, nodes, phone, registered, registers};
 
 #[test]
 fn a_node_that_is_gone_takes_its_flows_with_it() {
+    // checklist 138
     for kind in [Kind::Nat, Kind::Outbound, Kind::Wss] {
         let sim = nodes(2);
         let (alice, bob) = (registered(&sim, "alice", Kind::Udp, 0), registered(&sim, "bob", kind, 1));
@@ -163,6 +164,7 @@ fn a_regained_lease_revives_the_flows() {
 
 #[test]
 fn a_closed_connection_at_another_node_is_reported_as_480() {
+    // checklist 141
     for is_forked in [false, true] {
         let sim = nodes(2);
         let (alice, bob) = (registered(&sim, "alice", Kind::Udp, 0), registered(&sim, "bob", Kind::Outbound, 1));

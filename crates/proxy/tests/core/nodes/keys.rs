@@ -11,6 +11,7 @@ fn rotated() -> Keys {
 
 #[test]
 fn a_call_goes_on_with_new_keys() {
+    // checklist 140
     for (caller, callee) in [(Kind::Udp, Kind::Tcp), (Kind::Nat, Kind::Nat), (Kind::Tcp, Kind::Udp)] {
         let sim = nodes(2);
         let (alice, bob) = (registered(&sim, "alice", caller, 0), registered(&sim, "bob", callee, 1));
