@@ -9,7 +9,7 @@ use crate::connections::Connections;
 use crate::event::Event;
 use crate::hop::Hop;
 use crate::mac::{Mac, Purpose};
-use crate::nodes::Link;
+use crate::node_link::Link;
 use crate::outbox::Outbox;
 use crate::request::{Request, TransactionKey};
 use crate::route::Search;

@@ -29,7 +29,8 @@ mod ingress;
 mod large;
 mod mac;
 mod nat;
-mod nodes;
+mod node_hop;
+mod node_link;
 mod notifier;
 mod outbox;
 mod peer;
@@ -63,7 +64,6 @@ pub use event::{
 };
 pub use hop::{Endpoint, Endpoints, Hop, Name, Over};
 pub use location::Flow;
-pub use nodes::{NodeAddress, Nodes, OtherNode};
 pub use notifier::SubscriberIndex;
 pub use outbox::{Alias, CoreMessage, Handover, Outbox, Passed, Transmit};
 pub use request::Received;
@@ -72,9 +72,9 @@ pub use route::{Rule, trunk_resolutions};
 pub use settings::{
     Account, Accounts, Algorithm, AlsoRing, Authentication, Caller, CodeCommand, Codes, Dialling, Digest, Foreign,
     Forking, Forward, GroupMember, GroupStrategy, Hours, Interfaces, Keys, LargeRequests, Limits, Listener, Login,
-    LongLivedKeys, NameKind, NamedHours, NumberRule, Office, OfficeName, Outgoing, OutgoingLines, Party, Registrar,
-    RingGroup, Secrets, Sender, Senders, SentNumbers, Settings, Shows, SingleTarget, Strangers, Strategy,
-    SubscriptionTimes, TaskState, Timers, Trunk, TrunkCalls, TrunkHealth, Trunks, UnannouncedPath, UserRules, Window,
-    fixed_bindings, plain_number,
+    LongLivedKeys, NameKind, NamedHours, NodeAddress, Nodes, NumberRule, Office, OfficeName, OtherNode, Outgoing,
+    OutgoingLines, Party, Registrar, RingGroup, Secrets, Sender, Senders, SentNumbers, Settings, Shows, SingleTarget,
+    Strangers, Strategy, SubscriptionTimes, TaskState, Timers, Trunk, TrunkCalls, TrunkHealth, Trunks, UnannouncedPath,
+    UserRules, Window, fixed_bindings, plain_number,
 };
 pub use source::{NoSource, Source};

@@ -22,8 +22,7 @@ use smallvec::SmallVec;
 use crate::connections::Connections;
 use crate::hop::{Hop, Over};
 use crate::mac::octets_of;
-use crate::nodes::Way;
-use crate::settings::Settings;
+use crate::settings::{Settings, Way};
 
 /// Bit of `kind`: the address is IPv6.
 const IPV6: u8 = 1;

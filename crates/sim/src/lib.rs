@@ -15,6 +15,7 @@
 mod agent;
 mod behaviour;
 mod cluster;
+mod cluster_effects;
 mod digest;
 mod dns;
 mod effects;
@@ -32,10 +33,9 @@ mod trial;
 
 pub use agent::{Agent, cseq, hop_by_hop};
 pub use behaviour::{Action, Behaviour, Cause, Observer, Reaction};
-pub use cluster::NodeMessage;
 pub use digest::{Login, challenge, quoted};
 pub use fault::{DnsState, Fault, StoreState};
-pub use net::{Impairments, Sent, Wire};
+pub use net::{Impairments, NodeMessage, Sent, Wire};
 pub use random::Random;
 pub use run::{replay, simulate};
 pub use settings::{DOMAIN, KEYS, SERVER, at, default_settings, sequential};

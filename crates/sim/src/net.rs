@@ -15,10 +15,22 @@ use location::{ConnectionId, Record};
 use proxy::{Answer, Connections, Continuation, CoreMessage};
 
 use crate::behaviour::Cause;
-use crate::cluster::NodeMessage;
 use crate::fault::Fault;
 use crate::random::Random;
 use crate::sip::Sip;
+
+/// A message that one node sent to another.
+#[derive(Clone, Debug)]
+pub struct NodeMessage {
+    /// The index of the node that sent it.
+    pub from: usize,
+    /// The index of the node that it was sent to.
+    pub to: usize,
+    /// Its octets.
+    pub bytes: Bytes,
+    /// The same message.
+    pub sip: Rc<Sip>,
+}
 
 /// What happens to datagrams.
 #[derive(Clone, Copy, Debug)]

@@ -16,10 +16,9 @@ use proxy::{Event, Keys, Load, Query, Records, Settings};
 
 use crate::agent::Agent;
 use crate::behaviour::Observer;
-use crate::cluster::NodeMessage;
 use crate::fault::{Fault, StoreState};
 use crate::ladder;
-use crate::net::{Impairments, InFlight, Wire};
+use crate::net::{Impairments, InFlight, NodeMessage, Wire};
 use crate::settings::default_settings;
 use crate::state::{Endpoint, State};
 

@@ -17,12 +17,12 @@ use proxy::{
 };
 
 use crate::behaviour::{Action, Behaviour, Cause, Observer, Reaction};
-use crate::cluster::{Cluster, address_of};
+use crate::cluster::Cluster;
 use crate::dns::Dns;
 use crate::fault::{Fault, StoreState};
 use crate::ladder;
 use crate::net::{InFlight, Network, Sent, Wire};
-use crate::settings::{DOMAIN, KEYS, SERVER};
+use crate::settings::{DOMAIN, KEYS};
 use crate::sip::Sip;
 
 /// A phone or another peer.
@@ -146,11 +146,6 @@ impl State {
         let workers = u8::try_from(self.cores.len()).expect("few workers");
         let keys = Keys { nonce: [2 + self.restarts; 16], ..KEYS };
         self.cores = cores(&self.settings, &keys, workers, u64::from(self.restarts), &self.net.open[0]);
-    }
-
-    /// The address of the server that a worker belongs to.
-    pub(crate) fn address(&self, worker: usize) -> SocketAddr {
-        self.cluster.as_ref().map_or(SERVER, |_| address_of(worker))
     }
 
     pub(crate) fn remove(&mut self, user: &str, contact: &str) {

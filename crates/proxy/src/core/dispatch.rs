@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::event::{Drop, Event};
 use crate::forward::{ViaBranch, without_challenges, without_claims};
 use crate::ingress;
-use crate::nodes::token_in;
+use crate::node_link::token_in;
 use crate::notifier::{self, LocalTag, SubscribeKind};
 use crate::outbox::{CoreMessage, Handover, Outbox};
 use crate::pin::Match;

@@ -18,11 +18,12 @@ use crate::clock::Now;
 use crate::event::{Drop, Event, NodeRequest};
 use crate::forward::{FOR_NODE, Origin, ViaBranch, write_for_node};
 use crate::hop::Hop;
-use crate::nodes::{NodeToken, Refused, Way, token_in};
+use crate::node_link::{NodeToken, Refused, token_in};
 use crate::outbox::Outbox;
 use crate::peer::Peer;
 use crate::reject::Reject;
 use crate::request::{Received, Request, TransactionKey};
+use crate::settings::Way;
 use crate::target::{NextHop, Target, TargetUri};
 
 use super::responses::via_below;

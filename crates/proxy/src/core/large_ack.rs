@@ -12,7 +12,7 @@ use crate::event::{Event, LargeRequest};
 use crate::forward::{Forwarding, ViaBranch, write_via};
 use crate::hop::Hop;
 use crate::large;
-use crate::nodes::Link;
+use crate::node_link::Link;
 use crate::outbox::Outbox;
 use crate::request::Request;
 use crate::target::Target;

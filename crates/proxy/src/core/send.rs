@@ -16,7 +16,7 @@ use crate::hop::{Hop, Over};
 use crate::ingress;
 use crate::large;
 use crate::mac::Mac;
-use crate::nodes::Link;
+use crate::node_link::Link;
 use crate::outbox::Outbox;
 use crate::pin::Match;
 use crate::reject::Reject;

@@ -11,7 +11,7 @@ use parser::SentInvite;
 
 use crate::context::Context;
 use crate::forward::{BranchId, Forwarding, History, Origin, ValuesOfCaller, ViaBranch, as_sent, write_request};
-use crate::nodes::Link;
+use crate::node_link::Link;
 use crate::request::Request;
 use crate::settings::{Settings, Timers};
 

@@ -12,9 +12,8 @@ use crate::clock::Wall;
 use crate::connections::Connections;
 use crate::dialog::{FlowOfDialog, phone_hash};
 use crate::hop::Hop;
-use crate::nodes::Way;
 use crate::reach;
-use crate::settings::Settings;
+use crate::settings::{Settings, Way};
 
 use super::NextHop;
 use super::targets::next_hop_of_binding;

@@ -14,6 +14,7 @@ mod from_trunk;
 mod gruu;
 mod loose;
 mod next_step;
+mod node_targets;
 mod office;
 mod own_events;
 mod preferences;

@@ -6,20 +6,20 @@ use std::cmp::Reverse;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use location::{Aor, Binding, Flow, FlowId, NodeFlow, Record};
+use location::{Aor, Binding, Flow, FlowId, Record};
 use parser::{Method, SipUri, Transport, Uri};
 use smallvec::SmallVec;
 
 use crate::clock::{Now, Wall};
 use crate::dialog::Next;
 use crate::hop::{Hop, Over};
-use crate::nodes::Way;
 use crate::reach;
 use crate::reject::Reject;
 use crate::request::{FlowToPeer, Request};
 use crate::settings::{Settings, Strategy, fixed_bindings, unregistered_fixed_bindings};
 use crate::target::{ToTrunk, is_sips};
 
+use super::node_targets::{hop_of_node, without_node};
 use super::preferences::{self, Candidate, Candidates, Disposition};
 use super::{
     Callee, Group, Gruus, NextHop, Plan, Target, TargetUri, UserContact, check_sips_hop, next_hop_of, next_hop_over,
@@ -338,54 +338,8 @@ pub(super) fn next_hop_of_binding(binding: &Binding<'_>, settings: &Settings) ->
 }
 
 /// Whether the phone maintains this flow and identifies it (RFC 5626 4.2).
-fn is_outbound(binding: &Binding<'_>) -> bool {
+pub(super) fn is_outbound(binding: &Binding<'_>) -> bool {
     binding.reg_id().is_some() && binding.instance().is_some()
-}
-
-/// The hop to a phone that registered at another node, or behind a NAT in an earlier run of this node. `None` if the flow is
-/// gone and its phone is not reached at its Contact: what waits for it would delay the other phones.
-#[cold]
-fn hop_of_node(
-    flow: &Flow,
-    at: &NodeFlow,
-    binding: &Binding<'_>,
-    contact: &SipUri<'_>,
-    settings: &Settings,
-) -> Option<Hop> {
-    let is_followed = is_outbound(binding) || allows_transport(contact, flow.transport);
-    match settings.nodes.way(at) {
-        Way::Here => Some(back_through_nat(flow, settings)),
-        Way::Node(_) if is_followed => Some(Hop::back(flow)),
-        // The Contact names another transport, so the phone is reached there, as at the node that it registered at.
-        Way::Node(_) => hop_to_contact(contact, None, settings),
-        Way::Gone if is_outbound(binding) || !flow.transport.is_reliable() => None,
-        // Without a NAT the phone may accept a connection of this node.
-        Way::Gone => {
-            let hop = hop_to_contact(contact, is_followed.then_some(flow.transport), settings)?;
-            (hop.remote.ip() == flow.remote.ip()).then_some(hop)
-        }
-    }
-}
-
-/// The hop to the address in a Contact; `None` if it has a host name.
-fn hop_to_contact(contact: &SipUri<'_>, transport: Option<Transport>, settings: &Settings) -> Option<Hop> {
-    let next_hop = match transport {
-        Some(transport) => next_hop_over(contact, Some(transport), settings),
-        None => next_hop_of(contact, settings),
-    };
-    if let NextHop::Hop(hop) = next_hop.ok()? { Some(hop) } else { None }
-}
-
-/// The hop, or one to the address in the URI `named` if the flow is of a node that is gone. Only for a phone that accepts
-/// connections.
-fn without_node(hop: Hop, named: &SipUri<'_>, settings: &Settings) -> Hop {
-    let Over::Elsewhere(flow) = &hop.over else { return hop };
-    if flow.connection.is_none() || hop.transport.is_websocket() || settings.nodes.way(flow) != Way::Gone {
-        return hop;
-    }
-    let address = crate::dialog::literal_address(named);
-    let local = address.and_then(|remote| Some((remote, settings.local_for(hop.transport, remote.ip())?)));
-    local.map_or_else(|| hop.clone(), |(remote, local)| Hop::to_address(hop.transport, remote, local))
 }
 
 /// The hop over the flow of the registration and no other (RFC 5626 7). `None` if the connection was closed by a
@@ -398,7 +352,7 @@ fn flow_only_hop(flow: &Flow, settings: &Settings) -> Option<Hop> {
 }
 
 /// The hop to the source of a datagram. The local address is looked up again, as it may have changed since.
-fn back_through_nat(flow: &Flow, settings: &Settings) -> Hop {
+pub(super) fn back_through_nat(flow: &Flow, settings: &Settings) -> Hop {
     let local = settings.local_for(flow.transport, flow.remote.ip()).unwrap_or(flow.local);
     Hop::to_address(flow.transport, flow.remote, local)
 }
@@ -430,7 +384,7 @@ fn flow_of(binding: &Binding<'_>, contact: &SipUri<'_>, settings: &Settings) -> 
 }
 
 /// Whether a Contact can be reached over this transport: it names this transport or none.
-fn allows_transport(contact: &SipUri<'_>, transport: Transport) -> bool {
+pub(super) fn allows_transport(contact: &SipUri<'_>, transport: Transport) -> bool {
     match contact.param("transport") {
         // RFC 7118 5.2: `ws` in URIs, also over TLS.
         Some(_) if transport == Transport::Wss => contact.transport().is_some_and(|named| named.is_websocket()),

@@ -12,6 +12,7 @@ mod keys;
 mod large_requests;
 mod limits;
 mod listener;
+mod nodes;
 mod office;
 mod own_names;
 mod registrar;
@@ -25,7 +26,6 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::clock::{Now, Wall};
-use crate::nodes::Nodes;
 
 pub use accounts::{Account, Accounts, Dialling, Secrets};
 pub use callers::Caller;
@@ -39,6 +39,8 @@ pub use keys::{Keys, LongLivedKeys};
 pub use large_requests::LargeRequests;
 pub use limits::Limits;
 pub use listener::{Interfaces, Listener};
+pub(crate) use nodes::Way;
+pub use nodes::{NodeAddress, Nodes, OtherNode};
 pub(crate) use office::Meaning;
 pub use office::{
     AlsoRing, CodeCommand, Codes, Forward, GroupMember, GroupStrategy, Hours, NameKind, NamedHours, NumberRule, Office,

@@ -212,7 +212,7 @@ impl NodeTrial {
             if !wants || self.hash(&id) % 4 == self.now() / 20_000 % 4 {
                 continue;
             }
-            let by_caller = self.hash(&id) % 2 == 0;
+            let by_caller = self.hash(&id).is_multiple_of(2);
             let (caller, callee_agent) = (&self.phones[call.caller].agent, &self.phones[callee].agent);
             let bye = match by_caller {
                 true => caller.within(&call.invite, &ok, "BYE"),

@@ -1,11 +1,6 @@
-//! The nodes: the servers that share the location service, and how a message reaches a flow that another of them holds.
+//! The nodes: the servers that share the location service. The driver replaces the table when it changes.
 //!
-//! Here is the table of the nodes, which the driver replaces when it changes. `token.rs` has the Route value that names a
-//! flow at another node, and `send.rs` sends a message over such a flow. Must not decide who may send there: the node
-//! that got the request from its sender does, and the other one only delivers (`core/from_node.rs`).
-
-mod send;
-mod token;
+//! Decides which node holds a flow, and whether that node is gone. Must not send anything; that is done by `node_link`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -13,12 +8,6 @@ use std::sync::Arc;
 use location::{Flow, Node, NodeFlow};
 use parking_lot::RwLock;
 use parser::Transport;
-
-use crate::hop::{Hop, Over};
-use crate::settings::Settings;
-
-pub(crate) use send::Link;
-pub(crate) use token::{NodeToken, Refused, token_in};
 
 /// What a core knows of the nodes. Without a cluster it is empty and costs one comparison.
 #[derive(Clone, Debug, Default)]
@@ -137,7 +126,7 @@ impl Nodes {
     }
 
     /// The name that the node at this address has to prove over TLS.
-    fn host_at(&self, address: SocketAddr) -> Option<Arc<str>> {
+    pub(crate) fn host_at(&self, address: SocketAddr) -> Option<Arc<str>> {
         let others = self.0.as_ref()?.others.read();
         others.iter().find(|other| other.at.address == address)?.at.host.clone()
     }
@@ -145,27 +134,6 @@ impl Nodes {
     fn any(&self, is_it: impl Fn(&OtherNode) -> bool) -> bool {
         self.0.as_ref().is_some_and(|cluster| cluster.others.read().iter().any(is_it))
     }
-}
-
-impl Hop {
-    /// The hop over which a message for this hop leaves this node: to the node that holds the flow, if that is another
-    /// one. `None` if that node is gone.
-    pub(crate) fn over_node(&self, settings: &Settings) -> Option<Self> {
-        let Over::Elsewhere(flow) = &self.over else { return Some(self.clone()) };
-        let Way::Node(NodeAddress { transport, address, host }) = settings.nodes.way(flow) else { return None };
-        to_node(transport, address, host, settings)
-    }
-
-    /// The hop of responses to a request that the node at this address handed over.
-    pub(crate) fn to_node_at(transport: Transport, address: SocketAddr, settings: &Settings) -> Option<Self> {
-        to_node(transport, address, settings.nodes.host_at(address), settings)
-    }
-}
-
-fn to_node(transport: Transport, remote: SocketAddr, host: Option<Arc<str>>, settings: &Settings) -> Option<Hop> {
-    let local = settings.local_for(transport, remote.ip())?;
-    let over = host.filter(|_| transport.is_secure()).map_or(Over::Address, Over::Host);
-    Some(Hop { transport, remote, local, over })
 }
 
 #[cfg(test)]
