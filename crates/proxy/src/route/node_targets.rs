@@ -3,7 +3,7 @@
 //! Must not decide which node holds a flow; that is done by `settings/nodes.rs`.
 
 use location::{Binding, Flow, NodeFlow};
-use parser::{SipUri, Transport};
+use parser::SipUri;
 
 use crate::dialog::literal_address;
 use crate::hop::{Hop, Over};
@@ -13,8 +13,8 @@ use crate::target::NextHop;
 use super::targets::{allows_transport, back_through_nat, is_outbound};
 use super::{next_hop_of, next_hop_over};
 
-/// The hop to a phone that registered at another node, or behind a NAT in an earlier run of this node. `None` if the flow is
-/// gone and its phone is not reached at its Contact: what waits for it would delay the other phones.
+/// The hop to a phone that registered at another node, or behind a NAT in an earlier run of this node; and whether that is
+/// its flow. `None` if the flow is gone and its phone is not reached at its Contact: what waits for it would delay the other phones.
 #[cold]
 pub(super) fn hop_of_node(
     flow: &Flow,
@@ -22,29 +22,25 @@ pub(super) fn hop_of_node(
     binding: &Binding<'_>,
     contact: &SipUri<'_>,
     settings: &Settings,
-) -> Option<Hop> {
+) -> Option<(NextHop, bool)> {
     let is_followed = is_outbound(binding) || allows_transport(contact, flow.transport);
     match settings.nodes.way(at) {
-        Way::Here => Some(back_through_nat(flow, settings)),
-        Way::Node(_) if is_followed => Some(Hop::back(flow)),
+        Way::Here => Some((NextHop::Hop(back_through_nat(flow, settings)), true)),
+        Way::Node(_) if is_followed => Some((NextHop::Hop(Hop::back(flow)), true)),
         // The Contact names another transport, so the phone is reached there, as at the node that it registered at.
-        Way::Node(_) => hop_to_contact(contact, None, settings),
+        Way::Node(_) => Some((next_hop_of(contact, settings).ok()?, false)),
         Way::Gone if is_outbound(binding) || !flow.transport.is_reliable() => None,
         // Without a NAT the phone may accept a connection of this node.
         Way::Gone => {
-            let hop = hop_to_contact(contact, is_followed.then_some(flow.transport), settings)?;
-            (hop.remote.ip() == flow.remote.ip()).then_some(hop)
+            let next_hop = match is_followed {
+                true => next_hop_over(contact, Some(flow.transport), settings),
+                false => next_hop_of(contact, settings),
+            };
+            let next_hop = next_hop.ok()?;
+            let is_there = matches!(&next_hop, NextHop::Hop(hop) if hop.remote.ip() == flow.remote.ip());
+            is_there.then_some((next_hop, false))
         }
     }
-}
-
-/// The hop to the address in a Contact; `None` if it has a host name.
-fn hop_to_contact(contact: &SipUri<'_>, transport: Option<Transport>, settings: &Settings) -> Option<Hop> {
-    let next_hop = match transport {
-        Some(transport) => next_hop_over(contact, Some(transport), settings),
-        None => next_hop_of(contact, settings),
-    };
-    if let NextHop::Hop(hop) = next_hop.ok()? { Some(hop) } else { None }
 }
 
 /// The hop, or one to the address in the URI `named` if the flow is of a node that is gone. Only for a phone that accepts

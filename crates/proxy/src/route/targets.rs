@@ -322,7 +322,7 @@ pub(super) fn next_hop_of_binding(binding: &Binding<'_>, settings: &Settings) ->
     let Ok(Uri::Sip(contact)) = Uri::parse(binding.contact()) else { return None };
     let flow = binding.flow();
     if let FlowId::Elsewhere(at) = flow.id {
-        return Some((NextHop::Hop(hop_of_node(&flow, &at, binding, &contact, settings)?), true));
+        return hop_of_node(&flow, &at, binding, &contact, settings);
     }
     if is_outbound(binding) {
         return Some((NextHop::Hop(flow_only_hop(&flow, settings)?), true));

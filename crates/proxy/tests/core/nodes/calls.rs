@@ -147,3 +147,35 @@ fn a_call_through_trunks_of_headers_keeps_the_identity_of_the_phone() {
         bob.expects("ACK");
     }
 }
+
+#[test]
+fn a_notify_comes_back_through_both_nodes() {
+    for (watcher, watched) in [(Kind::Udp, Kind::Nat), (Kind::Tcp, Kind::Tcp), (Kind::Wss, Kind::Tls)] {
+        let sim = nodes(2);
+        let (alice, bob) = (registered(&sim, "alice", watcher, 0), registered(&sim, "bob", watched, 1));
+        let subscribe = alice.request("SUBSCRIBE", "sip:bob@office.example").with("Event", "dialog");
+        alice.sends(&subscribe);
+        let received = bob.expects("SUBSCRIBE");
+        let answer = bob.answer(&received, 200).with("Contact", format!("<{}>", bob.contact())).with("Expires", 600);
+        bob.sends(&answer);
+        alice.expects("200");
+        let notify = bob.within_as_callee(&received, &answer, "NOTIFY").with("Event", "dialog");
+        bob.sends(&notify.with("Subscription-State", "active;expires=600"));
+        let notify = alice.expects("NOTIFY");
+        assert_eq!(notify.values("Route").count(), 0);
+        alice.answers(&notify, 200);
+        bob.expects("200");
+        // The route set is that of the NOTIFY (RFC 6665 4.4.1).
+        let refresh = alice
+            .request("SUBSCRIBE", sim::uri_in(notify.value("Contact")))
+            .set("From", subscribe.value("From"))
+            .set("To", notify.value("From"))
+            .set("Call-ID", subscribe.value("Call-ID"))
+            .set("CSeq", sim::cseq(&subscribe, 1, "SUBSCRIBE"))
+            .with("Event", "dialog");
+        alice.sends(&notify.values("Record-Route").fold(refresh, |refresh, value| refresh.with("Route", value)));
+        let received = bob.expects("SUBSCRIBE");
+        bob.answers(&received, 200);
+        alice.expects("200");
+    }
+}
