@@ -50,6 +50,8 @@ fn the_death_of_a_node_is_noticed_before_its_lease_ends() {
     let received = mobile.expects("INVITE");
     mobile.answers(&received, 486);
     mobile.expects("ACK");
+    // The connection to the other node has failed by then.
+    sim.seconds(3);
     let busy = alice.expects("486");
     alice.acks(&invite, &busy);
     bob.receives_nothing();
