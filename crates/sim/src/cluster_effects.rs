@@ -49,7 +49,7 @@ impl State {
         let keys = Keys { nonce, ..cluster.keys.clone() };
         let open = Arc::clone(&self.net.open[index]);
         (0..cluster.nodes.len()).for_each(|other| open.opened(link_from(other)));
-        let core = Core::new(settings, &keys, 0, seed + u64::from(run), Arc::new(SubscriberIndex::new(1)));
+        let core = Core::new(settings, &keys, 0, seed + (u64::from(run) << 32), Arc::new(SubscriberIndex::new(1)));
         core.with_connections(open)
     }
 

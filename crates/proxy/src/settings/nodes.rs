@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn a_connection_ends_with_its_run_and_a_nat_with_its_node() {
         let nodes = Nodes::new(node(1, 7), at(1)).unwrap();
-        nodes.clone().replace(vec![other(2, 5, true), other(3, 5, false)]);
+        nodes.replace(vec![other(2, 5, true), other(3, 5, false)]);
         let way = |number, run, connection: u64| {
             nodes.way(&NodeFlow { node: node(number, run), connection: ConnectionId::new(connection) })
         };

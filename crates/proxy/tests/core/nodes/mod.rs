@@ -39,13 +39,13 @@ fn nodes(count: usize) -> Simulation {
 
 /// A phone at a node.
 fn phone(sim: &Simulation, name: &str, kind: Kind, node: usize) -> Agent {
-    let user = name.split('/').next().unwrap();
+    let user = name.split('/').next().unwrap_or_default();
     let agent = match kind {
         Kind::Udp => sim.udp(name),
         Kind::Nat => {
             let host = 11 + sim.agents();
             let agent = sim.udp(name).named(&format!("sip:{user}@192.168.1.{host}"));
-            agent.sends_from(([198, 51, 100, 7], 1026 + u16::try_from(agent.id()).unwrap()).into());
+            agent.sends_from(([198, 51, 100, 7], 1026 + u16::try_from(agent.id()).unwrap_or_default()).into());
             agent
         }
         Kind::Tcp | Kind::Outbound => sim.tcp(name),
@@ -104,7 +104,7 @@ impl Call {
         callee.answers(&received, 200);
         let ok = caller.expects("200");
         if method == "INVITE" {
-            let number = request.value("CSeq").split(' ').next().unwrap().to_owned();
+            let number = request.value("CSeq").split(' ').next().unwrap_or_default().to_owned();
             caller.sends(
                 &caller.within(&self.invite, &ok.with_routes_of(&self.ok), "ACK").set("CSeq", format!("{number} ACK")),
             );

@@ -50,7 +50,7 @@ pub(crate) struct NodeTrial {
     judge: NodeJudge,
     adversary: Vec<Agent>,
     /// What the adversary has read.
-    read: Vec<(u64, NodeMessage)>,
+    read: Vec<NodeMessage>,
     /// When something changed that calls depend on.
     changed: u64,
     report: Report,
@@ -134,7 +134,9 @@ impl NodeTrial {
             let node = &mut self.nodes[index];
             self.changed = now;
             if self.random.chance(700) {
-                (node.is_running, node.next) = (false, Some(now + self.random.below(LEASE)));
+                // Half of them are restarted at once, before their phones look for another node.
+                let down = if self.random.chance(500) { LEASE } else { LEASE / 20 };
+                (node.is_running, node.next) = (false, Some(now + self.random.below(down)));
                 self.sim.kill_node(index);
                 self.phones.iter_mut().for_each(|phone| phone.lose(index));
             } else {
@@ -233,14 +235,15 @@ impl NodeTrial {
 
     /// Sends again what nodes have sent each other.
     fn attack(&mut self) {
-        let now = self.now();
-        self.read.extend(self.sim.between_nodes().into_iter().map(|message| (now, message)));
-        let excess = self.read.len().saturating_sub(400);
+        self.read.extend(self.sim.between_nodes());
+        let excess = self.read.len().saturating_sub(4000);
         self.read.drain(..excess);
         if self.read.is_empty() || !self.random.chance(150) {
             return;
         }
-        let (_, message) = self.read[self.random.index(self.read.len())].clone();
+        // Half of what is sent again is as old as possible.
+        let newest = if self.random.chance(500) { self.read.len() } else { self.read.len().div_ceil(20) };
+        let message = self.read[self.random.index(newest)].clone();
         let adversary = &self.adversary[self.random.index(self.adversary.len())];
         if !self.nodes[message.to].is_running {
             return;
