@@ -51,7 +51,11 @@ pub use change::{Change, ContactChange, Limits, Operation, Refusal, WhenFull};
 pub use flow::{ConnectionId, Flow, FlowId, Node, NodeFlow};
 pub use record::{Bindings, BindingsIter, Record};
 #[cfg(feature = "disk")]
-pub use store::{AnyStore, Changed, CommitReport, DiskOptions, DiskStore, Done, Hooks, OutsideChange, Usable, backup};
+pub use store::{
+    AnyStore, Changed, CommitReport, DiskOptions, DiskStore, Done, Hooks, NodeEntry, OutsideChange, Usable, backup,
+};
 pub use store::{Commit, Counts, MemoryStore, Store, StoreError, Ticket};
+#[cfg(feature = "redis")]
+pub use store::{PutError, RedisOptions, RedisStore};
 pub use time::Wall;
 pub use version::Version;

@@ -27,6 +27,8 @@ pub(crate) struct RecordMeta {
     row: AtomicU32,
     /// The number of its [`Version`], 0 before it is stored.
     version: AtomicU64,
+    /// The version that a shared database gave this record, 0 = none yet. Written by the thread of the store that got it.
+    stamp: AtomicU64,
 }
 
 impl Record {
@@ -102,6 +104,24 @@ impl Record {
         Some(Self::from_bindings(aor, bindings.filter(|binding| !binding.is_discardable(now)), now))
     }
 
+    /// The bindings of `other`, which was computed without knowing this record, and those of this one that it lacks, if they
+    /// were changed in the last 32 s: older ones were known, so they were removed on purpose. Of two bindings of one phone
+    /// the one that was changed last counts. `None` if that is `other`.
+    #[cfg(feature = "redis")]
+    pub(crate) fn joined_with(&self, other: &Self, now: Wall) -> Option<Self> {
+        let same = |one: &Binding<'_>, two: &Binding<'_>| {
+            one.contact == two.contact
+                || (one.instance.is_some() && one.instance == two.instance && one.reg_id == two.reg_id)
+        };
+        let ours = || self.bindings().into_iter().filter(|binding| binding.may_be_retransmitted(now));
+        let is_replaced =
+            |binding: &Binding<'_>| ours().any(|our| same(&our, binding) && our.changed_at() > binding.changed_at());
+        let kept: Vec<_> = other.bindings().into_iter().filter(|binding| !is_replaced(binding)).collect();
+        let added: Vec<_> = ours().filter(|our| !kept.iter().any(|binding| same(our, binding))).collect();
+        let bindings = kept.iter().chain(&added);
+        (!added.is_empty()).then(|| Self::from_bindings(other.aor(), bindings, now))
+    }
+
     /// The number of live bindings and the time of the next change, at `now`.
     pub(crate) fn state(&self, now: Wall) -> RecordState {
         let mut state = RecordState::default();
@@ -114,6 +134,12 @@ impl Record {
         &self.0.slice
     }
 
+    /// Whether both are clones of one record.
+    #[cfg(feature = "redis")]
+    pub(crate) fn is_clone_of(&self, other: &Self) -> bool {
+        std::ptr::eq(self.octets(), other.octets())
+    }
+
     pub(crate) fn aor_len(&self) -> usize {
         self.meta().aor_len as usize
     }
@@ -124,7 +150,14 @@ impl Record {
 
     fn from_octets(octets: &[u8], aor_len: usize, state: RecordState) -> Self {
         let [live, due, row] = [state.live, state.due.unwrap_or(0), 0].map(AtomicU32::new);
-        let meta = RecordMeta { aor_len: aor_len as u32, live, due, row, version: AtomicU64::new(0) };
+        let meta = RecordMeta {
+            aor_len: aor_len as u32,
+            live,
+            due,
+            row,
+            version: AtomicU64::new(0),
+            stamp: AtomicU64::new(0),
+        };
         Self(ThinArc::from_header_and_slice(meta, octets))
     }
 }
@@ -241,6 +274,16 @@ impl RecordMeta {
 
     pub(crate) fn version(&self) -> Option<Version> {
         Version::new(self.version.load(Ordering::Relaxed))
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn stamp(&self) -> u64 {
+        self.stamp.load(Ordering::Relaxed)
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn set_stamp(&self, stamp: u64) {
+        self.stamp.store(stamp, Ordering::Relaxed);
     }
 
     pub(crate) fn set_version(&self, version: u64) {

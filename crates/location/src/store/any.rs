@@ -1,5 +1,7 @@
 //! An enum over the stores, for a program whose configuration selects one.
 
+#[cfg(feature = "redis")]
+use super::RedisStore;
 use super::{Commit, Counts, DiskStore, MemoryStore, Store, Ticket};
 use crate::{Aor, Record, Version, Wall};
 
@@ -9,6 +11,9 @@ pub enum AnyStore {
     Memory(MemoryStore),
     /// Durable.
     Disk(DiskStore),
+    /// Shared by several servers.
+    #[cfg(feature = "redis")]
+    Redis(RedisStore),
 }
 
 impl AnyStore {
@@ -17,14 +22,19 @@ impl AnyStore {
         match self {
             Self::Memory(store) => store.counts(),
             Self::Disk(store) => store.counts(),
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.counts(),
         }
     }
 
-    /// See [`DiskStore::time`]; `None` for the memory store, which has no earlier runs.
+    /// See [`DiskStore::time`]; `None` for the memory store, which has no earlier runs, and for the shared store before
+    /// `Hooks::time` was called.
     pub fn time(&self) -> Option<Wall> {
         match self {
             Self::Memory(_) => None,
             Self::Disk(store) => Some(store.time()),
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.time(),
         }
     }
 
@@ -33,6 +43,9 @@ impl AnyStore {
         match self {
             Self::Memory(_) => {}
             Self::Disk(store) => store.set_ahead(millis),
+            // Its time is that of the database.
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => {}
         }
     }
 
@@ -42,14 +55,18 @@ impl AnyStore {
         match self {
             Self::Memory(store) => store.records(),
             Self::Disk(store) => store.records(),
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.records(),
         }
     }
 
-    /// Changes that wait for the disk; 0 for the memory store.
+    /// Changes that wait for the disk or the shared database; 0 for the memory store.
     pub fn queue_len(&self) -> usize {
         match self {
             Self::Memory(_) => 0,
             Self::Disk(store) => store.queue_len(),
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.queue_len(),
         }
     }
 
@@ -58,6 +75,8 @@ impl AnyStore {
         match self {
             Self::Memory(_) => {}
             Self::Disk(store) => store.close(),
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.close(),
         }
     }
 }
@@ -67,6 +86,8 @@ impl Store for AnyStore {
         match self {
             Self::Memory(store) => store.load(aor),
             Self::Disk(store) => store.load(aor),
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.load(aor),
         }
     }
 
@@ -74,6 +95,8 @@ impl Store for AnyStore {
         match self {
             Self::Memory(store) => store.commit(expected, record, ticket),
             Self::Disk(store) => store.commit(expected, record, ticket),
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.commit(expected, record, ticket),
         }
     }
 
@@ -81,6 +104,8 @@ impl Store for AnyStore {
         match self {
             Self::Memory(store) => store.sweep(now),
             Self::Disk(store) => store.sweep(now),
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.sweep(now),
         }
     }
 
@@ -88,6 +113,8 @@ impl Store for AnyStore {
         match self {
             Self::Memory(store) => store.list(visit),
             Self::Disk(store) => store.list(visit),
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.list(visit),
         }
     }
 }

@@ -57,6 +57,22 @@ pub enum StoreError {
         /// The kind of the error.
         kind: io::ErrorKind,
     },
+    /// Another server that shares the store has changed the record meanwhile. It is in memory now: load and apply again.
+    #[error("another server has changed the record")]
+    Conflict,
+    /// The database that several servers share does not answer, or not in time, or refuses changes, or this server has not
+    /// read it yet. Answer 503 with Retry-After. Changes are possible again when `Hooks::usable` says so.
+    #[error("the shared location store cannot be used: {reason}")]
+    Unreachable {
+        /// What is missing.
+        reason: &'static str,
+    },
+    /// The URL or an option of the shared store is not valid.
+    #[error("the shared location store: {reason}")]
+    Options {
+        /// What is wrong; no secrets.
+        reason: String,
+    },
     /// The store has been closed.
     #[error("the location store is closed")]
     Closed,

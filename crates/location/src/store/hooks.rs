@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::{StoreError, Ticket};
-use crate::{Aor, Binding, Record, Wall};
+use crate::{Aor, Binding, Node, Record, Wall};
 
 /// Callbacks of a store whose commits become durable later. A thread of the store calls them: they must be quick and must
 /// not panic. By default each does nothing.
@@ -18,8 +18,28 @@ pub struct Hooks {
     pub changed: Changed,
     /// Called after each group.
     pub committed: Box<dyn Fn(CommitReport) + Send + Sync>,
-    /// Called when changes can no longer be made durable, and when they can again. They can at the start.
+    /// Called when changes can no longer be made durable, and when they can again. At the start they can in the disk store,
+    /// but not in one that several servers share: it reports when its database was reached and read.
     pub usable: Usable,
+    /// Called by a store that several servers share, once: the store's time, when its database was reached for the first time.
+    /// From then on it advances with elapsed time. Before, the store has no records.
+    pub time: Box<dyn Fn(Wall) + Send + Sync>,
+    /// Called by a store that several servers share: the servers that are alive, this one among them, by number, whenever
+    /// they change.
+    pub nodes: Box<dyn Fn(&[NodeEntry]) + Send + Sync>,
+    /// Called by a store that several servers share, with name and octets of a value that is new or was changed, here too.
+    pub value_changed: Box<dyn Fn(&str, &[u8]) + Send + Sync>,
+}
+
+/// One of the servers that share a store, and are alive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeEntry {
+    /// Its number and its current run. Its connections are those of this run; its UDP flows through a NAT may be older.
+    pub node: Node,
+    /// Its name.
+    pub name: String,
+    /// Where the others reach it, as it was configured there.
+    pub advertise: String,
 }
 
 impl Default for Hooks {
@@ -29,11 +49,15 @@ impl Default for Hooks {
             changed: Box::new(|_| {}),
             committed: Box::new(|_| {}),
             usable: Box::new(|_| {}),
+            time: Box::new(|_| {}),
+            nodes: Box::new(|_| {}),
+            value_changed: Box::new(|_, _| {}),
         }
     }
 }
 
-/// Receives the tickets of commits that are durable, or why they are not: then the earlier records have been restored.
+/// Receives the tickets of commits that are durable, or why they are not: then the earlier records have been restored, or, after
+/// [`StoreError::Conflict`], replaced by the one that another server has stored.
 pub type Done = Box<dyn Fn(&[Ticket], Result<(), &StoreError>) + Send + Sync>;
 
 /// Receives a change that no commit made.

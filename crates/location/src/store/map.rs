@@ -96,6 +96,31 @@ impl Map {
         self.put(&mut shard.write(), tag, record);
     }
 
+    /// Stores a record if `admit` says so, which gets the current one under the lock. Returns the replaced record, or
+    /// `Err` if it was not admitted.
+    #[cfg(feature = "redis")]
+    pub(crate) fn replace(
+        &self,
+        record: Record,
+        admit: impl FnOnce(Option<&Record>) -> bool,
+    ) -> Result<Option<Record>, ()> {
+        let Some((tag, shard)) = self.locate(record.aor()) else { return Err(()) };
+        let mut shard = shard.write();
+        let before = shard.find(tag, record.aor());
+        if !admit(before) {
+            return Err(());
+        }
+        let before = before.cloned();
+        self.put(&mut shard, tag, record);
+        Ok(before)
+    }
+
+    /// The records of one of the [`SHARDS`].
+    #[cfg(feature = "redis")]
+    pub(crate) fn shard(&self, number: usize) -> Vec<Record> {
+        self.shards.get(number).map(|shard| shard.read().table.iter().cloned().collect()).unwrap_or_default()
+    }
+
     /// Reserves space for this many records.
     pub(crate) fn reserve(&self, records: usize) {
         for shard in &self.shards {
@@ -269,7 +294,7 @@ fn adjust(gauge: &AtomicU64, before: u64, after: u64) {
 }
 
 /// Enough that workers seldom wait for the same lock; a power of two.
-const SHARDS: u64 = 64;
+pub(crate) const SHARDS: u64 = 64;
 
 /// Records that are swept under one lock.
 const SWEEP_BATCH: usize = 256;

@@ -31,6 +31,8 @@ mod hooks;
 mod journal;
 #[cfg(feature = "disk")]
 mod queue;
+#[cfg(feature = "redis")]
+mod redis_store;
 #[cfg(feature = "disk")]
 mod setup;
 #[cfg(feature = "disk")]
@@ -50,8 +52,10 @@ pub use backup::backup;
 pub use disk::{DiskOptions, DiskStore};
 pub use error::StoreError;
 #[cfg(feature = "disk")]
-pub use hooks::{Changed, CommitReport, Done, Hooks, OutsideChange, Usable};
+pub use hooks::{Changed, CommitReport, Done, Hooks, NodeEntry, OutsideChange, Usable};
 pub use memory::MemoryStore;
+#[cfg(feature = "redis")]
+pub use redis_store::{PutError, RedisOptions, RedisStore};
 
 /// A location service: records by their address of record.
 pub trait Store: Send + Sync {
@@ -94,7 +98,8 @@ pub enum Commit {
     Pending,
     /// The queue to the disk is full; nothing was changed. Answer 503.
     Full,
-    /// Nothing was changed, and every later commit fails as well until an operator intervenes.
+    /// Nothing was changed, and every later commit fails as well: until an operator intervenes or, after
+    /// [`StoreError::Unreachable`], until `Hooks::usable` reports that the shared database can be used again.
     Failed(StoreError),
 }
 

@@ -83,6 +83,16 @@ impl<T> Queue<T> {
         into.extend(self.state.lock().waiting.drain(..));
     }
 
+    /// Moves the waiting items that `which` selects into `into`, in order, without blocking.
+    #[cfg(feature = "redis")]
+    pub(crate) fn extract(&self, into: &mut Vec<T>, which: impl Fn(&T) -> bool) {
+        let mut state = self.state.lock();
+        let (selected, others) = state.waiting.drain(..).partition::<VecDeque<T>, _>(|item| which(item));
+        state.waiting = others;
+        drop(state);
+        into.extend(selected);
+    }
+
     /// Counts `count` of the taken items as done.
     pub(crate) fn mark_done(&self, count: usize) {
         self.len.fetch_sub(count, Ordering::Relaxed);

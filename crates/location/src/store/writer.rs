@@ -28,6 +28,14 @@ pub(crate) struct QueuedChange {
     pub(crate) ticket: Ticket,
 }
 
+#[cfg(feature = "redis")]
+impl QueuedChange {
+    /// The current record was committed again: there is nothing to write and nothing to undo.
+    pub(crate) fn is_same(&self) -> bool {
+        self.before.as_ref().is_some_and(|before| before.is_clone_of(&self.after))
+    }
+}
+
 /// State shared by the workers and the writer thread.
 pub(crate) struct Shared {
     pub(crate) map: Map,

@@ -47,6 +47,7 @@ pub(super) fn open(
         changed: Box::new(move |change| outside_changes.report(change)),
         committed: Box::new(metrics::committed),
         usable: store_callback(health),
+        ..Hooks::default()
     };
     let mut options = DiskOptions::new(clock::machine_time());
     let section = &loaded.config.location;

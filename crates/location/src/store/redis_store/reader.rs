@@ -1,0 +1,277 @@
+//! The thread that reads Redis: everything at the start, then the changes of the other servers.
+//!
+//! A change in the stream names a record; the record is read if it is newer than the one in memory. Before each reading the
+//! thread checks that its last position is still in the stream. If it is not, changes were missed, and all records are
+//! compared (`reconcile.rs`). Nothing of a record whose own change waits for its outcome is replaced: it is looked at again.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use redis::{RedisError, Value};
+
+use super::client::{Backoff, Link};
+use super::reconcile::Walk;
+use super::scripts;
+use super::state::{Part, Shared};
+use super::stream_id::StreamId;
+use crate::Wall;
+
+/// Runs until the store is stopped.
+pub(super) fn run(shared: &Shared) {
+    let mut reader =
+        Reader { shared, position: None, has_gap: false, deferred: HashSet::new(), walk: Walk::default(), left: 0 };
+    let mut backoff = Backoff::new(shared.options.retry);
+    let mut logged: Option<String> = None;
+    while !shared.is_stopped() {
+        let began = Instant::now();
+        let outcome = shared.address.connect().and_then(|mut link| reader.session(&mut link));
+        if let Err(error) = outcome.as_ref().or_else(|error| if shared.is_stopped() { Ok(&()) } else { Err(error) }) {
+            // Once, not for each attempt.
+            let text = error.to_string();
+            if logged.as_ref() != Some(&text) {
+                tracing::warn!(%error, "Redis cannot be read");
+                logged = Some(text);
+            }
+            shared.set(Part::Redis, Err("Redis does not answer"));
+        }
+        if began.elapsed() > shared.options.retry {
+            backoff.reset();
+            logged = None;
+        }
+        shared.sleep(backoff.pause(), false);
+    }
+}
+
+/// The state of the reader.
+pub(super) struct Reader<'s> {
+    pub(super) shared: &'s Shared,
+    /// The last change that was read; `None` before everything was read.
+    position: Option<StreamId>,
+    /// Changes were missed.
+    has_gap: bool,
+    /// Records that have changed in Redis while an own change of them waits.
+    pub(super) deferred: HashSet<Vec<u8>>,
+    pub(super) walk: Walk,
+    /// Records that the comparison may still visit now, in millionths.
+    pub(super) left: u64,
+}
+
+impl Reader<'_> {
+    /// Reads until the connection fails, or until Redis has to be joined again.
+    fn session(&mut self, link: &mut Link) -> Result<(), RedisError> {
+        let shared = self.shared;
+        let (seconds, micros): (String, String) = redis::from_redis_value(link.one(redis::cmd("TIME"))?)?;
+        let millis =
+            seconds.parse::<u64>().unwrap_or_default() * 1000 + micros.parse::<u64>().unwrap_or_default() / 1000;
+        shared.start_clock(Wall(millis));
+        let known_epoch = shared.epoch.lock().clone();
+        let joined = join(shared, link, &known_epoch)?;
+        let is_lost = !known_epoch.is_empty() && joined.epoch != known_epoch;
+        let is_first = self.position.is_none();
+        if is_lost {
+            shared.set(Part::Redis, Err("Redis has lost changes: they are written again"));
+            tracing::warn!("Redis has lost changes: this node writes again what it knows");
+        }
+        if is_first {
+            self.load(link)?;
+        } else if is_lost || self.has_gap || !joined.found {
+            self.compare_all(link, &joined.epoch, is_lost)?;
+        }
+        if is_first || is_lost || !joined.found || self.has_gap {
+            shared.restore_values(link)?;
+            shared.load_values(link)?;
+            self.position = Some(joined.id);
+        }
+        self.has_gap = false;
+        shared.learn(joined.id);
+        let is_new = shared.epoch.lock().clone() != joined.epoch;
+        shared.epoch.lock().clone_from(&joined.epoch);
+        self.look_at_uncertain(link, &joined.epoch)?;
+        if is_new {
+            self.wait_for_others(&joined.epoch, millis);
+        }
+        shared.set(Part::Redis, Ok(()));
+        self.follow(link, &joined.epoch)
+    }
+
+    fn look_at_uncertain(&mut self, link: &mut Link, epoch: &[u8]) -> Result<(), RedisError> {
+        let uncertain = {
+            // Whoever undoes changes has listed all of them when this lock is free.
+            let _guard = self.shared.undo_lock.read();
+            std::mem::take(&mut *self.shared.uncertain.lock())
+        };
+        let names: Vec<_> = uncertain.iter().map(|aor| aor.as_bytes().to_vec()).collect();
+        let outcome = self.compare_names(link, &names, epoch, false);
+        if outcome.is_err() {
+            self.shared.uncertain.lock().extend(uncertain);
+        }
+        outcome
+    }
+
+    /// After Redis has lost changes, no commit may be based on what is there before every server has written what it knows.
+    /// The others are those that were alive before, and those that are alive now.
+    fn wait_for_others(&self, epoch: &[u8], joined_at: u64) {
+        let shared = self.shared;
+        let round = shared.members.lock().round;
+        let before: Vec<String> = shared.members.lock().alive.iter().map(|(entry, _)| entry.name.clone()).collect();
+        // The epoch begins with the time at which it was made. A server that is not back after its lease is gone.
+        let made = std::str::from_utf8(epoch).ok().and_then(|text| text.split_once('-')?.0.parse::<u64>().ok());
+        let age = Duration::from_millis(joined_at.saturating_sub(made.unwrap_or_default()));
+        let end = Instant::now() + (shared.options.lease + LEASE_SLACK).saturating_sub(age);
+        shared.poke();
+        while !shared.is_stopped() {
+            let members = shared.members.lock();
+            let others = members.alive.iter().filter(|(entry, _)| entry.name != shared.options.node);
+            let are_ready = members.round > round + 1 && others.clone().all(|(_, filled)| filled == epoch);
+            let is_alive = |name: &String| members.alive.iter().any(|(entry, _)| entry.name == *name);
+            let all_back = !before.is_empty() && before.iter().all(is_alive);
+            if are_ready && (all_back || Instant::now() >= end) {
+                return;
+            }
+            drop(members);
+            shared.poke();
+            shared.sleep(MEMBER_PAUSE, false);
+        }
+    }
+
+    fn follow(&mut self, link: &mut Link, epoch: &[u8]) -> Result<(), RedisError> {
+        let mut last = Instant::now();
+        loop {
+            // The writer says so if the outcome of a group is not known.
+            if self.shared.is_stopped() || !self.shared.is_set(Part::Redis) {
+                return Ok(());
+            }
+            let start = Instant::now();
+            if !self.pass(link, epoch)? {
+                return Ok(());
+            }
+            self.compare_some(link, epoch, last.elapsed())?;
+            last = start;
+            self.shared.sleep(self.shared.options.read_pace.saturating_sub(start.elapsed()), false);
+        }
+    }
+
+    /// Reads changes once. False if Redis has to be joined again.
+    fn pass(&mut self, link: &mut Link, epoch: &[u8]) -> Result<bool, RedisError> {
+        let shared = self.shared;
+        let position = self.position.unwrap_or_default().to_string();
+        let block =
+            if self.deferred.is_empty() { BLOCK } else { shared.options.read_pace.max(Duration::from_millis(1)) };
+        link.allow(block)?;
+        let mut packed = Vec::new();
+        let changes = &shared.keys.changes;
+        redis::cmd("XRANGE").arg(changes).arg(&position).arg(&position).write_packed_command(&mut packed);
+        let mut read = redis::cmd("XREAD");
+        read.arg("COUNT").arg(COUNT).arg("BLOCK").arg(block.as_millis() as u64);
+        read.arg("STREAMS").arg(changes).arg(&position);
+        read.write_packed_command(&mut packed);
+        let (mut is_there, mut entries) = (false, Ok(Vec::new()));
+        link.exchange(&packed, 2, |at, value| match (at, value) {
+            (0, value) => is_there = value.as_sequence().is_some_and(|found| !found.is_empty()),
+            (_, Value::ServerError(error)) => entries = Err(RedisError::from(error)),
+            (_, value) => entries = Ok(entries_of(value)),
+        })?;
+        if !is_there {
+            tracing::warn!("changes in Redis were missed: all records are compared");
+            self.has_gap = true;
+            return Ok(false);
+        }
+        let mut wanted: HashSet<Vec<u8>> = std::mem::take(&mut self.deferred);
+        let mut rejoin = false;
+        for Entry { id, kind, name, version } in entries? {
+            self.position = self.position.max(Some(id));
+            shared.learn(id);
+            match &*kind {
+                b"aor" | b"restored" => {
+                    let version = version.as_deref().and_then(StreamId::parse).unwrap_or(id);
+                    if shared.stamp(&name).is_none_or(|stamp| stamp < version) {
+                        wanted.insert(name);
+                    }
+                }
+                b"value" => self.read_value(link, &name)?,
+                b"node" => shared.poke(),
+                b"epoch" => rejoin |= name != epoch,
+                _ => {}
+            }
+        }
+        let wanted: Vec<_> = wanted.into_iter().collect();
+        self.fetch(link, &wanted)?;
+        Ok(!rejoin)
+    }
+
+    fn read_value(&self, link: &mut Link, name: &[u8]) -> Result<(), RedisError> {
+        let mut command = redis::cmd("HGET");
+        command.arg(&self.shared.keys.values).arg(name);
+        if let (Value::BulkString(stored), Ok(name)) = (link.one(command)?, std::str::from_utf8(name)) {
+            self.shared.read_value(name, &stored);
+        }
+        Ok(())
+    }
+}
+
+struct Joined {
+    epoch: Vec<u8>,
+    id: StreamId,
+    found: bool,
+}
+
+/// Joins Redis: see [`scripts::JOIN`].
+fn join(shared: &Shared, link: &mut Link, known_epoch: &[u8]) -> Result<Joined, RedisError> {
+    let unexpected = || RedisError::from((redis::ErrorKind::UnexpectedReturnType, "the answer to a server that joins"));
+    let random = getrandom::u64().unwrap_or_default();
+    let new = format!("{}-{random:016x}", shared.now().millis());
+    let known = if shared.known().is_none() { String::new() } else { shared.known().to_string() };
+    let length = shared.options.changes.to_string();
+    let args = [new.as_bytes(), known_epoch, known.as_bytes(), length.as_bytes()];
+    let answer = scripts::call(link, scripts::JOIN, &[&shared.keys.changes, &shared.keys.epoch], &args)?;
+    let (epoch, id, found): (Vec<u8>, Vec<u8>, i64) = redis::from_redis_value(answer)?;
+    if shared.options.replicas > 0 {
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(shared.options.replicas).arg(shared.options.timeout.as_millis() as u64);
+        link.allow(shared.options.timeout)?;
+        let reached: i64 = redis::from_redis_value(link.one(wait)?)?;
+        link.allow(Duration::ZERO)?;
+        if reached < i64::from(shared.options.replicas) {
+            return Err((redis::ErrorKind::Io, "Redis has too few replicas").into());
+        }
+    }
+    Ok(Joined { epoch, id: StreamId::parse(&id).ok_or_else(unexpected)?, found: found > 0 })
+}
+
+/// An entry of the stream.
+struct Entry {
+    id: StreamId,
+    kind: Vec<u8>,
+    name: Vec<u8>,
+    version: Option<Vec<u8>>,
+}
+
+/// The entries that XREAD answers with. What is not one is left out.
+fn entries_of(value: Value) -> Vec<Entry> {
+    let sequence = |value: Value| value.into_sequence().unwrap_or_default();
+    let streams = sequence(value).into_iter().flat_map(sequence);
+    streams.flat_map(sequence).filter_map(|entry| entry_of(sequence(entry))).collect()
+}
+
+fn entry_of(parts: Vec<Value>) -> Option<Entry> {
+    let mut parts = parts.into_iter();
+    let (Value::BulkString(id), Value::Array(fields)) = (parts.next()?, parts.next()?) else { return None };
+    let mut fields = fields.into_iter().map(|field| match field {
+        Value::BulkString(text) => Some(text),
+        _ => None,
+    });
+    let (kind, name) = (fields.next()??, fields.next()??);
+    Some(Entry { id: StreamId::parse(&id)?, kind, name, version: fields.nth(1).flatten() })
+}
+
+/// Entries in one reading.
+const COUNT: usize = 1_000;
+
+/// How long Redis holds a reading until there is a change: the writer's failures are noticed after it.
+const BLOCK: Duration = Duration::from_millis(100);
+
+/// The others need a moment to come back after their lease was lost with Redis.
+const LEASE_SLACK: Duration = Duration::from_millis(50);
+
+/// Pause between two looks at the other servers while this one waits for them.
+const MEMBER_PAUSE: Duration = Duration::from_millis(20);

@@ -1,0 +1,270 @@
+//! The thread that sends changes to Redis: all waiting ones at once, each as one call of a script.
+//!
+//! Several changes of one record become one. If another server has changed a record, its record replaces ours, and the changes
+//! are reported with [`StoreError::Conflict`], so that the core applies them again. If the outcome of a group is not known, all
+//! of it is undone in memory and reported as failed; the reader compares these records with Redis before any other commit. So
+//! a phone may be told 503 although its binding is stored, but never the reverse. Must not know registration rules.
+
+use std::collections::HashMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use redis::Value;
+
+use super::client::Link;
+use super::state::{Part, Shared};
+use super::stream_id::StreamId;
+use super::{codec, scripts};
+use crate::store::queue::TakeResult;
+use crate::store::writer::QueuedChange;
+use crate::store::{CommitReport, OutsideChange, StoreError, Ticket};
+use crate::{Node, Record};
+
+/// Runs until the queue is closed and empty.
+pub(super) fn run(shared: &Shared) {
+    let mut writer = Writer { shared, link: None, packed: Vec::new() };
+    let mut group = Vec::new();
+    loop {
+        match shared.queue.take(&mut group, shared.options.group, IDLE) {
+            TakeResult::Closed => return,
+            TakeResult::TimedOut => continue,
+            TakeResult::Items => {}
+        }
+        let start = Instant::now();
+        let changes = group.len();
+        let outcome = writer.store(&group);
+        let ok = outcome.is_ok();
+        match outcome {
+            Ok(jobs) => writer.finish(&mut group, &jobs),
+            Err(reason) => writer.fail(&mut group, reason),
+        }
+        (shared.hooks.committed)(CommitReport { changes, took: start.elapsed(), ok });
+        thread::sleep(shared.options.pace.saturating_sub(start.elapsed()));
+    }
+}
+
+struct Writer<'s> {
+    shared: &'s Shared,
+    /// The connection, and the name of the script there.
+    link: Option<(Link, Vec<u8>)>,
+    packed: Vec<u8>,
+}
+
+/// The changes of one record in a group.
+struct Job {
+    expected: StreamId,
+    after: Record,
+    /// No change: the current record was committed again.
+    is_same: bool,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Waiting,
+    Stored(StreamId),
+    /// Redis has this record.
+    Taken(Record),
+}
+
+impl Writer<'_> {
+    /// Sends a group. `Err` if the outcome of any of it is not known, with the reason.
+    fn store(&mut self, group: &[QueuedChange]) -> Result<Vec<Job>, &'static str> {
+        if !self.shared.is_set(Part::Redis) {
+            return Err(AWAY);
+        }
+        let node = self.shared.node().ok_or("this node has no number")?;
+        let mut jobs = jobs_of(group);
+        let sent = self.send(&mut jobs, node).and_then(|()| self.send_again(&mut jobs, node));
+        if sent.is_err() {
+            // An answer that comes late must not be taken for the next one.
+            self.link = None;
+        }
+        sent.map(|()| jobs)
+    }
+
+    /// Sends the jobs that wait for an answer.
+    fn send(&mut self, jobs: &mut [Job], node: Node) -> Result<(), &'static str> {
+        if self.link.is_none() {
+            let mut link = self.shared.address.connect().map_err(away)?;
+            let script = scripts::load(&mut link, scripts::COMMIT).map_err(away)?;
+            self.link = Some((link, script));
+        }
+        let Some((link, script)) = &mut self.link else { return Err(AWAY) };
+        let shared = self.shared;
+        let (epoch, now) = (shared.epoch.lock().clone(), shared.now());
+        self.packed.clear();
+        let waiting: Vec<usize> = indices(jobs, |job| !job.is_same && matches!(job.outcome, Outcome::Waiting));
+        for job in waiting.iter().filter_map(|at| jobs.get(*at)) {
+            let named = codec::for_others(&job.after, node, now);
+            let octets = named.as_ref().unwrap_or(&job.after).octets();
+            let expected = if job.expected.is_none() { String::new() } else { job.expected.to_string() };
+            let mut command = redis::cmd("EVALSHA");
+            command.arg(&*script).arg(3).arg(shared.record_key(job.after.aor()));
+            command.arg(&shared.keys.changes).arg(&shared.keys.epoch).arg(&epoch).arg(expected);
+            command.arg(codec::lifetime(&job.after, now)).arg(job.after.aor()).arg(octets).arg(shared.options.changes);
+            command.write_packed_command(&mut self.packed);
+        }
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let replicas = shared.options.replicas;
+        let wait = u64::try_from(shared.options.timeout.as_millis()).unwrap_or(u64::MAX);
+        if replicas > 0 {
+            redis::cmd("WAIT").arg(replicas).arg(wait).write_packed_command(&mut self.packed);
+            link.allow(shared.options.timeout).map_err(away)?;
+        }
+        let mut failure = None;
+        let count = waiting.len() + usize::from(replicas > 0);
+        let received = link.exchange(&self.packed, count, |at, value| {
+            let job = waiting.get(at).and_then(|at| jobs.get_mut(*at));
+            let outcome = match (job, value) {
+                (Some(job), value) => outcome_of(shared, job, value).map(|outcome| job.outcome = outcome),
+                (None, Value::Int(found)) if found >= i64::from(replicas) => Ok(()),
+                (None, _) => Err("too few replicas have the change"),
+            };
+            failure = failure.or(outcome.err());
+        });
+        received.map_err(away)?;
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Redis may keep a record a little longer than this server, whose clock runs on its own. If nothing of it is of use any
+    /// more, there is nothing to apply again: the change is sent with its version.
+    fn send_again(&mut self, jobs: &mut [Job], node: Node) -> Result<(), &'static str> {
+        let now = self.shared.now();
+        let mut any = false;
+        for job in jobs.iter_mut().filter(|job| job.expected.is_none()) {
+            let Outcome::Taken(record) = &job.outcome else { continue };
+            if codec::is_discardable(record, now) {
+                (job.expected, job.outcome) = (StreamId::from_raw(record.meta().stamp()), Outcome::Waiting);
+                any = true;
+            }
+        }
+        if any { self.send(jobs, node) } else { Ok(()) }
+    }
+
+    /// Reports the outcome of each change.
+    fn finish(&self, group: &mut Vec<QueuedChange>, jobs: &[Job]) {
+        let mut taken: HashMap<&[u8], &Record> = HashMap::new();
+        for job in jobs {
+            match &job.outcome {
+                Outcome::Stored(id) => {
+                    job.after.meta().set_stamp(id.raw());
+                    self.shared.learn(*id);
+                }
+                Outcome::Taken(record) => drop(taken.insert(record.aor(), record)),
+                Outcome::Waiting => {}
+            }
+        }
+        if !taken.is_empty() {
+            self.replace(group, &taken);
+        }
+        self.shared.queue.mark_done(group.len());
+        let is_taken = |change: &QueuedChange| taken.contains_key(change.after.aor());
+        let (conflicts, done): (Vec<_>, Vec<_>) = group.drain(..).partition(is_taken);
+        self.report(&done, Ok(()));
+        self.report(&conflicts, Err(&StoreError::Conflict));
+    }
+
+    /// Replaces the records that another server has changed, and adds to the group the queued changes that were computed from
+    /// those that are replaced.
+    fn replace(&self, group: &mut Vec<QueuedChange>, taken: &HashMap<&[u8], &Record>) {
+        let guard = self.shared.undo_lock.write();
+        self.shared.queue.extract(group, |change| taken.contains_key(change.after.aor()));
+        taken.values().for_each(|record| self.shared.map.restore((*record).clone()));
+        drop(guard);
+        // The last change of each record is what others may have acted on.
+        let last: HashMap<&[u8], &Record> = group.iter().map(|change| (change.after.aor(), &change.after)).collect();
+        for (aor, record) in taken {
+            (self.shared.hooks.changed)(OutsideChange::new(last.get(aor).copied(), record));
+        }
+    }
+
+    /// Undoes all changes that are queued, the latest first, since they may have been computed from those that failed.
+    fn fail(&self, group: &mut Vec<QueuedChange>, reason: &'static str) {
+        let shared = self.shared;
+        let guard = shared.undo_lock.write();
+        shared.set(Part::Redis, Err(reason));
+        shared.queue.drain(group);
+        // The current record may have been committed again: then it is not undone, and others may have replaced it since.
+        let changed = || group.iter().rev().filter(|change| !change.is_same());
+        for change in changed() {
+            match &change.before {
+                Some(before) => shared.map.restore(before.clone()),
+                None => shared.map.remove(change.after.aor()),
+            }
+        }
+        shared.uncertain.lock().extend(changed().map(|change| change.after.address()));
+        drop(guard);
+        for change in changed() {
+            let after = change.before.clone().unwrap_or_else(|| Record::empty(&change.after.address()));
+            (shared.hooks.changed)(OutsideChange::new(Some(&change.after), &after));
+        }
+        shared.queue.mark_done(group.len());
+        self.report(group, Err(&StoreError::Unreachable { reason }));
+        group.clear();
+    }
+
+    fn report(&self, changes: &[QueuedChange], outcome: Result<(), &StoreError>) {
+        if !changes.is_empty() {
+            let tickets: Vec<Ticket> = changes.iter().map(|change| change.ticket).collect();
+            (self.shared.hooks.done)(&tickets, outcome);
+        }
+    }
+}
+
+fn jobs_of(group: &[QueuedChange]) -> Vec<Job> {
+    let mut jobs: Vec<Job> = Vec::with_capacity(group.len());
+    let mut by_aor: HashMap<&[u8], usize> = HashMap::with_capacity(group.len());
+    for change in group {
+        let known = by_aor.get(change.after.aor()).and_then(|at| jobs.get_mut(*at));
+        if let Some(job) = known {
+            job.is_same &= change.is_same();
+            job.after = change.after.clone();
+            continue;
+        }
+        by_aor.insert(change.after.aor(), jobs.len());
+        let expected = change.before.as_ref().map(|before| before.meta().stamp()).unwrap_or_default();
+        jobs.push(Job {
+            expected: StreamId::from_raw(expected),
+            after: change.after.clone(),
+            is_same: change.is_same(),
+            outcome: Outcome::Waiting,
+        });
+    }
+    jobs
+}
+
+fn indices(jobs: &[Job], which: impl Fn(&Job) -> bool) -> Vec<usize> {
+    jobs.iter().enumerate().filter(|(_, job)| which(job)).map(|(at, _)| at).collect()
+}
+
+fn outcome_of(shared: &Shared, job: &Job, value: Value) -> Result<Outcome, &'static str> {
+    match value {
+        Value::BulkString(word) if word == b"epoch" => Err(LOST),
+        Value::BulkString(id) => StreamId::parse(&id).map(Outcome::Stored).ok_or(AWAY),
+        Value::Array(current) => {
+            let Some(Value::BulkString(current)) = current.first() else { return Err(AWAY) };
+            let record = shared.read(job.after.aor(), current).ok_or("Redis has a record that is damaged")?;
+            // An older one than this server was told is stored.
+            let is_older = record.meta().stamp() < job.expected.raw();
+            if is_older { Err(LOST) } else { Ok(Outcome::Taken(record)) }
+        }
+        Value::ServerError(error) => {
+            tracing::warn!(code = error.code(), details = error.details(), "Redis refuses a change");
+            Err("Redis refuses changes")
+        }
+        _ => Err(AWAY),
+    }
+}
+
+fn away(error: redis::RedisError) -> &'static str {
+    tracing::warn!(%error, "a group of changes did not reach Redis");
+    AWAY
+}
+
+const AWAY: &str = "Redis does not answer in time";
+const LOST: &str = "Redis has lost changes";
+
+/// How often the thread looks whether the store was closed, at least.
+const IDLE: Duration = Duration::from_secs(1);
