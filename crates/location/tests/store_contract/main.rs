@@ -5,6 +5,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(feature = "redis")]
+#[path = "../support/redis.rs"]
+mod redis_server;
+
 mod cases;
 
 use location::{AnyStore, Commit, DiskOptions, MemoryStore, Wall};
@@ -16,17 +20,36 @@ struct Subject {
     store: AnyStore,
     outcomes: Option<Outcomes>,
     _folder: Option<tempfile::TempDir>,
+    #[cfg(feature = "redis")]
+    _server: Option<redis_server::Server>,
 }
 
 impl Subject {
+    fn new(store: AnyStore, outcomes: Option<Outcomes>) -> Self {
+        Self {
+            store,
+            outcomes,
+            _folder: None,
+            #[cfg(feature = "redis")]
+            _server: None,
+        }
+    }
+
     fn memory() -> Self {
-        Self { store: AnyStore::Memory(MemoryStore::new()), outcomes: None, _folder: None }
+        Self::new(AnyStore::Memory(MemoryStore::new()), None)
     }
 
     fn disk() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (store, outcomes) = support::open(&folder.path().join("location"), DiskOptions::new(Wall(0)));
-        Self { store: AnyStore::Disk(store), outcomes: Some(outcomes), _folder: Some(folder) }
+        Self { _folder: Some(folder), ..Self::new(AnyStore::Disk(store), Some(outcomes)) }
+    }
+
+    #[cfg(feature = "redis")]
+    fn redis() -> Self {
+        let server = redis_server::Server::start();
+        let (node, outcomes) = redis_server::Node::open(&server, "a").into_parts();
+        Self { _server: Some(server), ..Self::new(AnyStore::Redis(node), Some(outcomes)) }
     }
 
     /// Waits until the commit is durable. False if it conflicted.
@@ -47,6 +70,10 @@ macro_rules! contract {
         }
         mod disk {
             $(#[test] fn $case() { crate::cases::$case(&crate::Subject::disk()); })*
+        }
+        #[cfg(feature = "redis")]
+        mod redis {
+            $(#[test] fn $case() { crate::cases::$case(&crate::Subject::redis()); })*
         }
     };
 }

@@ -5,7 +5,7 @@
 //! happens to the flows of others: the program is told who is alive.
 
 use std::num::NonZeroU16;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::Value;
 
@@ -106,6 +106,10 @@ impl Keeper<'_> {
         before.sort_by_key(|entry| entry.node.number);
         members.alive = alive;
         members.round += 1;
+        let now = Instant::now();
+        // Names that are gone for good are forgotten.
+        members.seen.retain(|_, at| now.duration_since(*at) < SEEN);
+        members.seen.extend(entries.iter().map(|entry| (entry.name.clone(), now)));
         drop(members);
         if entries != before {
             (self.shared.hooks.nodes)(&entries);
@@ -152,3 +156,6 @@ fn unexpected() -> redis::RedisError {
 
 /// The others notice within this time that a server was killed, after its lease.
 const MAX_PACE: Duration = Duration::from_secs(1);
+
+/// How long a server that is gone is remembered. Longer than the reader looks back.
+const SEEN: Duration = Duration::from_secs(3_600);

@@ -5,6 +5,7 @@
 //! compared (`reconcile.rs`). Nothing of a record whose own change waits for its outcome is replaced: it is looked at again.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use redis::{RedisError, Value};
@@ -64,6 +65,13 @@ impl Reader<'_> {
         let millis =
             seconds.parse::<u64>().unwrap_or_default() * 1000 + micros.parse::<u64>().unwrap_or_default() / 1000;
         shared.start_clock(Wall(millis));
+        // The flows of this server in what is read have its number.
+        while shared.node().is_none() {
+            if shared.is_stopped() {
+                return Ok(());
+            }
+            shared.sleep(MEMBER_PAUSE, false);
+        }
         let known_epoch = shared.epoch.lock().clone();
         let joined = join(shared, link, &known_epoch)?;
         let is_lost = !known_epoch.is_empty() && joined.epoch != known_epoch;
@@ -88,8 +96,9 @@ impl Reader<'_> {
         shared.epoch.lock().clone_from(&joined.epoch);
         self.look_at_uncertain(link, &joined.epoch)?;
         if is_new {
-            self.wait_for_others(&joined.epoch, millis);
+            self.wait_for_others(&joined.epoch, millis, is_first);
         }
+        shared.joined.fetch_add(1, Ordering::Relaxed);
         shared.set(Part::Redis, Ok(()));
         self.follow(link, &joined.epoch)
     }
@@ -109,28 +118,28 @@ impl Reader<'_> {
     }
 
     /// After Redis has lost changes, no commit may be based on what is there before every server has written what it knows.
-    /// The others are those that were alive before, and those that are alive now.
-    fn wait_for_others(&self, epoch: &[u8], joined_at: u64) {
-        let shared = self.shared;
-        let round = shared.members.lock().round;
-        let before: Vec<String> = shared.members.lock().alive.iter().map(|(entry, _)| entry.name.clone()).collect();
-        // The epoch begins with the time at which it was made. A server that is not back after its lease is gone.
+    /// The others are those that were alive before, and those that are alive now. A server that has just been started knows
+    /// of none, and waits until the epoch is as old as a lease: by then the others are back, or gone.
+    fn wait_for_others(&self, epoch: &[u8], joined_at: u64, is_first: bool) {
+        let (shared, lease) = (self.shared, self.shared.options.lease);
+        // The epoch begins with the time at which it was made.
         let made = std::str::from_utf8(epoch).ok().and_then(|text| text.split_once('-')?.0.parse::<u64>().ok());
         let age = Duration::from_millis(joined_at.saturating_sub(made.unwrap_or_default()));
-        let end = Instant::now() + (shared.options.lease + LEASE_SLACK).saturating_sub(age);
-        shared.poke();
+        let end = Instant::now() + (lease + LEASE_SLACK).saturating_sub(age);
+        let round = shared.members.lock().round;
         while !shared.is_stopped() {
-            let members = shared.members.lock();
-            let others = members.alive.iter().filter(|(entry, _)| entry.name != shared.options.node);
-            let are_ready = members.round > round + 1 && others.clone().all(|(_, filled)| filled == epoch);
-            let is_alive = |name: &String| members.alive.iter().any(|(entry, _)| entry.name == *name);
-            let all_back = !before.is_empty() && before.iter().all(is_alive);
-            if are_ready && (all_back || Instant::now() >= end) {
-                return;
-            }
-            drop(members);
             shared.poke();
             shared.sleep(MEMBER_PAUSE, false);
+            let members = shared.members.lock();
+            let is_alive = |name: &str| members.alive.iter().any(|(entry, _)| entry.name == name);
+            let mut recent = members.seen.iter().filter(|(_, at)| at.elapsed() < lease * 2 + LOOK_BACK);
+            let are_back = !is_first && recent.all(|(name, _)| is_alive(name));
+            let mut others = members.alive.iter().filter(|(entry, _)| entry.name != shared.options.node);
+            // Two rounds: the one that was under way may have read the others before.
+            let are_ready = members.round > round + 1 && others.all(|(_, filled)| filled == epoch);
+            if are_ready && (are_back || Instant::now() >= end) {
+                return;
+            }
         }
     }
 
@@ -273,5 +282,8 @@ const BLOCK: Duration = Duration::from_millis(100);
 /// The others need a moment to come back after their lease was lost with Redis.
 const LEASE_SLACK: Duration = Duration::from_millis(50);
 
-/// Pause between two looks at the other servers while this one waits for them.
+/// Pause between two looks at the lease, or at the other servers, while this one waits for them.
 const MEMBER_PAUSE: Duration = Duration::from_millis(20);
+
+/// A server that was seen this long before Redis was lost, besides its lease, is waited for.
+const LOOK_BACK: Duration = Duration::from_secs(60);

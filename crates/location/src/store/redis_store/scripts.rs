@@ -56,6 +56,12 @@ if known ~= '' then
     found = #redis.call('XRANGE', KEYS[1], known, known)
     local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)
     local is_trimmed = first[1] and after(first[1][1], known)
+    if not first[1] and redis.call('EXISTS', KEYS[1]) == 1 then
+        local info = redis.call('XINFO', 'STREAM', KEYS[1])
+        for at = 1, #info, 2 do
+            if info[at] == 'last-generated-id' then is_trimmed = not after(known, info[at + 1]) end
+        end
+    end
     if found == 0 and not is_trimmed and epoch == ARGV[2] then is_lost = true end
 end
 if is_lost then

@@ -3,6 +3,7 @@
 //! Commits are possible while this server has read Redis, Redis takes changes, and no other process holds the lease of this
 //! server's name. Whoever finds that one of these is missing says so here.
 
+use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -37,6 +38,8 @@ pub(super) struct Shared {
     pub(super) members: Mutex<Members>,
     /// Keys that do not depend on an address.
     pub(super) keys: Keys,
+    /// How often Redis was joined. A connection of an earlier time may be dead.
+    pub(super) joined: AtomicU64,
     clock: OnceLock<(Wall, Duration)>,
     opened: Instant,
     /// Number and run of this server, 0 = not known.
@@ -67,6 +70,8 @@ pub(super) struct Members {
     pub(super) alive: Vec<(NodeEntry, Vec<u8>)>,
     /// How often they were read from Redis.
     pub(super) round: u64,
+    /// When each was last seen alive, by name.
+    pub(super) seen: HashMap<String, Instant>,
 }
 
 #[derive(Default)]
@@ -121,6 +126,7 @@ impl Shared {
             epoch: Mutex::default(),
             members: Mutex::default(),
             keys,
+            joined: AtomicU64::new(0),
             clock: OnceLock::new(),
             opened: Instant::now(),
             node: AtomicU64::new(0),

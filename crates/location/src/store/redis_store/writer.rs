@@ -6,6 +6,7 @@
 //! a phone may be told 503 although its binding is stored, but never the reverse. Must not know registration rules.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ use crate::{Node, Record};
 
 /// Runs until the queue is closed and empty.
 pub(super) fn run(shared: &Shared) {
-    let mut writer = Writer { shared, link: None, packed: Vec::new() };
+    let mut writer = Writer { shared, link: None, joined: 0, used: Instant::now(), packed: Vec::new() };
     let mut group = Vec::new();
     loop {
         match shared.queue.take(&mut group, shared.options.group, IDLE) {
@@ -47,6 +48,9 @@ struct Writer<'s> {
     shared: &'s Shared,
     /// The connection, and the name of the script there.
     link: Option<(Link, Vec<u8>)>,
+    /// [`Shared::joined`] when it was opened.
+    joined: u64,
+    used: Instant,
     packed: Vec<u8>,
 }
 
@@ -82,13 +86,27 @@ impl Writer<'_> {
         sent.map(|()| jobs)
     }
 
+    /// Opens a connection, unless there is one that still works: a group that is lost with a dead one is refused.
+    fn check_link(&mut self) -> Result<(), &'static str> {
+        let joined = self.shared.joined.load(Ordering::Relaxed);
+        let is_fresh = self.joined == joined;
+        let is_idle = self.used.elapsed() > IDLE;
+        self.used = Instant::now();
+        if let Some((link, _)) = &mut self.link
+            && is_fresh
+            && (!is_idle || link.one(redis::cmd("PING")).is_ok())
+        {
+            return Ok(());
+        }
+        let mut link = self.shared.address.connect().map_err(away)?;
+        let script = scripts::load(&mut link, scripts::COMMIT).map_err(away)?;
+        (self.link, self.joined) = (Some((link, script)), joined);
+        Ok(())
+    }
+
     /// Sends the jobs that wait for an answer.
     fn send(&mut self, jobs: &mut [Job], node: Node) -> Result<(), &'static str> {
-        if self.link.is_none() {
-            let mut link = self.shared.address.connect().map_err(away)?;
-            let script = scripts::load(&mut link, scripts::COMMIT).map_err(away)?;
-            self.link = Some((link, script));
-        }
+        self.check_link()?;
         let Some((link, script)) = &mut self.link else { return Err(AWAY) };
         let shared = self.shared;
         let (epoch, now) = (shared.epoch.lock().clone(), shared.now());
@@ -266,5 +284,5 @@ fn away(error: redis::RedisError) -> &'static str {
 const AWAY: &str = "Redis does not answer in time";
 const LOST: &str = "Redis has lost changes";
 
-/// How often the thread looks whether the store was closed, at least.
+/// How often the thread looks whether the store was closed, at least; and how long a connection is trusted without a use.
 const IDLE: Duration = Duration::from_secs(1);
