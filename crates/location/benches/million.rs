@@ -2,6 +2,8 @@
 //!
 //! `cargo bench -p location --bench million` takes a minute or two and prints a table; run nothing else on the machine.
 //! `FOLDER=...` sets the folder of the file (default: the system's temporary folder, which may not be on a disk).
+//! With `--features redis` it also measures the store that several servers share, on a redis-server of its own; the time of
+//! that process is not part of the processor times.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -13,7 +15,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
@@ -24,8 +26,19 @@ use location::{
 use parking_lot::Mutex;
 
 const NOW: Wall = Wall(1_750_000_000_000);
+/// The time of the REGISTERs.
+static TIME: AtomicU64 = AtomicU64::new(NOW.0);
 /// The memory store does not use the ticket.
 const NO_TICKET: Ticket = Ticket { worker: 0, id: 0 };
+
+#[cfg(feature = "redis")]
+#[path = "../tests/support/redis.rs"]
+mod redis_server;
+
+#[cfg(feature = "redis")]
+mod support {
+    pub(crate) type Outcomes = std::sync::mpsc::Receiver<(location::Ticket, bool)>;
+}
 
 fn main() {
     // `cargo test --benches` only checks that it runs.
@@ -44,6 +57,8 @@ fn main() {
     println!("\n{count} phones, each with {} octets of text", phone.text());
     in_memory(&users, phone);
     on_disk(&users, phone, &folder.unwrap().path().join("location"));
+    #[cfg(feature = "redis")]
+    shared(&users, phone);
 }
 
 fn in_memory(users: &Users, phone: &Phone) {
@@ -95,21 +110,13 @@ fn on_disk(users: &Users, phone: &Phone, path: &Path) {
     let log = Arc::new(CommitLog::new());
     let store = DiskStore::open(path, DiskOptions::new(NOW), CommitLog::hooks(&log)).unwrap();
     for (what, cseq) in [("first REGISTER", 1), ("REGISTER again", 2), ("and again", 3)] {
-        let spent = cpu();
-        let took = wall_time(|| {
-            users.shuffled.iter().for_each(|aor| register(&store, phone, aor, cseq, log.ticket()));
-            log.wait_for(users.count());
-        });
-        let (_, groups) = log.take();
-        let cpu = (cpu() - spent) / users.count();
+        let row = fast(users, phone, &store, &log, cseq);
         let size = fs::metadata(path).unwrap().len() >> 20;
-        let group = u64::from(users.count()) / groups.max(1);
-        print_row(
-            &format!("{what}, on disk"),
-            format!("{:.0} a second, {cpu:.2?} of CPU each, {group} a group, file of {size} MB", rate(took, users)),
-        );
+        print_row(&format!("{what}, on disk"), format!("{row}, file of {size} MB"));
     }
-    paced(users, phone, &store, &log);
+    for pace in [(5_000, 4), (10_000, 5)] {
+        paced(users, phone, &store, &log, pace);
+    }
     drop(store);
     let mut kept = None;
     let spent = cpu();
@@ -119,14 +126,63 @@ fn on_disk(users: &Users, phone: &Phone, path: &Path) {
     print_row("load at the start", format!("{load:.2?}, {spent:.2?} of CPU"));
 }
 
-/// Ten thousand REGISTERs a second: how long each waits for the disk.
-fn paced(users: &Users, phone: &Phone, store: &DiskStore, log: &CommitLog) {
+#[cfg(feature = "redis")]
+fn shared(users: &Users, phone: &Phone) {
+    use location::RedisStore;
+
+    // As Redis is configured by default: its disk is written once a second.
+    let server = redis_server::Server::start_with(&["--appendfsync", "everysec"]);
+    let log = Arc::new(CommitLog::new());
+    let open = |name| RedisStore::open(redis_server::options(&server, name), CommitLog::hooks(&log)).unwrap();
+    let store = open("a");
+    log.wait_usable();
+    // Its time is that of Redis.
+    TIME.store(store.time().unwrap().millis(), Ordering::Relaxed);
+    for (what, cseq) in [("first REGISTER", 1), ("REGISTER again", 2)] {
+        let row = fast(users, phone, &store, &log, cseq);
+        print_row(&format!("{what}, in Redis"), row);
+    }
+    for pace in [(5_000, 4), (10_000, 5)] {
+        paced(users, phone, &store, &log, pace);
+    }
+    drop(store);
+    let spent = cpu();
+    let mut loaded = None;
+    let load = wall_time(|| {
+        log.is_usable.store(false, Ordering::Relaxed);
+        loaded = Some(open("b"));
+        log.wait_usable();
+    });
+    let spent = cpu() - spent;
+    assert_eq!(loaded.map(|store| store.counts().users), Some(u64::from(users.count())));
+    print_row("load at the start", format!("{load:.2?}, {spent:.2?} of CPU"));
+    print_row("memory of Redis", server.used_memory());
+}
+
+/// All users register as fast as the store takes it.
+fn fast(users: &Users, phone: &Phone, store: &dyn Store, log: &CommitLog, cseq: u32) -> String {
+    let spent = cpu();
+    let took = wall_time(|| {
+        users.shuffled.iter().for_each(|aor| register(store, phone, aor, cseq, log.ticket()));
+        log.wait_for(users.count());
+    });
+    let (_, groups) = log.take();
+    let cpu = (cpu() - spent) / users.count();
+    format!(
+        "{:.0} a second, {cpu:.2?} of CPU each, {} a group",
+        rate(took, users),
+        u64::from(users.count()) / groups.max(1)
+    )
+}
+
+/// So many REGISTERs a second: how long each waits for its answer.
+fn paced(users: &Users, phone: &Phone, store: &dyn Store, log: &CommitLog, (rate, cseq): (u32, u32)) {
     let (start, count) = (Instant::now(), users.count() / 20);
     let spent = cpu();
     for (number, aor) in (0..count).zip(&users.shuffled) {
-        let due = start + Duration::from_micros(100) * number;
+        let due = start + Duration::from_secs(1) * number / rate;
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        register(store, phone, aor, 4, log.ticket());
+        register(store, phone, aor, cseq, log.ticket());
     }
     log.wait_for(count);
     let cpu = (cpu() - spent) / count;
@@ -134,7 +190,7 @@ fn paced(users: &Users, phone: &Phone, store: &DiskStore, log: &CommitLog) {
     waits.sort();
     let at = |share: usize| waits.get(waits.len() * share / 1000).copied().unwrap_or_default();
     print_row(
-        "REGISTER again, 10,000 a second",
+        &format!("REGISTER again, {rate} a second"),
         format!(
             "waits of {:.1?} p50, {:.1?} p99, {:.1?} at most, {cpu:.2?} of CPU each, {} a group",
             at(500),
@@ -150,15 +206,21 @@ struct CommitLog {
     start: Instant,
     waits: Mutex<Vec<Duration>>,
     groups: AtomicU64,
+    is_usable: AtomicBool,
 }
 
 impl CommitLog {
     fn new() -> Self {
-        Self { start: Instant::now(), waits: Mutex::new(Vec::new()), groups: AtomicU64::new(0) }
+        Self {
+            start: Instant::now(),
+            waits: Mutex::new(Vec::new()),
+            groups: AtomicU64::new(0),
+            is_usable: AtomicBool::new(false),
+        }
     }
 
     fn hooks(this: &Arc<Self>) -> Hooks {
-        let (this, counter) = (Arc::clone(this), Arc::clone(this));
+        let (this, counter, usable) = (Arc::clone(this), Arc::clone(this), Arc::clone(this));
         let done = move |tickets: &[Ticket], outcome: Result<(), &StoreError>| {
             outcome.unwrap();
             let now = this.start.elapsed();
@@ -167,11 +229,21 @@ impl CommitLog {
         let committed = move |_| {
             counter.groups.fetch_add(1, Ordering::Relaxed);
         };
-        Hooks { done: Box::new(done), committed: Box::new(committed), ..Hooks::default() }
+        let usable = Box::new(move |outcome: Result<(), &StoreError>| {
+            usable.is_usable.store(outcome.is_ok(), Ordering::Relaxed);
+        });
+        Hooks { done: Box::new(done), committed: Box::new(committed), usable, ..Hooks::default() }
     }
 
     fn wait_for(&self, count: u32) {
         while self.waits.lock().len() < count as usize {
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+
+    #[cfg(feature = "redis")]
+    fn wait_usable(&self) {
+        while !self.is_usable.load(Ordering::Relaxed) {
             thread::sleep(Duration::from_micros(100));
         }
     }
@@ -235,7 +307,11 @@ fn register(store: &dyn Store, phone: &Phone, aor: &Aor, cseq: u32, ticket: Tick
     };
     loop {
         let old = store.load(aor).unwrap_or_else(|| Record::empty(aor));
-        let Ok(Applied::Changed { record, .. }) = old.apply(&change, NOW, &Limits::DEFAULT) else { panic!("{old:?}") };
+        let Ok(Applied::Changed { record, .. }) =
+            old.apply(&change, Wall(TIME.load(Ordering::Relaxed)), &Limits::DEFAULT)
+        else {
+            panic!("{old:?}")
+        };
         match store.commit(old.version(), record, ticket) {
             Commit::Done | Commit::Pending => return,
             Commit::Full => thread::sleep(Duration::from_micros(200)),

@@ -52,7 +52,8 @@ pub use flow::{ConnectionId, Flow, FlowId, Node, NodeFlow};
 pub use record::{Bindings, BindingsIter, Record};
 #[cfg(feature = "disk")]
 pub use store::{
-    AnyStore, Changed, CommitReport, DiskOptions, DiskStore, Done, Hooks, NodeEntry, OutsideChange, Usable, backup,
+    AnyStore, Changed, CommitReport, DiskOptions, DiskStore, Done, Hooks, NodeEntry, Nodes, OutsideChange, Usable,
+    ValueChanged, backup,
 };
 pub use store::{Commit, Counts, MemoryStore, Store, StoreError, Ticket};
 #[cfg(feature = "redis")]

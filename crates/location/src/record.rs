@@ -27,8 +27,6 @@ pub(crate) struct RecordMeta {
     row: AtomicU32,
     /// The number of its [`Version`], 0 before it is stored.
     version: AtomicU64,
-    /// The version that a shared database gave this record, 0 = none yet. Written by the thread of the store that got it.
-    stamp: AtomicU64,
 }
 
 impl Record {
@@ -150,14 +148,7 @@ impl Record {
 
     fn from_octets(octets: &[u8], aor_len: usize, state: RecordState) -> Self {
         let [live, due, row] = [state.live, state.due.unwrap_or(0), 0].map(AtomicU32::new);
-        let meta = RecordMeta {
-            aor_len: aor_len as u32,
-            live,
-            due,
-            row,
-            version: AtomicU64::new(0),
-            stamp: AtomicU64::new(0),
-        };
+        let meta = RecordMeta { aor_len: aor_len as u32, live, due, row, version: AtomicU64::new(0) };
         Self(ThinArc::from_header_and_slice(meta, octets))
     }
 }
@@ -246,7 +237,8 @@ impl<'a> Iterator for BindingsIter<'a> {
 }
 
 // Relaxed is enough: the lock of the shard that the record is in orders all accesses. The version is written once, before
-// other threads can load the record.
+// other threads can load the record; in a shared store once more, when the database has stored it. Who has copied the version
+// before that gets a conflict, and loads the record again.
 impl RecordMeta {
     pub(crate) fn live(&self) -> u32 {
         self.live.load(Ordering::Relaxed)
@@ -276,20 +268,27 @@ impl RecordMeta {
         Version::new(self.version.load(Ordering::Relaxed))
     }
 
+    /// The version that a shared database gave the record, 0 before that. Until then it has a version of the map's own,
+    /// which counts from 1 and is lower than any of the database.
     #[cfg(feature = "redis")]
     pub(crate) fn stamp(&self) -> u64 {
-        self.stamp.load(Ordering::Relaxed)
+        let version = self.version.load(Ordering::Relaxed);
+        if version < SHARED_VERSIONS { 0 } else { version }
     }
 
     #[cfg(feature = "redis")]
     pub(crate) fn set_stamp(&self, stamp: u64) {
-        self.stamp.store(stamp, Ordering::Relaxed);
+        self.set_version(stamp);
     }
 
     pub(crate) fn set_version(&self, version: u64) {
         self.version.store(version, Ordering::Relaxed);
     }
 }
+
+/// The lowest version of a shared database: see `redis_store/stream_id.rs`. It contains the time.
+#[cfg(feature = "redis")]
+const SHARED_VERSIONS: u64 = 1 << 40;
 
 /// Initial capacity for a record under construction. Few records are larger.
 const TYPICAL_LEN: usize = 1024;

@@ -19,16 +19,17 @@ pub struct Hooks {
     /// Called after each group.
     pub committed: Box<dyn Fn(CommitReport) + Send + Sync>,
     /// Called when changes can no longer be made durable, and when they can again. At the start they can in the disk store,
-    /// but not in one that several servers share: it reports when its database was reached and read.
+    /// but not in one that several servers share: it reports when its database was reached and read. It must not call
+    /// the store.
     pub usable: Usable,
     /// Called by a store that several servers share, once: the store's time, when its database was reached for the first time.
     /// From then on it advances with elapsed time. Before, the store has no records.
     pub time: Box<dyn Fn(Wall) + Send + Sync>,
     /// Called by a store that several servers share: the servers that are alive, this one among them, by number, whenever
     /// they change.
-    pub nodes: Box<dyn Fn(&[NodeEntry]) + Send + Sync>,
+    pub nodes: Nodes,
     /// Called by a store that several servers share, with name and octets of a value that is new or was changed, here too.
-    pub value_changed: Box<dyn Fn(&str, &[u8]) + Send + Sync>,
+    pub value_changed: ValueChanged,
 }
 
 /// One of the servers that share a store, and are alive.
@@ -65,6 +66,12 @@ pub type Changed = Box<dyn Fn(OutsideChange<'_>) + Send + Sync>;
 
 /// Receives whether changes can be made durable from now on, or why not.
 pub type Usable = Box<dyn Fn(Result<(), &StoreError>) + Send + Sync>;
+
+/// Receives the servers that are alive.
+pub type Nodes = Box<dyn Fn(&[NodeEntry]) + Send + Sync>;
+
+/// Receives name and octets of a value.
+pub type ValueChanged = Box<dyn Fn(&str, &[u8]) + Send + Sync>;
 
 /// A change of a record that no commit made.
 #[derive(Clone, Copy, Debug)]

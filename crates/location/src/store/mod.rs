@@ -52,7 +52,7 @@ pub use backup::backup;
 pub use disk::{DiskOptions, DiskStore};
 pub use error::StoreError;
 #[cfg(feature = "disk")]
-pub use hooks::{Changed, CommitReport, Done, Hooks, NodeEntry, OutsideChange, Usable};
+pub use hooks::{Changed, CommitReport, Done, Hooks, NodeEntry, Nodes, OutsideChange, Usable, ValueChanged};
 pub use memory::MemoryStore;
 #[cfg(feature = "redis")]
 pub use redis_store::{PutError, RedisOptions, RedisStore};

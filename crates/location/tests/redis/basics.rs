@@ -136,3 +136,37 @@ fn a_prefix_separates_servers_and_may_contain_anything() {
     let one = with("[a-z]*:");
     assert_eq!((contacts(&one, 1).len(), contacts(&one, 2).len()), (1, 0));
 }
+
+#[test]
+fn tls_and_passwords() {
+    let names = vec!["localhost".to_owned()];
+    let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(names).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: String| {
+        std::fs::write(folder.path().join(name), content).unwrap();
+        folder.path().join(name).to_str().unwrap().to_owned()
+    };
+    let (cert_file, key_file) = (file("cert", cert.pem()), file("key", signing_key.serialize_pem()));
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let server = Server::start_with(&[
+        "--tls-port",
+        &port,
+        "--tls-cert-file",
+        &cert_file,
+        "--tls-key-file",
+        &key_file,
+        "--tls-auth-clients",
+        "no",
+    ]);
+    server.command(&["ACL", "SETUSER", "me", "on", ">secret", "~*", "+@all"]);
+    let open = |password: &str, authorities| {
+        let url = format!("rediss://me:{password}@localhost:{port}");
+        Node::begin(RedisOptions { url, authorities, ..options(&server, "a") })
+    };
+    let trusted = || Some(cert.pem().into_bytes());
+    assert!(!open("wrong", trusted()).becomes_usable_within(Duration::from_millis(700)));
+    assert!(!open("secret", None).becomes_usable_within(Duration::from_millis(700)));
+    let node = open("secret", trusted());
+    node.wait_usable();
+    add(&node, 1, A).unwrap();
+}

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use location::{RedisOptions, Store, StoreError};
 
 use crate::basics::{add, contacts};
-use crate::redis_server::{Node, Server, eventually, options};
+use crate::redis_server::{Node, PATIENCE, Server, eventually, options};
 use crate::support::aor;
 
 const A: &str = "sip:a@192.0.2.7";
@@ -20,7 +20,12 @@ fn is_unreachable(outcome: &Result<(), StoreError>) -> bool {
 
 fn same_everywhere(nodes: &[&Node], users: u32) {
     let state = |node: &Node| (0..users).map(|user| contacts(node, user)).collect::<Vec<_>>();
-    eventually("the same records everywhere", || nodes.windows(2).all(|pair| state(pair[0]) == state(pair[1])));
+    let states = || nodes.iter().map(|node| state(node)).collect::<Vec<_>>();
+    let start = Instant::now();
+    while states().windows(2).any(|pair| pair[0] != pair[1]) {
+        assert!(start.elapsed() < PATIENCE, "the records stay different: {:#?}", states());
+        thread::sleep(Duration::from_millis(2));
+    }
 }
 
 #[test]
@@ -241,4 +246,33 @@ fn a_replica_that_is_missing_refuses_changes() {
     strict.wait_usable();
     add(&strict, 1, A).unwrap();
     assert!(replica.command(&["GET", "frontdesk:aor:user1@office.example"]).contains("user1"));
+}
+
+#[test]
+fn a_replica_that_takes_over_is_found_through_the_sentinels() {
+    let mut server = Server::start();
+    let replica = Server::start_with(&["--replicaof", &format!("127.0.0.1 {}", server.port)]);
+    eventually("the replica is in step", || {
+        replica.command(&["INFO", "replication"]).contains("master_link_status:up")
+    });
+    let sentinel = Server::sentinel_of(&server);
+    eventually("the Sentinel knows the replica", || sentinel.command(&["INFO", "sentinel"]).contains("slaves=1"));
+    let open = |name: &str| {
+        let url = format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{}/office", sentinel.port);
+        let node = Node::begin(RedisOptions { url, ..options(&replica, name) });
+        node.wait_usable();
+        node
+    };
+    let (a, b) = (open("a"), open("b"));
+    for user in 0..10 {
+        add(if user % 2 == 0 { &a } else { &b }, user, A).unwrap();
+    }
+    // These reach the replica only if it was in step. If not, the servers write them again.
+    server.kill();
+    eventually("changes are accepted", || add(&a, 20, A).is_ok() && add(&b, 21, A).is_ok());
+    assert!(replica.command(&["INFO", "replication"]).contains("role:master"));
+    same_everywhere(&[&a, &b], 22);
+    let c = open("c");
+    same_everywhere(&[&a, &b, &c], 22);
+    assert_eq!(c.store().counts().users, 12);
 }

@@ -2,7 +2,13 @@
 //!
 //! `REDIS_SERVER` names another program, such as `valkey-server`.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "shared by several test programs")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "shared by several test programs"
+)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -42,6 +48,27 @@ impl Server {
         let server = Self { child, port, folder, more };
         server.wait();
         server
+    }
+
+    /// A Sentinel that watches `server` under the name `office`, and lets its replica take over half a second after its end.
+    pub(crate) fn sentinel_of(server: &Self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let file = folder.path().join("sentinel.conf");
+        let watched = server.port;
+        let lines = format!(
+            "port {port}\nbind 127.0.0.1\nsentinel monitor office 127.0.0.1 {watched} 1\n\
+             sentinel down-after-milliseconds office 500\nsentinel failover-timeout office 3000\n"
+        );
+        std::fs::write(&file, lines).unwrap();
+        let child = start(Command::new(program()).arg(&file).arg("--sentinel").current_dir(folder.path()));
+        let sentinel = Self { child, port, folder, more: Vec::new() };
+        sentinel.wait();
+        sentinel
+    }
+
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
     }
 
     pub(crate) fn url(&self) -> String {
@@ -94,6 +121,13 @@ impl Server {
         }
     }
 
+    /// What it needs for its data.
+    pub(crate) fn used_memory(&self) -> String {
+        let info = self.command(&["INFO", "memory"]);
+        let line = info.lines().find_map(|line| line.strip_prefix("used_memory_human:"));
+        line.unwrap_or("unknown").to_owned()
+    }
+
     fn wait(&self) {
         let start = Instant::now();
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() || self.command(&["PING"]) != "+PONG" {
@@ -112,16 +146,21 @@ impl Drop for Server {
 }
 
 fn spawn(port: u16, folder: &std::path::Path, more: &[String]) -> Child {
-    let program = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
-    Command::new(&program)
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
-        .arg(folder)
-        .args(["--save", "", "--appendonly", "yes", "--appendfsync", "always", "--daemonize", "no"])
-        .args(more)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{program}: {error}. Install redis-server (Debian) or name one in REDIS_SERVER"))
+    let mut command = Command::new(program());
+    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(folder);
+    command.args(["--save", "", "--appendonly", "yes", "--appendfsync", "always", "--daemonize", "no"]).args(more);
+    start(&mut command)
+}
+
+fn program() -> String {
+    std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
+}
+
+fn start(command: &mut Command) -> Child {
+    let spawned = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    spawned.unwrap_or_else(|error| {
+        panic!("{}: {error}. Install redis-server (Debian) or name one in REDIS_SERVER", program())
+    })
 }
 
 /// A store, and what its hooks receive.

@@ -4,10 +4,10 @@
 //! thread checks that its last position is still in the stream. If it is not, changes were missed, and all records are
 //! compared (`reconcile.rs`). Nothing of a record whose own change waits for its outcome is replaced: it is looked at again.
 
-use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use hashbrown::HashSet;
 use redis::{RedisError, Value};
 
 use super::client::{Backoff, Link};
@@ -126,6 +126,7 @@ impl Reader<'_> {
         let made = std::str::from_utf8(epoch).ok().and_then(|text| text.split_once('-')?.0.parse::<u64>().ok());
         let age = Duration::from_millis(joined_at.saturating_sub(made.unwrap_or_default()));
         let end = Instant::now() + (lease + LEASE_SLACK).saturating_sub(age);
+        let last = Instant::now() + lease * MAX_LEASES;
         let round = shared.members.lock().round;
         while !shared.is_stopped() {
             shared.poke();
@@ -138,6 +139,10 @@ impl Reader<'_> {
             // Two rounds: the one that was under way may have read the others before.
             let are_ready = members.round > round + 1 && others.all(|(_, filled)| filled == epoch);
             if are_ready && (are_back || Instant::now() >= end) {
+                return;
+            }
+            if Instant::now() >= last {
+                tracing::warn!("a node that is alive has not written again what it knows: not waiting any longer");
                 return;
             }
         }
@@ -287,3 +292,6 @@ const MEMBER_PAUSE: Duration = Duration::from_millis(20);
 
 /// A server that was seen this long before Redis was lost, besides its lease, is waited for.
 const LOOK_BACK: Duration = Duration::from_secs(60);
+
+/// A server that is alive and does not write what it knows delays the others for this many leases at most.
+const MAX_LEASES: u32 = 6;

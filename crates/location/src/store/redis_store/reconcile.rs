@@ -5,9 +5,9 @@
 //! that differs. The later version wins. After Redis has lost changes, a change that another server made meanwhile without
 //! knowing a lost one is joined with it. Must not know registration rules beyond that.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
+use hashbrown::HashSet;
 use redis::{RedisError, Value};
 
 use super::client::Link;
@@ -73,7 +73,11 @@ impl Reader<'_> {
         }
         let count = usize::try_from(self.left / 1_000_000).unwrap_or(PORTION).max(1);
         self.left = 0;
-        if self.walk.names.is_empty() {
+        // Once around is enough, if there are few records.
+        for _ in 0..=SHARDS {
+            if self.walk.names.len() >= count {
+                break;
+            }
             self.walk_on(link)?;
         }
         let kept = self.walk.names.len().saturating_sub(count);
@@ -86,11 +90,11 @@ impl Reader<'_> {
         if let Some(cursor) = self.walk.cursor.take() {
             let page = page_of(link.one(scan(self.shared, &cursor))?, self.shared);
             self.walk.cursor = (page.cursor != b"0").then_some(page.cursor);
-            self.walk.names = page.names;
+            self.walk.names.extend(page.names);
             return Ok(());
         }
         let records = self.shared.map.shard(self.walk.shard);
-        self.walk.names = records.iter().map(|record| record.aor().to_vec()).collect();
+        self.walk.names.extend(records.iter().map(|record| record.aor().to_vec()));
         self.walk.shard += 1;
         if self.walk.shard as u64 >= SHARDS {
             (self.walk.shard, self.walk.cursor) = (0, Some(b"0".to_vec()));

@@ -3,11 +3,11 @@
 //! Commits are possible while this server has read Redis, Redis takes changes, and no other process holds the lease of this
 //! server's name. Whoever finds that one of these is missing says so here.
 
-use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use hashbrown::HashMap;
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
 use super::client::Address;
@@ -216,7 +216,7 @@ impl Shared {
     pub(super) fn sleep(&self, time: Duration, keeper: bool) {
         let until = Instant::now() + time;
         let mut condition = self.condition.lock();
-        while !condition.stopped && !(keeper && condition.poked) {
+        while !(condition.stopped || keeper && condition.poked) {
             if self.wake.wait_until(&mut condition, until).timed_out() {
                 break;
             }

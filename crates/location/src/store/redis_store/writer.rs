@@ -5,11 +5,11 @@
 //! of it is undone in memory and reported as failed; the reader compares these records with Redis before any other commit. So
 //! a phone may be told 503 although its binding is stored, but never the reverse. Must not know registration rules.
 
-use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hashbrown::HashMap;
 use redis::Value;
 
 use super::client::Link;
@@ -140,7 +140,7 @@ impl Writer<'_> {
                 (None, Value::Int(found)) if found >= i64::from(replicas) => Ok(()),
                 (None, _) => Err("too few replicas have the change"),
             };
-            failure = failure.or(outcome.err());
+            failure = failure.or_else(|| outcome.err());
         });
         received.map_err(away)?;
         failure.map_or(Ok(()), Err)
