@@ -22,7 +22,7 @@ fn same_everywhere(nodes: &[&Node], users: u32) {
     let state = |node: &Node| (0..users).map(|user| contacts(node, user)).collect::<Vec<_>>();
     let states = || nodes.iter().map(|node| state(node)).collect::<Vec<_>>();
     let start = Instant::now();
-    while states().windows(2).any(|pair| pair[0] != pair[1]) {
+    while states().windows(2).any(|pair| pair.first() != pair.last()) {
         assert!(start.elapsed() < PATIENCE, "the records stay different: {:#?}", states());
         thread::sleep(Duration::from_millis(2));
     }
@@ -110,6 +110,7 @@ fn no_acknowledged_binding_is_lost_when_redis_is_killed() {
 }
 
 /// Registers a Contact for one user after the other. Returns what was acknowledged.
+#[allow(clippy::needless_pass_by_ref_mut, reason = "a receiver can be sent to another thread, but not shared")]
 fn work(node: &mut Node, contact: &str, is_over: &AtomicBool) -> Vec<(u32, String)> {
     let mut made = Vec::new();
     for number in 0.. {
@@ -275,4 +276,19 @@ fn a_replica_that_takes_over_is_found_through_the_sentinels() {
     let c = open("c");
     same_everywhere(&[&a, &b, &c], 22);
     assert_eq!(c.store().counts().users, 12);
+}
+
+#[test]
+fn a_change_that_was_announced_but_could_not_be_read_is_read_later() {
+    let server = Server::start();
+    let (a, b) = (Node::open(&server, "a"), Node::open(&server, "b"));
+    // The reader learns of the change, and then its connection is of no use.
+    server.command(&["ACL", "SETUSER", "default", "-mget"]);
+    add(&a, 1, A).unwrap();
+    eventually("the failure of b", || add(&b, 2, A).is_err());
+    assert!(contacts(&b, 1).is_empty());
+    server.command(&["ACL", "SETUSER", "default", "+mget"]);
+    eventually("changes are accepted", || add(&b, 2, A).is_ok());
+    same_everywhere(&[&a, &b], 3);
+    assert_eq!(contacts(&b, 1).len(), 1);
 }

@@ -150,6 +150,16 @@ impl Link {
         self.connection.recv_response()?.extract_error()
     }
 
+    /// Sends a request that was packed.
+    pub(super) fn send(&mut self, packed: &[u8]) -> Result<(), redis::RedisError> {
+        self.connection.send_packed_command(packed)
+    }
+
+    /// The next answer.
+    pub(super) fn receive(&mut self) -> Result<Value, redis::RedisError> {
+        self.connection.recv_response()?.extract_error()
+    }
+
     /// Sends a request that was packed, for `count` answers, and passes each on. Errors that Redis answers with are values.
     ///
     /// # Errors

@@ -190,26 +190,39 @@ impl Reader<'_> {
             self.has_gap = true;
             return Ok(false);
         }
+        let entries = entries?;
         let mut wanted: HashSet<Vec<u8>> = std::mem::take(&mut self.deferred);
-        let mut rejoin = false;
-        for Entry { id, kind, name, version } in entries? {
-            self.position = self.position.max(Some(id));
+        let (mut rejoin, mut last, mut values) = (false, self.position, Vec::new());
+        for Entry { id, mut fields } in entries {
+            last = last.max(Some(id));
             shared.learn(id);
-            match &*kind {
-                b"aor" | b"restored" => {
-                    let version = version.as_deref().and_then(StreamId::parse).unwrap_or(id);
-                    if shared.stamp(&name).is_none_or(|stamp| stamp < version) {
+            let mut version = id;
+            if let [(kind, _), (_, restored)] = &*fields
+                && kind == b"restored"
+            {
+                version = StreamId::parse(restored).unwrap_or(id);
+                fields.truncate(1);
+            }
+            for (kind, name) in fields {
+                match &*kind {
+                    b"aor" | b"restored" if shared.stamp(&name).is_none_or(|stamp| stamp < version) => {
                         wanted.insert(name);
                     }
+                    b"value" => values.push(name),
+                    b"node" => shared.poke(),
+                    b"epoch" => rejoin |= name != epoch,
+                    _ => {}
                 }
-                b"value" => self.read_value(link, &name)?,
-                b"node" => shared.poke(),
-                b"epoch" => rejoin |= name != epoch,
-                _ => {}
             }
         }
         let wanted: Vec<_> = wanted.into_iter().collect();
-        self.fetch(link, &wanted)?;
+        if let Err(error) = self.fetch(link, &wanted) {
+            self.deferred.extend(wanted);
+            return Err(error);
+        }
+        values.iter().try_for_each(|name| self.read_value(link, name))?;
+        // Not before: if the connection fails meanwhile, these changes are read again.
+        self.position = last;
         Ok(!rejoin)
     }
 
@@ -255,9 +268,7 @@ fn join(shared: &Shared, link: &mut Link, known_epoch: &[u8]) -> Result<Joined, 
 /// An entry of the stream.
 struct Entry {
     id: StreamId,
-    kind: Vec<u8>,
-    name: Vec<u8>,
-    version: Option<Vec<u8>>,
+    fields: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// The entries that XREAD answers with. What is not one is left out.
@@ -270,16 +281,16 @@ fn entries_of(value: Value) -> Vec<Entry> {
 fn entry_of(parts: Vec<Value>) -> Option<Entry> {
     let mut parts = parts.into_iter();
     let (Value::BulkString(id), Value::Array(fields)) = (parts.next()?, parts.next()?) else { return None };
-    let mut fields = fields.into_iter().map(|field| match field {
+    let mut texts = fields.into_iter().map(|field| match field {
         Value::BulkString(text) => Some(text),
         _ => None,
     });
-    let (kind, name) = (fields.next()??, fields.next()??);
-    Some(Entry { id: StreamId::parse(&id)?, kind, name, version: fields.nth(1).flatten() })
+    let fields = std::iter::from_fn(|| Some((texts.next()??, texts.next()??))).collect();
+    Some(Entry { id: StreamId::parse(&id)?, fields })
 }
 
-/// Entries in one reading.
-const COUNT: usize = 1_000;
+/// Entries in one reading. One has the changes of a call of a script.
+const COUNT: usize = 200;
 
 /// How long Redis holds a reading until there is a change: the writer's failures are noticed after it.
 const BLOCK: Duration = Duration::from_millis(100);

@@ -41,7 +41,31 @@ impl Reader<'_> {
     pub(super) fn load(&mut self, link: &mut Link) -> Result<(), RedisError> {
         let keys: usize = redis::from_redis_value(link.one(redis::cmd("DBSIZE"))?)?;
         self.shared.map.reserve(keys);
-        self.each_page(link, |reader, link, names| reader.fetch(link, &names))?;
+        // Redis reads one page while this thread takes over the one before.
+        let (mut cursor, mut names, mut read): (_, Vec<Vec<u8>>, _) = (Some(b"0".to_vec()), Vec::new(), None);
+        while cursor.is_some() || !names.is_empty() || read.is_some() {
+            self.check_stopped()?;
+            let mut packed = Vec::new();
+            if !names.is_empty() {
+                self.values_of(&names).write_packed_command(&mut packed);
+            }
+            if let Some(cursor) = &cursor {
+                scan(self.shared, cursor).write_packed_command(&mut packed);
+            }
+            if !packed.is_empty() {
+                link.send(&packed)?;
+            }
+            if let Some((names, values)) = read.take() {
+                self.take_over_all(names, values);
+            }
+            if !names.is_empty() {
+                read = Some((std::mem::take(&mut names), link.receive()?));
+            }
+            if cursor.is_some() {
+                let page = page_of(link.receive()?, self.shared);
+                (names, cursor) = (page.names, (page.cursor != b"0").then_some(page.cursor));
+            }
+        }
         tracing::info!(records = self.shared.map.records(), "read the registrations from Redis");
         Ok(())
     }
@@ -157,24 +181,32 @@ impl Reader<'_> {
     pub(super) fn fetch(&mut self, link: &mut Link, names: &[Vec<u8>]) -> Result<(), RedisError> {
         for part in names.chunks(PORTION) {
             self.check_stopped()?;
-            let mut command = redis::cmd("MGET");
-            part.iter().for_each(|name| {
-                command.arg(self.shared.record_key(name));
-            });
-            let Value::Array(values) = link.one(command)? else { continue };
-            for (name, value) in part.iter().zip(values) {
-                // An absent one has expired.
-                let Value::BulkString(value) = value else { continue };
-                match self.shared.read(name, &value) {
-                    Some(record) => self.take_over(record),
-                    None => tracing::warn!(
-                        address = &*String::from_utf8_lossy(name),
-                        "a record in Redis is damaged, or of another version of this program"
-                    ),
-                }
-            }
+            let values = link.one(self.values_of(part))?;
+            self.take_over_all(part.to_vec(), values);
         }
         Ok(())
+    }
+
+    fn values_of(&self, names: &[Vec<u8>]) -> redis::Cmd {
+        let mut command = redis::cmd("MGET");
+        for name in names {
+            command.arg(self.shared.record_key(name));
+        }
+        command
+    }
+
+    fn take_over_all(&mut self, names: Vec<Vec<u8>>, values: Value) {
+        for (name, value) in names.into_iter().zip(values.into_sequence().unwrap_or_default()) {
+            // An absent one has expired.
+            let Value::BulkString(value) = value else { continue };
+            match self.shared.read(&name, &value) {
+                Some(record) => self.take_over(record),
+                None => tracing::warn!(
+                    address = &*String::from_utf8_lossy(&name),
+                    "a record in Redis is damaged, or of another version of this program"
+                ),
+            }
+        }
     }
 
     fn take_over(&mut self, record: Record) {
@@ -224,12 +256,16 @@ impl Reader<'_> {
             let Some(joined) = our.joined_with(&theirs, now) else { continue };
             let named = codec::for_others(&joined, node, now);
             let octets = named.as_ref().unwrap_or(&joined).octets();
-            let mut command = redis::cmd("EVAL");
-            let expected = StreamId::from_raw(theirs.meta().stamp());
-            write_args(self.shared, command.arg(scripts::COMMIT), &joined, expected, octets, epoch, now);
-            match link.one(command)? {
-                Value::BulkString(id) => {
-                    let id = StreamId::parse(&id).ok_or((redis::ErrorKind::Io, "Redis has lost changes again"))?;
+            let expected = StreamId::from_raw(theirs.meta().stamp()).to_string();
+            let (lifetime, length) =
+                (codec::lifetime(&joined, now).to_string(), self.shared.options.changes.to_string());
+            let keys: [&[u8]; 3] =
+                [&self.shared.keys.changes, &self.shared.keys.epoch, &self.shared.record_key(our.aor())];
+            let args = [epoch, length.as_bytes(), expected.as_bytes(), lifetime.as_bytes(), our.aor(), octets];
+            let answer = scripts::call(link, scripts::COMMIT, &keys, &args)?;
+            match answer.as_sequence() {
+                Some([Value::BulkString(id)]) => {
+                    let id = StreamId::parse(id).ok_or((redis::ErrorKind::Io, "Redis has lost changes again"))?;
                     joined.meta().set_stamp(id.raw());
                     self.take_over(joined);
                 }

@@ -7,22 +7,39 @@ use redis::Value;
 
 use super::client::Link;
 
-/// Stores a record, if the current one is `expected`.
-/// KEYS: record, stream, epoch. ARGV: epoch, expected, milliseconds to live, address, octets, length of the stream.
-/// Answers with the number of the change; or with an array of the current value, if it is another one; or `epoch`.
+/// Stores records, each if the current one is the expected one, with one entry in the stream for all of them.
+/// KEYS: stream, epoch, records. ARGV: epoch, length of the stream, and for each record: expected, milliseconds to live,
+/// address, octets.
+/// Answers with the number of the change (empty if nothing was stored), and for each record that was not stored its place
+/// (from 1) and the current value; or with `epoch`.
 ///
 /// An absent record is taken for the expected one: it has expired, or there never was one. If Redis had lost it, the epoch
-/// would differ.
+/// would differ. One number serves all records, since the versions of one record only have to rise.
 pub(super) const COMMIT: &str = r"
-if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 'epoch' end
-local version = string.match(redis.call('GETRANGE', KEYS[1], 0, 40), '^(%d+%-%d+) ')
-if version and version ~= ARGV[2] then return { redis.call('GET', KEYS[1]) } end
-local id = redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[6], '*', 'aor', ARGV[4])
-redis.call('SET', KEYS[1], id .. ' ' .. ARGV[5], 'PX', ARGV[3])
-return id";
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 'epoch' end
+local answer, entry, stored = { '' }, {}, {}
+for at = 1, #KEYS - 2 do
+    local version = string.match(redis.call('GETRANGE', KEYS[at + 2], 0, 40), '^(%d+%-%d+) ')
+    if version and version ~= ARGV[4 * at - 1] then
+        table.insert(answer, at)
+        table.insert(answer, redis.call('GET', KEYS[at + 2]))
+    else
+        table.insert(stored, at)
+        table.insert(entry, 'aor')
+        table.insert(entry, ARGV[4 * at + 1])
+    end
+end
+if not stored[1] then return answer end
+local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', unpack(entry))
+for _, at in ipairs(stored) do
+    redis.call('SET', KEYS[at + 2], id .. ' ' .. ARGV[4 * at + 2], 'PX', ARGV[4 * at])
+end
+answer[1] = id
+return answer";
 
 /// Stores a record again that Redis has lost, with the version that it had, unless there is one of that version or later.
-/// KEYS and ARGV as in [`COMMIT`], with the version of the record as `expected`. Answers 1 if it was stored, 0 if not.
+/// KEYS: record, stream, epoch. ARGV: epoch, version, milliseconds to live, address, octets, length of the stream. Answers 1
+/// if it was stored, 0 if not.
 pub(super) const RESTORE: &str = r"
 if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 'epoch' end
 local old_ms, old_number = string.match(redis.call('GETRANGE', KEYS[1], 0, 40), '^(%d+)%-(%d+) ')

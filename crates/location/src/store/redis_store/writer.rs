@@ -1,4 +1,4 @@
-//! The thread that sends changes to Redis: all waiting ones at once, each as one call of a script.
+//! The thread that sends changes to Redis: all waiting ones at once, in a few calls of a script.
 //!
 //! Several changes of one record become one. If another server has changed a record, its record replaces ours, and the changes
 //! are reported with [`StoreError::Conflict`], so that the core applies them again. If the outcome of a group is not known, all
@@ -112,14 +112,20 @@ impl Writer<'_> {
         let (epoch, now) = (shared.epoch.lock().clone(), shared.now());
         self.packed.clear();
         let waiting: Vec<usize> = indices(jobs, |job| !job.is_same && matches!(job.outcome, Outcome::Waiting));
-        for job in waiting.iter().filter_map(|at| jobs.get(*at)) {
-            let named = codec::for_others(&job.after, node, now);
-            let octets = named.as_ref().unwrap_or(&job.after).octets();
-            let expected = if job.expected.is_none() { String::new() } else { job.expected.to_string() };
+        for part in waiting.chunks(PER_CALL) {
+            let jobs = || part.iter().filter_map(|at| jobs.get(*at));
             let mut command = redis::cmd("EVALSHA");
-            command.arg(&*script).arg(3).arg(shared.record_key(job.after.aor()));
-            command.arg(&shared.keys.changes).arg(&shared.keys.epoch).arg(&epoch).arg(expected);
-            command.arg(codec::lifetime(&job.after, now)).arg(job.after.aor()).arg(octets).arg(shared.options.changes);
+            command.arg(&**script).arg(2 + part.len()).arg(&shared.keys.changes).arg(&shared.keys.epoch);
+            for job in jobs() {
+                command.arg(shared.record_key(job.after.aor()));
+            }
+            command.arg(&epoch).arg(shared.options.changes);
+            for job in jobs() {
+                let named = codec::for_others(&job.after, node, now);
+                let octets = named.as_ref().unwrap_or(&job.after).octets();
+                let expected = if job.expected.is_none() { String::new() } else { job.expected.to_string() };
+                command.arg(expected).arg(codec::lifetime(&job.after, now)).arg(job.after.aor()).arg(octets);
+            }
             command.write_packed_command(&mut self.packed);
         }
         if waiting.is_empty() {
@@ -132,11 +138,10 @@ impl Writer<'_> {
             link.allow(shared.options.timeout).map_err(away)?;
         }
         let mut failure = None;
-        let count = waiting.len() + usize::from(replicas > 0);
-        let received = link.exchange(&self.packed, count, |at, value| {
-            let job = waiting.get(at).and_then(|at| jobs.get_mut(*at));
-            let outcome = match (job, value) {
-                (Some(job), value) => outcome_of(shared, job, value).map(|outcome| job.outcome = outcome),
+        let calls = waiting.len().div_ceil(PER_CALL);
+        let received = link.exchange(&self.packed, calls + usize::from(replicas > 0), |at, value| {
+            let outcome = match (waiting.chunks(PER_CALL).nth(at), value) {
+                (Some(part), value) => take_answer(shared, jobs, part, value),
                 (None, Value::Int(found)) if found >= i64::from(replicas) => Ok(()),
                 (None, _) => Err("too few replicas have the change"),
             };
@@ -257,23 +262,41 @@ fn indices(jobs: &[Job], which: impl Fn(&Job) -> bool) -> Vec<usize> {
     jobs.iter().enumerate().filter(|(_, job)| which(job)).map(|(at, _)| at).collect()
 }
 
-fn outcome_of(shared: &Shared, job: &Job, value: Value) -> Result<Outcome, &'static str> {
-    match value {
-        Value::BulkString(word) if word == b"epoch" => Err(LOST),
-        Value::BulkString(id) => StreamId::parse(&id).map(Outcome::Stored).ok_or(AWAY),
-        Value::Array(current) => {
-            let Some(Value::BulkString(current)) = current.first() else { return Err(AWAY) };
-            let record = shared.read(job.after.aor(), current).ok_or("Redis has a record that is damaged")?;
-            // An older one than this server was told is stored.
-            let is_older = record.meta().stamp() < job.expected.raw();
-            if is_older { Err(LOST) } else { Ok(Outcome::Taken(record)) }
-        }
+/// Takes the answer to one call of the script, for these jobs.
+fn take_answer(shared: &Shared, jobs: &mut [Job], part: &[usize], value: Value) -> Result<(), &'static str> {
+    let answer = match value {
+        Value::Array(answer) => answer,
+        Value::BulkString(word) if word == b"epoch" => return Err(LOST),
         Value::ServerError(error) => {
             tracing::warn!(code = error.code(), details = error.details(), "Redis refuses a change");
-            Err("Redis refuses changes")
+            return Err("Redis refuses changes");
         }
-        _ => Err(AWAY),
+        _ => return Err(AWAY),
+    };
+    let mut answer = answer.into_iter();
+    let Some(Value::BulkString(id)) = answer.next() else { return Err(AWAY) };
+    while let (Some(Value::Int(place)), Some(Value::BulkString(current))) = (answer.next(), answer.next()) {
+        let at = usize::try_from(place).ok().and_then(|place| part.get(place.checked_sub(1)?));
+        let job = at.and_then(|at| jobs.get_mut(*at)).ok_or(AWAY)?;
+        let record = shared.read(job.after.aor(), &current).ok_or("Redis has a record that is damaged")?;
+        // An older one than this server was told is stored.
+        if record.meta().stamp() < job.expected.raw() {
+            return Err(LOST);
+        }
+        job.outcome = Outcome::Taken(record);
     }
+    let stored = part.iter().filter(|at| jobs.get(**at).is_some_and(|job| matches!(job.outcome, Outcome::Waiting)));
+    let stored: Vec<usize> = stored.copied().collect();
+    if stored.is_empty() {
+        return Ok(());
+    }
+    let id = StreamId::parse(&id).ok_or(AWAY)?;
+    for at in stored {
+        if let Some(job) = jobs.get_mut(at) {
+            job.outcome = Outcome::Stored(id);
+        }
+    }
+    Ok(())
 }
 
 fn away(error: redis::RedisError) -> &'static str {
@@ -283,6 +306,9 @@ fn away(error: redis::RedisError) -> &'static str {
 
 const AWAY: &str = "Redis does not answer in time";
 const LOST: &str = "Redis has lost changes";
+
+/// Changes in one call of the script: Redis does nothing else for about half a millisecond.
+const PER_CALL: usize = 64;
 
 /// How often the thread looks whether the store was closed, at least; and how long a connection is trusted without a use.
 const IDLE: Duration = Duration::from_secs(1);
