@@ -421,6 +421,33 @@ mod tests {
         assert!(later.bindings().is_empty());
     }
 
+    #[cfg(feature = "redis")]
+    #[test]
+    fn what_was_lost_is_joined_with_what_came_later() {
+        let at = |contact, changed: u64| Binding {
+            contact,
+            registered_at: Wall(changed),
+            expires_at: Wall(changed).plus_secs(600),
+            ..minimal()
+        };
+        let now = Wall(100_000);
+        let join = |ours: &[Binding<'_>], theirs: &[Binding<'_>]| {
+            let joined = record(ours).joined_with(&record(theirs), now)?;
+            let contacts = joined.bindings().into_iter().map(|binding| (binding.contact[0], binding.changed_at().0));
+            Some(contacts.collect::<Vec<_>>())
+        };
+        // The lost binding a is added. The binding b is older than any retransmission: its absence is a removal.
+        assert_eq!(
+            join(&[at(b"a", 90_000), at(b"b", 60_000)], &[at(b"c", 95_000)]),
+            Some(vec![(b'c', 95_000), (b'a', 90_000)])
+        );
+        // Of one phone the later change counts, also if it is a removal.
+        assert_eq!(join(&[at(b"a", 90_000)], &[at(b"a", 95_000)]), None);
+        assert_eq!(join(&[at(b"a", 95_000)], &[at(b"a", 90_000)]), Some(vec![(b'a', 95_000)]));
+        let removed = Binding { removed: true, expires_at: Wall(95_000), ..at(b"a", 80_000) };
+        assert_eq!(join(&[at(b"a", 90_000)], &[removed]), None);
+    }
+
     #[cfg(feature = "disk")]
     #[test]
     fn damaged_octets_cause_no_panic() {

@@ -86,3 +86,30 @@ pub(super) fn is_discardable(record: &Record, now: Wall) -> bool {
 }
 
 const MIN_LIFETIME_MILLIS: u64 = 60_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Aor;
+
+    fn read_as(aor: &[u8], value: &[u8]) -> Option<Record> {
+        read(aor, value, None, &|_| true, Wall(0))
+    }
+
+    #[test]
+    fn a_value_has_a_version_and_belongs_to_its_key() {
+        let record = read_as(b"a@b", b"1733000000000-7 a@b").unwrap();
+        assert_eq!((record.aor(), record.bindings().len()), (&b"a@b"[..], 0));
+        assert_eq!(StreamId::from_raw(record.meta().stamp()).to_string(), "1733000000000-7");
+        for bad in ["", " ", "1733000000000-7", "1733000000000-7 ", "x a@b", "1-1 x@b", "1733000000000-7 a@b?"] {
+            assert!(read_as(b"a@b", bad.as_bytes()).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_empty_record_is_kept_for_a_minute() {
+        let record = Record::empty(&Aor::new(b"a", b"b"));
+        assert_eq!(lifetime(&record, Wall(5)), MIN_LIFETIME_MILLIS);
+        assert!(is_discardable(&record, Wall(5)));
+    }
+}
