@@ -36,6 +36,12 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Answer {
     send(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n"))
 }
 
+/// `GET`; `None` if nobody answers yet.
+pub(crate) fn try_get(address: SocketAddr, path: &str) -> Option<Answer> {
+    TcpStream::connect(address).ok()?;
+    Some(get(address, path))
+}
+
 /// A request that changes something, with the header that such requests need.
 #[track_caller]
 pub(crate) fn change(address: SocketAddr, method: &str, path: &str) -> Answer {

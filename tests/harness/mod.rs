@@ -25,6 +25,7 @@ pub(crate) mod namespace;
 pub(crate) mod openapi;
 pub(crate) mod phone;
 pub(crate) mod process;
+pub(crate) mod redis;
 pub(crate) mod server;
 pub(crate) mod tls;
 pub(crate) mod websocket;

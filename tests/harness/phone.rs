@@ -163,6 +163,11 @@ impl Phone {
         self.local = self.link.local();
     }
 
+    /// Sends to another server from now on, over UDP.
+    pub(crate) fn moves_to(&mut self, server: SocketAddr) {
+        self.server = server;
+    }
+
     /// Its WebSocket connection.
     pub(crate) fn socket(&mut self) -> &mut Socket {
         self.link.websocket()
@@ -292,7 +297,9 @@ impl Phone {
     #[track_caller]
     pub(crate) fn send(&mut self, message: Message) -> Message {
         let message = self.stamp(message);
-        self.send_raw(&message.bytes());
+        // RFC 3261 18.2.2: a response goes where the request came from, which may be another server of the office.
+        let back = message.status().and_then(|_| message.find("Via")?.split([' ', ';']).nth(1)?.parse().ok());
+        self.link.send(back.unwrap_or(self.server), &message.bytes());
         message
     }
 

@@ -17,7 +17,9 @@ mod attack;
 mod bad_input;
 mod bridged_calls;
 mod call;
+
 mod certificates;
+mod cluster;
 mod commands;
 mod config;
 mod digest;

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use hyper::StatusCode;
 use location::StoreError;
 
+use crate::cluster::SharedError;
 use crate::config::{ConfigError, Listen};
 
 /// Why a command failed or the server cannot run.
@@ -55,6 +56,9 @@ pub(crate) enum CliError {
     /// The location store cannot be opened.
     #[error("the location store cannot be used: {0}")]
     Store(#[from] StoreError),
+    /// What several servers share cannot be used.
+    #[error(transparent)]
+    Shared(#[from] SharedError),
     /// The system has no random numbers.
     #[error("the system has no random numbers: {0}")]
     Random(#[from] getrandom::Error),

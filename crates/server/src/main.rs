@@ -9,6 +9,7 @@
 mod admin;
 mod cli;
 mod clock;
+mod cluster;
 mod config;
 mod data;
 mod defence;
@@ -48,8 +49,8 @@ fn main() -> ExitCode {
 }
 
 fn run_command() -> Result<(), CliError> {
-    let Arguments { command, config, admin } = cli::arguments::read(std::env::args_os().skip(1))?;
-    let load = || config::load(config.as_deref());
+    let Arguments { command, config, admin, node } = cli::arguments::read(std::env::args_os().skip(1))?;
+    let load = || config::load(config.as_deref(), &node);
     let client = || Ok::<_, CliError>(Client::new(&load()?.config, admin.as_deref())?);
     let text = match command {
         Command::Run => return run(load()?),
@@ -63,6 +64,8 @@ fn run_command() -> Result<(), CliError> {
         Command::Bindings(what) => server_commands::bindings(&client()?, &what)?,
         Command::Groups => server_commands::groups(&client()?)?,
         Command::Trunks => server_commands::trunks(&client()?)?,
+        Command::Nodes => server_commands::nodes(&client()?)?,
+        Command::RotateKeys => server_commands::rotate_keys(&client()?)?,
         Command::Bans(what) => server_commands::bans(&client()?, &what)?,
         Command::Account { command, password_stdin } => {
             let loaded = load()?;
@@ -81,7 +84,10 @@ fn run(loaded: Loaded) -> Result<(), CliError> {
     let (level, log_thread) = log::start(&loaded.config.log, loaded.config.limits.log_queue.0);
     // Before the store is opened, since its commits are counted from the first one.
     let metrics = metrics::install();
-    supervisor::run(supervisor::prepare(loaded, files)?, level, &log_thread, metrics)
+    match supervisor::prepare(loaded, files)? {
+        Some(prepared) => supervisor::run(prepared, level, &log_thread, metrics),
+        None => Ok(()),
+    }
 }
 
 /// The only output to standard error besides the log, which may not have been started.

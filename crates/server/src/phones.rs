@@ -9,6 +9,7 @@ use proxy::Accounts;
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
+use crate::cluster::NodeTable;
 use crate::journal::sanitize;
 
 /// One phone of a user: a binding, or a contact of the configuration, which has only some of the fields.
@@ -24,18 +25,20 @@ pub(crate) struct Phone {
     pub(crate) q: Option<f64>,
     pub(crate) path: Option<String>,
     pub(crate) reached_by: Cow<'static, str>,
+    /// The server that holds its flow, if several share the registrations.
+    pub(crate) node: Option<String>,
 }
 
 /// The phones of a user.
-pub(crate) fn of(user: &Aor, store: &AnyStore, accounts: &Accounts) -> Vec<Phone> {
+pub(crate) fn of(user: &Aor, store: &AnyStore, accounts: &Accounts, nodes: Option<&NodeTable>) -> Vec<Phone> {
     let (now, record) = (clock::wall(), store.load(user));
-    let registered = record.iter().flat_map(|record| record.live(now)).map(|binding| registered(&binding, now));
+    let registered = record.iter().flat_map(|record| record.live(now)).map(|binding| registered(&binding, now, nodes));
     let fixed = accounts.find(user).and_then(|account| account.contacts.as_ref());
     let fixed = fixed.into_iter().flat_map(|record| record.bindings()).map(|binding| fixed_phone(&binding));
     registered.chain(fixed).collect()
 }
 
-fn registered(binding: &Binding<'_>, now: Wall) -> Phone {
+fn registered(binding: &Binding<'_>, now: Wall, nodes: Option<&NodeTable>) -> Phone {
     let flow = binding.flow();
     let device = binding.user_agent();
     Phone {
@@ -54,6 +57,7 @@ fn registered(binding: &Binding<'_>, now: Wall) -> Phone {
             (true, FlowId::Nat | FlowId::Connection(_) | FlowId::Elsewhere(_)) => "flow",
         }
         .into(),
+        node: nodes.and_then(|nodes| nodes.name_of(flow.id)),
     }
 }
 
@@ -69,6 +73,7 @@ fn fixed_phone(binding: &Binding<'_>) -> Phone {
         q: binding.q().map(|q| f64::from(q) / 1000.0),
         path: None,
         reached_by: "configuration".into(),
+        node: None,
     }
 }
 

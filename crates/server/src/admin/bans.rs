@@ -12,8 +12,9 @@ use super::AdminState;
 use super::reply::{self, Reply};
 use super::users::Removed;
 use crate::clock;
+use crate::cluster::SharedError;
 use crate::config::Masked;
-use crate::defence::Ban;
+use crate::defence::{Ban, SHARED_BANS, SharedBans};
 use crate::journal::sanitize;
 
 /// Addresses in one answer.
@@ -45,13 +46,23 @@ pub(crate) fn list(state: &AdminState) -> Reply {
 }
 
 /// DELETE /api/v1/bans/{address}
-pub(crate) fn remove(state: &AdminState, address: &[u8]) -> Reply {
+pub(crate) async fn remove(state: &AdminState, address: &[u8]) -> Reply {
     let source = std::str::from_utf8(address).ok().and_then(|text| text.parse::<Source>().ok());
     let Some(source) = source else {
         return reply::problem(StatusCode::BAD_REQUEST, "expected an IP address, like 198.51.100.7 or 2001:db8::/64");
     };
     if !state.defence.lift(source) {
         return reply::problem(StatusCode::NOT_FOUND, "this address is not banned");
+    }
+    if let Some(shared) = &state.shared {
+        let without = move |current: Option<&[u8]>| {
+            let mut bans = SharedBans::read(current.unwrap_or_default()).ok_or(SharedError::Unreadable)?;
+            bans.remove(source);
+            Ok(bans.text())
+        };
+        if let Err(error) = shared.change(SHARED_BANS, without).await {
+            return reply::problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string());
+        }
     }
     let masked = state.active_config.borrow().loaded.config.log.mask.contains(&Masked::Addresses);
     let which = if masked { "an address".to_owned() } else { source.to_string() };

@@ -52,7 +52,7 @@ pub(crate) fn explain(state: &AdminState, from: &str, to: &str, source: &str, at
     let from = if from.is_empty() { format!("sip:somebody@{}", domain(settings)) } else { to_uri(from, settings) };
     let now = Now { mono: Instant::from_micros(0), wall: clock::wall() };
     let inquiry = Inquiry { from: &from, to: &to, source, at };
-    let steps = proxy::explain(&inquiry, settings, &state.keys, now, |aor| state.store.load(aor));
+    let steps = proxy::explain(&inquiry, settings, &state.keys.borrow(), now, |aor| state.store.load(aor));
     let goes_out = !matches!(steps.last(), Some(Step::Refused { .. }));
     let steps = steps.iter().map(|step| describe_step(step, settings)).collect();
     reply::json(StatusCode::OK, &Explanation { from, to, goes_out, steps })

@@ -52,7 +52,7 @@ fn refused(error: &RuleError) -> Reply {
     let status = match error {
         RuleError::NoAccount => StatusCode::NOT_FOUND,
         RuleError::Invalid { .. } => StatusCode::BAD_REQUEST,
-        RuleError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        RuleError::Store(_) | RuleError::Shared(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     reply::problem(status, &error.to_string())
 }

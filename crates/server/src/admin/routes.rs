@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use hyper::{Method, Request, StatusCode, Uri};
 use proxy::Listener;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -18,6 +19,7 @@ use super::removal::RemovalScope;
 use super::reply::{self, Reply};
 use super::{AdminCommand, AdminState, bans, calls, explain, failures, forwarding, guard, office, status, users};
 use crate::config::{Config, Endpoint};
+use crate::data::secret::RotationError;
 use crate::defence::Failure;
 use crate::{me, phone};
 
@@ -108,8 +110,8 @@ fn phone_page(state: &AdminState, path: &str, headers: &HeaderMap, config: &Conf
 fn unrestricted(state: &AdminState, method: &Method, path: &str) -> Option<Reply> {
     let reply = match path {
         "/metrics" => reply::response(StatusCode::OK, reply::METRICS, state.metrics.render()),
-        "/health" => status::health(state),
-        "/ready" => status::ready(state),
+        "/health" => status::health(&state.health),
+        "/ready" => status::ready(&state.health),
         _ => return None,
     };
     Some(if *method == Method::GET { reply } else { reply::not_allowed("GET") })
@@ -128,7 +130,7 @@ async fn api(state: &AdminState, method: &Method, path: &[&[u8]], query: &Query<
             users::remove(state, user, RemovalScope::Contact(contact)).await
         }
         ([b"bans"], &Method::GET) => bans::list(state),
-        ([b"bans", address], &Method::DELETE) => bans::remove(state, address),
+        ([b"bans", address], &Method::DELETE) => bans::remove(state, address).await,
         ([b"groups"], &Method::GET) => office::groups(state),
         ([b"trunks"], &Method::GET) => office::trunks(state),
         ([b"calls"], &Method::GET) => calls::list(state),
@@ -137,17 +139,19 @@ async fn api(state: &AdminState, method: &Method, path: &[&[u8]], query: &Query<
             explain::explain(state, &query.text("from"), &query.text("to"), &query.text("source"), &query.text("at"))
         }
         ([b"reload"], &Method::POST) => reload(state).await,
+        ([b"keys", b"rotate"], &Method::POST) => rotate_keys(state).await,
+        ([b"nodes"], &Method::GET) => status::nodes(state),
         ([b"openapi.yaml"], &Method::GET) => reply::response(StatusCode::OK, "application/yaml", OPENAPI),
         (
             [
-                b"server" | b"bans" | b"users" | b"groups" | b"trunks" | b"calls" | b"failures" | b"explain"
+                b"server" | b"nodes" | b"bans" | b"users" | b"groups" | b"trunks" | b"calls" | b"failures" | b"explain"
                 | b"openapi.yaml",
             ]
             | [b"users", _],
             _,
         ) => reply::not_allowed("GET"),
         ([b"bans", _] | [b"users", _, b"phones"] | [b"users", _, b"phones", _], _) => reply::not_allowed("DELETE"),
-        ([b"reload"], _) => reply::not_allowed("POST"),
+        ([b"reload"] | [b"keys", b"rotate"], _) => reply::not_allowed("POST"),
         _ => not_found(),
     }
 }
@@ -162,6 +166,23 @@ async fn reload(state: &AdminState) -> Reply {
         }
         _ => reply::problem(StatusCode::SERVICE_UNAVAILABLE, "the server is busy with another reload"),
     }
+}
+
+async fn rotate_keys(state: &AdminState) -> Reply {
+    let (sender, outcome) = oneshot::channel();
+    let sent = state.commands.try_send(AdminCommand::RotateKeys(sender)).is_ok();
+    match timeout(RELOAD_TIMEOUT, outcome).await {
+        Ok(Ok(Ok(()))) if sent => reply::json(StatusCode::OK, &RotationOutcome { rotated: true }),
+        Ok(Ok(Err(error @ RotationError::TooEarly(_)))) => reply::problem(StatusCode::CONFLICT, &error.to_string()),
+        Ok(Ok(Err(error))) => reply::problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+        _ => reply::problem(StatusCode::SERVICE_UNAVAILABLE, "the server is busy with a reload"),
+    }
+}
+
+/// The keys were replaced.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct RotationOutcome {
+    pub(crate) rotated: bool,
 }
 
 fn not_found() -> Reply {

@@ -12,6 +12,8 @@ use proxy::{Keys, Listener};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::removal::Removals;
+use crate::cluster::{NodeTable, SharedValues};
+use crate::data::secret::RotationError;
 use crate::data::set_rules::RuleRequest;
 use crate::defence::Defence;
 use crate::journal::CallHistory;
@@ -27,7 +29,11 @@ pub(crate) struct AdminState {
     /// Removes bindings.
     pub(crate) removals: Arc<Removals>,
     /// Keys of the cores, to recognise GRUUs and Routes of this server.
-    pub(crate) keys: Keys,
+    pub(crate) keys: watch::Receiver<Keys>,
+    /// The servers that share the store.
+    pub(crate) nodes: Arc<NodeTable>,
+    /// What they share besides registrations.
+    pub(crate) shared: Option<SharedValues>,
     /// Active and ended calls.
     pub(crate) calls: Arc<Mutex<CallHistory>>,
     /// The metrics recorder.
@@ -58,4 +64,6 @@ pub(crate) struct AdminState {
 pub(crate) enum AdminCommand {
     /// Reload the configuration.
     Reload(oneshot::Sender<ReloadOutcome>),
+    /// Replace the keys.
+    RotateKeys(oneshot::Sender<Result<(), RotationError>>),
 }

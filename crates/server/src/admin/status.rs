@@ -3,12 +3,14 @@
 //! Decides nothing: `worker::Health` decides what is a problem.
 
 use hyper::StatusCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::AdminState;
 use super::reply::{self, Reply};
 use crate::clock;
+use crate::cluster::Advert;
 use crate::config::{Listen, StoreKind};
+use crate::worker::Health;
 
 #[derive(Serialize)]
 struct ServerStatus {
@@ -55,6 +57,7 @@ pub(crate) fn server(state: &AdminState) -> Reply {
         store: match config.location.store {
             StoreKind::Disk => "disk",
             StoreKind::Memory => "memory",
+            StoreKind::Redis => "redis",
         },
         workers: config.worker_count(),
         accounts: active_config.loaded.accounts.len(),
@@ -67,14 +70,40 @@ pub(crate) fn server(state: &AdminState) -> Reply {
     reply::json(StatusCode::OK, &status)
 }
 
+/// The servers that share the registrations.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct NodeList {
+    pub(crate) nodes: Vec<NodeState>,
+}
+
+/// One server.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct NodeState {
+    pub(crate) name: String,
+    pub(crate) address: Option<String>,
+    pub(crate) alive: bool,
+    /// Whether it is this one.
+    pub(crate) own: bool,
+}
+
+/// GET /api/v1/nodes
+pub(crate) fn nodes(state: &AdminState) -> Reply {
+    let own = state.active_config.borrow().loaded.config.cluster.node.as_ref().map(|node| node.0.to_string());
+    let node = |(name, advert, alive): (String, Option<Advert>, bool)| {
+        let address = advert.map(|advert| advert.address().to_string());
+        NodeState { own: own.as_ref() == Some(&name), name, address, alive }
+    };
+    reply::json(StatusCode::OK, &NodeList { nodes: state.nodes.list().into_iter().map(node).collect() })
+}
+
 /// GET /health: liveness.
-pub(crate) fn health(state: &AdminState) -> Reply {
-    health_reply(state.health.liveness_problems())
+pub(crate) fn health(health: &Health) -> Reply {
+    health_reply(health.liveness_problems())
 }
 
 /// GET /ready: whether phones can register and call.
-pub(crate) fn ready(state: &AdminState) -> Reply {
-    health_reply(state.health.readiness_problems())
+pub(crate) fn ready(health: &Health) -> Reply {
+    health_reply(health.readiness_problems())
 }
 
 fn health_reply(troubles: Vec<&'static str>) -> Reply {

@@ -12,6 +12,7 @@ use super::AdminState;
 use super::removal::{RemovalError, RemovalScope};
 use super::reply::{self, Reply};
 use crate::clock;
+use crate::cluster::NodeTable;
 use crate::config::{Loaded, Masked};
 use crate::data::set_rules::{Forwarding, SetRule};
 use crate::journal::sanitize;
@@ -52,11 +53,11 @@ pub(crate) struct Removed {
 pub(crate) async fn list(state: &AdminState, search: &str, limit: usize) -> Reply {
     let Ok(_permit) = state.listings.acquire().await else { return unavailable() };
     let (store, active_config) = (Arc::clone(&state.store), state.active_config.borrow().clone());
-    let search = search.to_owned();
+    let (search, nodes) = (search.to_owned(), Arc::clone(&state.nodes));
     // A large store takes long to scan.
     let listing = tokio::task::spawn_blocking(move || {
         let (total, aors) = select(&store, &active_config.loaded, search.as_bytes(), limit);
-        let users = aors.iter().map(|aor| user(aor, &store, &active_config)).collect();
+        let users = aors.iter().map(|aor| user(aor, &store, &active_config, &nodes)).collect();
         Users { total, users }
     });
     match listing.await {
@@ -69,7 +70,7 @@ pub(crate) async fn list(state: &AdminState, search: &str, limit: usize) -> Repl
 pub(crate) fn show(state: &AdminState, name: &[u8]) -> Reply {
     let active_config = state.active_config.borrow().clone();
     let aor = aor_of(name, &active_config.loaded);
-    let user = user(&aor, &state.store, &active_config);
+    let user = user(&aor, &state.store, &active_config, &state.nodes);
     if !user.account && user.phones.is_empty() {
         return reply::problem(StatusCode::NOT_FOUND, "there is no such user");
     }
@@ -124,7 +125,7 @@ fn select(store: &AnyStore, loaded: &Loaded, search: &[u8], limit: usize) -> (us
     (total, aors)
 }
 
-fn user(aor: &Aor, store: &AnyStore, active: &ActiveConfig) -> User {
+fn user(aor: &Aor, store: &AnyStore, active: &ActiveConfig, nodes: &NodeTable) -> User {
     let accounts = &active.settings.accounts;
     let (account, set) = (accounts.find(aor), active.set_rules.of(aor));
     let has_rules = set != SetRule::default() || account.is_some_and(|account| account.rules.is_some());
@@ -134,7 +135,7 @@ fn user(aor: &Aor, store: &AnyStore, active: &ActiveConfig) -> User {
         account: account.is_some(),
         name: account.filter(|account| !account.label.is_empty()).map(|account| account.label.to_string()),
         forwarding: if has_rules { Forwarding::new(aor, accounts, set) } else { None },
-        phones: phones::of(aor, store, accounts),
+        phones: phones::of(aor, store, accounts, Some(nodes)),
     }
 }
 

@@ -67,7 +67,7 @@ fn accounts_path(loaded: &Loaded) -> Result<PathBuf, AccountError> {
     }
     match (first_start::is_needed(&loaded.config), loaded.config.location.store) {
         (false, _) => Err(AccountError::Inline),
-        (true, StoreKind::Memory) => Err(AccountError::Memory),
+        (true, StoreKind::Memory | StoreKind::Redis) => Err(AccountError::Memory),
         (true, StoreKind::Disk) => Ok(loaded.config.data_folder().join(first_start::FILE)),
     }
 }
@@ -255,7 +255,7 @@ mod tests {
         let file = folder.path().join("frontdesk.yaml");
         fs::write(folder.path().join("accounts.yaml"), text).expect("a file");
         fs::write(&file, "domains: [office.example, branch.example]\naccounts_file: accounts.yaml\n").expect("a file");
-        let loaded = config::load(Some(&file)).expect("a configuration");
+        let loaded = config::load(Some(&file), &config::NodeArguments::default()).expect("a configuration");
         (folder, loaded)
     }
 
@@ -274,7 +274,8 @@ mod tests {
         let text = accounts(&folder);
         assert!(text.starts_with(&TEXT.replace(gone, "")) && text.contains("- user: '105'\n"), "{text}");
         assert!(!text.contains(password) && text.matches("sha-512-256").count() == 1, "{text}");
-        let read = config::load(loaded.file.as_deref()).expect("a configuration").accounts;
+        let read =
+            config::load(loaded.file.as_deref(), &config::NodeArguments::default()).expect("a configuration").accounts;
         assert_eq!(read.len(), 3);
         let secrets = config::hashed("105", "office.example", password);
         let aor = location::Aor::new(b"105", b"office.example");
@@ -309,7 +310,7 @@ mod tests {
         assert!(message(flow, AccountCommand::Remove("bob".into())).contains("begin with"));
         let inline: config::Config =
             serde_yaml::from_str("accounts: [{ user: a, password: b }]").expect("a configuration");
-        let loaded = Loaded { file: None, config: inline, accounts: proxy::Accounts::default(), tls: None };
+        let loaded = Loaded { config: inline, ..Loaded::default() };
         let message = edit(&loaded, &AccountCommand::Add("105".into()), false).expect_err("refused").to_string();
         assert!(message.contains("accounts_file"), "{message}");
     }

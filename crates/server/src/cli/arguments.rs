@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt as _};
 
+use crate::config::{NodeArguments, Scalar};
 use crate::error::CliError;
 
 /// What `--help` prints.
@@ -36,10 +37,13 @@ Usage: frontdesk [run]                          run the server
                                                 like 2026-12-24T10:00, is for office hours
        frontdesk backup NEW                     copy the registrations to a new file, also while the server runs
        frontdesk reload                         reload the configuration, as SIGHUP does
+       frontdesk nodes                          list the servers that share the registrations
+       frontdesk keys rotate                    replace the keys that calls are signed with, at all servers
        frontdesk --version | --help
 
 Options: --config FILE     default ./config/frontdesk.yaml if it exists, else the defaults apply
          --admin URL       the running server; default metrics.listen of the configuration
+         --node NAME, --advertise ADDRESS   in place of cluster.node and cluster.advertise, so that servers share a file
          --password-stdin  with account add and passwd: the password is the first line of standard input
 
 SIGHUP reloads the configuration, SIGTERM stops the server. RUST_LOG sets the log level.
@@ -55,6 +59,8 @@ pub(crate) struct Arguments {
     pub(crate) config: Option<PathBuf>,
     /// The URL of `--admin`.
     pub(crate) admin: Option<String>,
+    /// `--node` and `--advertise`.
+    pub(crate) node: NodeArguments,
 }
 
 /// What to do.
@@ -82,6 +88,10 @@ pub(crate) enum Command {
     Groups,
     /// Show the trunks.
     Trunks,
+    /// Show the servers that share the registrations.
+    Nodes,
+    /// Replace the keys.
+    RotateKeys,
     /// Show or lift bans.
     Bans(BansCommand),
     /// Show or change accounts.
@@ -161,7 +171,7 @@ pub(crate) enum AccountCommand {
 pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, CliError> {
     let mut parser = Parser::from_args(arguments);
     let (mut config, mut admin, mut options) = (None, None, ExplainedCall::default());
-    let (mut password_stdin, mut words) = (false, Vec::new());
+    let (mut password_stdin, mut words, mut node) = (false, Vec::new(), NodeArguments::default());
     while let Some(argument) = parser.next().map_err(usage)? {
         match argument {
             Short('h') | Long("help") => return Ok(without_options(Command::Help)),
@@ -171,6 +181,8 @@ pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Argu
             Long("from") => options.from = Some(text(&mut parser)?),
             Long("source") => options.source = Some(text(&mut parser)?),
             Long("at") => options.at = Some(text(&mut parser)?),
+            Long("node") => node.node = Some(value(&mut parser, "node")?),
+            Long("advertise") => node.advertise = Some(value(&mut parser, "advertise")?),
             Long("password-stdin") => password_stdin = true,
             Value(word) => words.push(word.string().map_err(usage)?),
             unknown => return Err(usage(unknown.unexpected())),
@@ -191,7 +203,13 @@ pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Argu
     if options != ExplainedCall::default() || password_stdin {
         return Err(CliError::Usage(format!("an option that has no meaning for {}", words.join(" "))));
     }
-    Ok(Arguments { command, config, admin })
+    Ok(Arguments { command, config, admin, node })
+}
+
+/// The value of an option that has the syntax of a configuration key.
+fn value<T: Scalar>(parser: &mut Parser, option: &str) -> Result<T, CliError> {
+    let text = text(parser)?;
+    T::read(&text).ok_or_else(|| CliError::Usage(format!("--{option} {text}: expected {}", T::EXPECTED)))
 }
 
 fn command(words: &[String]) -> Option<Command> {
@@ -224,6 +242,8 @@ fn command(words: &[String]) -> Option<Command> {
         }
         ["groups"] => Some(Command::Groups),
         ["trunks"] => Some(Command::Trunks),
+        ["nodes"] => Some(Command::Nodes),
+        ["keys", "rotate"] => Some(Command::RotateKeys),
         ["bans"] | ["bans", "list"] => Some(Command::Bans(BansCommand::List)),
         ["bans", "remove", address] => Some(Command::Bans(BansCommand::Remove((*address).to_owned()))),
         ["account", "list"] => account(AccountCommand::List),
@@ -239,8 +259,8 @@ fn rule_party(text: &str) -> Option<RuleValue> {
     (text != "default").then(|| RuleValue::Party(text.to_owned()))
 }
 
-const fn without_options(command: Command) -> Arguments {
-    Arguments { command, config: None, admin: None }
+fn without_options(command: Command) -> Arguments {
+    Arguments { command, config: None, admin: None, node: NodeArguments::default() }
 }
 
 fn text(parser: &mut Parser) -> Result<String, CliError> {
@@ -271,6 +291,7 @@ mod tests {
         is("--config=a.yaml check", Command::Check);
         is("check --help", Command::Help);
         is("--version", Command::Version);
+        is("run --node a --advertise 192.0.2.11:5060", Command::Run);
         is("reload --admin http://127.0.0.1:9090", Command::Reload);
         let explain = |from: Option<&str>| {
             Command::Explain(ExplainedCall { to: "101".into(), from: from.map(Into::into), ..ExplainedCall::default() })
@@ -285,6 +306,8 @@ mod tests {
         );
         is("groups", Command::Groups);
         is("trunks", Command::Trunks);
+        is("nodes", Command::Nodes);
+        is("keys rotate", Command::RotateKeys);
         is("bans", Command::Bans(BansCommand::List));
         is("bans remove 198.51.100.7", Command::Bans(BansCommand::Remove("198.51.100.7".into())));
         is("account add 105", Command::Account { command: AccountCommand::Add("105".into()), password_stdin: false });
@@ -315,6 +338,9 @@ mod tests {
             "run --password-stdin",
             "account list --password-stdin",
             "reload now",
+            "keys",
+            "run --node a/b",
+            "run --advertise 0.0.0.0:5060",
             "backup",
         ] {
             assert_eq!(read_words(bad), None, "{bad}");

@@ -10,7 +10,10 @@ use serde_json::Value;
 
 use super::arguments::{AccountCommand, BansCommand, BindingsCommand, ExplainedCall, ForwardCommand, RuleValue};
 use super::client::{Client, percent_encoded};
-use crate::admin::{BanEntry, Bans, Explanation, Group, Member, MemberState, Removed, TrunkEntry, User, Users};
+use crate::admin::{
+    BanEntry, Bans, Explanation, Group, Member, MemberState, NodeList, NodeState, Removed, RotationOutcome, TrunkEntry,
+    User, Users,
+};
 use crate::config::Loaded;
 use crate::data::set_rules::Forwarding;
 use crate::error::{CliError, ClientError};
@@ -47,6 +50,27 @@ pub(crate) fn bindings(client: &Client, what: &BindingsCommand) -> Result<String
             Ok(format!("{} removed\n", PhoneCount(removed)))
         }
     }
+}
+
+/// `frontdesk nodes`
+pub(crate) fn nodes(client: &Client) -> Result<String, CliError> {
+    let NodeList { nodes } = client.request(Method::GET, "nodes")?;
+    if nodes.is_empty() {
+        return Ok("this server shares its registrations with no other\n".to_owned());
+    }
+    let line = |NodeState { name, address, alive, own }: NodeState| {
+        let address = address.unwrap_or_else(|| "at an unknown address".to_owned());
+        let state = if alive { "alive" } else { "gone" };
+        let own = if own { ", this server" } else { "" };
+        format!("{}  {}  {state}{own}\n", escape_line(&name), escape_line(&address))
+    };
+    Ok(nodes.into_iter().map(line).collect())
+}
+
+/// `frontdesk keys rotate`
+pub(crate) fn rotate_keys(client: &Client) -> Result<String, CliError> {
+    let RotationOutcome { .. } = client.request(Method::POST, "keys/rotate")?;
+    Ok("the keys were replaced; what the old ones have signed is valid for another day\n".to_owned())
 }
 
 /// `frontdesk bans`
@@ -197,7 +221,7 @@ fn format_user(user: &User) -> String {
     let count = if user.phones.is_empty() { "no phone".to_owned() } else { PhoneCount(user.phones.len()).to_string() };
     let name = user.name.as_deref().map(|name| format!(" ({})", escape_line(name))).unwrap_or_default();
     let mut text = format!("{}@{}{name}  {count}\n", escape_line(&user.user), escape_line(&user.domain));
-    for Phone { device, contact, address, transport, expires_in, .. } in &user.phones {
+    for Phone { device, contact, address, transport, expires_in, node, .. } in &user.phones {
         let (device, contact) = (escape_line(device.as_deref().unwrap_or("-")), escape_line(contact));
         let address = match (address, transport) {
             (Some(address), Some(transport)) => format!("  {address} {transport}"),
@@ -207,7 +231,8 @@ fn format_user(user: &User) -> String {
             Some(left) => format!("{} left", humantime::format_duration(Duration::from_secs(u64::from(*left)))),
             None => "static".to_owned(),
         };
-        let _ = writeln!(text, "    {device}{address}  {left}\n        {contact}");
+        let node = node.as_deref().map(|node| format!("  at node {}", escape_line(node))).unwrap_or_default();
+        let _ = writeln!(text, "    {device}{address}  {left}{node}\n        {contact}");
     }
     text
 }

@@ -13,6 +13,15 @@ use crate::config::{self, Authentication, Config, Endpoint, HostName, Loaded, Ou
 use crate::data::first_start;
 use crate::tls::{CertificateSummary, Validity};
 
+/// The shared store, without its password, and this server's place among those that share it.
+fn redis(config: &Config) -> String {
+    let cluster = &config.cluster;
+    let at = config.location.url.as_ref().map_or_else(String::new, |url| url.without_password());
+    let node = cluster.node.as_ref().map_or("", |node| &node.0);
+    let advertise = cluster.advertise.map_or_else(String::new, |address| address.0.to_string());
+    format!("redis, {at}; this is node {node}, which the others reach at {advertise}")
+}
+
 /// The summary.
 pub(crate) fn summary(loaded: &Loaded) -> String {
     let config = &loaded.config;
@@ -21,6 +30,7 @@ pub(crate) fn summary(loaded: &Loaded) -> String {
     let store = match config.location.store {
         StoreKind::Disk => format!("disk, {}", config.location.path.display()),
         StoreKind::Memory => "memory".to_owned(),
+        StoreKind::Redis => redis(config),
     };
     let metrics = match config.metrics.listen {
         Endpoint::Off => "off".to_owned(),
@@ -227,7 +237,7 @@ mod tests {
 
     fn summary_of(text: &str) -> String {
         let config: Config = serde_yaml::from_str(text).expect("a configuration");
-        summary(&Loaded { file: None, config, accounts: proxy::Accounts::default(), tls: None })
+        summary(&Loaded { config, ..Loaded::default() })
     }
 
     #[test]
@@ -254,7 +264,7 @@ numbers:
 voicemail: sip:vm@192.0.2.9
 ";
         std::fs::write(&file, text).expect("a file");
-        let summary = summary(&config::load(Some(&file)).expect("a configuration"));
+        let summary = summary(&config::load(Some(&file), &config::NodeArguments::default()).expect("a configuration"));
         for line in [
             "To 600 (Sales): a group with one member.",
             "To 7: to 101.",

@@ -8,7 +8,7 @@ use location::MAX_TEXT;
 
 use super::error::{Conflict, PathStep};
 use super::scalar::Seconds;
-use super::{Config, Listen, tls};
+use super::{Config, Listen, cluster, tls};
 
 /// The first conflict, if there is one.
 pub(crate) fn check(config: &Config) -> Result<(), Conflict> {
@@ -20,6 +20,7 @@ pub(crate) fn check(config: &Config) -> Result<(), Conflict> {
     check_expiry(config)?;
     check_timers(config)?;
     check_store(config)?;
+    cluster::check(config)?;
     check_targets(config)
 }
 

@@ -87,6 +87,8 @@ section! {
         /// changes of forwarding and do-not-disturb that wait to be made; of each user who dials `codes` one at a time, per
         /// worker, and one at `/me`
         rule_changes: Count = Count(64),
+        /// what servers that share registrations also share, each kind: the rules that users set, and the bans
+        shared_value_size: Size = Size(1 << 20),
         /// events that wait to be logged, per worker; events beyond this are not logged
         journal_queue: Count = Count(8192),
         /// calls being set up that the status page shows

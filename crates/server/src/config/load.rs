@@ -12,6 +12,7 @@ use proxy::{Account, Accounts, Secrets};
 use serde::de::DeserializeOwned;
 
 use super::accounts::{AccountEntry, FixedContact, UserName};
+use super::cluster::NodeArguments;
 use super::error::{ConfigError, Conflict, PathStep};
 use super::{Config, conflicts, office, tls, trunks};
 use crate::tls::Material;
@@ -20,7 +21,7 @@ use crate::tls::Material;
 const DEFAULT_FILE: &str = "config/frontdesk.yaml";
 
 /// A configuration that has been read, with all accounts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Loaded {
     /// Its file; `None` for the defaults.
     pub(crate) file: Option<PathBuf>,
@@ -30,27 +31,36 @@ pub(crate) struct Loaded {
     pub(crate) accounts: Accounts,
     /// The certificates of `tls`.
     pub(crate) tls: Option<Arc<Material>>,
+    /// What the command line said about this server.
+    pub(crate) node: NodeArguments,
 }
 
 impl Loaded {
+    /// The file of the authorities of connections that the server opens; `None` for those of the system.
+    pub(crate) fn authorities_file(&self) -> Option<PathBuf> {
+        self.config.tls.authorities_file(self.file.as_deref())
+    }
+
     /// The path of `accounts_file`.
     pub(crate) fn accounts_file(&self) -> Option<PathBuf> {
         self.config.accounts_path(self.file.as_deref()?)
     }
 }
 
-/// Reads `file`, or `./config/frontdesk.yaml` if there is one, or else takes the defaults.
-pub(crate) fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
+/// Reads `file`, or `./config/frontdesk.yaml` if there is one, or else takes the defaults. What `node` says replaces what is
+/// in the file.
+pub(crate) fn load(file: Option<&Path>, node: &NodeArguments) -> Result<Loaded, ConfigError> {
     let fallback = Path::new(DEFAULT_FILE);
     match file.or_else(|| fallback.exists().then_some(fallback)) {
-        Some(file) => read(file),
-        None => Ok(Loaded { file: None, config: Config::default(), accounts: Accounts::default(), tls: None }),
+        Some(file) => read(file, node),
+        None => Ok(Loaded { node: node.clone(), ..Loaded::default() }),
     }
 }
 
-fn read(file: &Path) -> Result<Loaded, ConfigError> {
+fn read(file: &Path, node: &NodeArguments) -> Result<Loaded, ConfigError> {
     let text = open(file)?;
-    let config: Config = parse(file, &text)?;
+    let mut config: Config = parse(file, &text)?;
+    node.apply(&mut config.cluster);
     let mut accounts = Accounts::default();
     let conflict = |conflict| ConfigError::conflict(file, &text, &conflict);
     conflicts::check(&config).map_err(conflict)?;
@@ -68,7 +78,7 @@ fn read(file: &Path) -> Result<Loaded, ConfigError> {
     check_names(&accounts, &config, &config.accounts, &path).map_err(conflict)?;
     office::check(&config, &accounts).map_err(conflict)?;
     trunks::check(&config, &accounts).map_err(conflict)?;
-    Ok(Loaded { file: Some(file.to_owned()), config, accounts, tls })
+    Ok(Loaded { file: Some(file.to_owned()), config, accounts, tls, node: node.clone() })
 }
 
 /// Adds the accounts that a file lists.

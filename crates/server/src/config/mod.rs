@@ -5,6 +5,7 @@
 //! or create files.
 
 mod accounts;
+mod cluster;
 mod conflicts;
 mod defence;
 mod digest;
@@ -26,6 +27,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub(crate) use accounts::{AccountEntry, hashed};
+pub(crate) use cluster::NodeArguments;
 pub(crate) use defence::Defence;
 pub(crate) use error::ConfigError;
 pub(crate) use limits::Limits;
@@ -34,13 +36,13 @@ pub(crate) use load::{Loaded, accounts_of, add_accounts_from_file, add_accounts_
 pub(crate) use office::{check_party_text, expected_period, is_called_name, read_party, read_period, warnings};
 pub(crate) use policy::Authentication;
 pub(crate) use registrar::Registrar as RegistrarSection;
-pub(crate) use scalar::{Endpoint, HostName, Token};
+pub(crate) use scalar::{Endpoint, HostName, Scalar, Token};
 pub(crate) use sections::{Level, Log, LogFormat, Masked, StoreKind};
 pub(crate) use trunks::OutgoingEntry;
 
 use keys::section;
 use policy::{ForeignName, StrangersName, Workers};
-use scalar::{Network, Scalar as _};
+use scalar::Network;
 
 const DEFAULT_LISTEN: [&str; 3] = ["udp://0.0.0.0:5060", "tcp://0.0.0.0:5060", "ws://127.0.0.1:5080"];
 
@@ -107,6 +109,8 @@ section! {
         subscriptions: sections::Subscriptions = sections::Subscriptions::default(),
         /// The location store.
         location: sections::Location = sections::Location::default(),
+        /// Several servers.
+        cluster: cluster::Cluster = cluster::Cluster::default(),
         /// How several phones of one user ring.
         forking: sections::Forking = sections::Forking::default(),
         /// Timers of the protocol.

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use proxy::{SingleTarget, Strategy, SubscriptionTimes};
 
+use super::cluster::{KeyPrefix, RedisUrl, Replicas};
 use super::keys::section;
-use super::scalar::{Endpoint, Flag, Period, Scalar, Seconds, Token, scalars};
+use super::scalar::{Endpoint, Flag, Period, Scalar, Seconds, Text, Token, scalars};
 
 /// The port of DNS (RFC 1035 4.2).
 const DNS_PORT: u16 = 53;
@@ -15,7 +16,8 @@ const DNS_PORT: u16 = 53;
 section! {
     /// `location`: the location store.
     pub(crate) struct Location {
-        /// `disk`: registrations survive a restart; `memory`: nothing is written to disk
+        /// `disk`: registrations survive a restart; `memory`: nothing is written to disk; `redis`: several servers share
+        /// the registrations ([cluster.md](cluster.md))
         store: StoreKind = StoreKind::Disk,
         /// the file of the registrations, relative to the working directory (`/var/lib/frontdesk` under systemd). The
         /// same folder contains the secret key and the accounts of the first start
@@ -23,6 +25,18 @@ section! {
         /// registrations that arrive within this time are written to disk together. A longer time saves processor time
         /// and makes phones wait; at most `1s`
         pace: Period = Period(Duration::from_millis(4)),
+        /// the Redis or Valkey of `store: redis`: `redis://USER:PASSWORD@HOST:PORT/DATABASE`, or `rediss://` with TLS, whose
+        /// certificate an authority in `tls.authorities` must have signed. With Sentinels
+        /// `redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/NAME/DATABASE`, or `rediss+sentinel://`
+        url: Option<RedisUrl> = None,
+        /// the password of the Sentinels themselves, if they ask for one
+        sentinel_password: Option<Text> = None,
+        /// the first characters of all keys in Redis, so that several offices can share it
+        prefix: KeyPrefix = KeyPrefix("frontdesk:".into()),
+        /// how long a REGISTER waits for Redis; then it gets 503 with Retry-After
+        timeout: Period = Period(Duration::from_secs(2)),
+        /// how many replicas of Redis must have a registration before the phone gets the 200
+        replicas: Replicas = Replicas(0),
     }
 }
 
@@ -154,6 +168,8 @@ pub(crate) enum StoreKind {
     Disk,
     /// In memory: it is lost at exit.
     Memory,
+    /// In Redis or Valkey, which several servers share.
+    Redis,
 }
 
 /// How much is logged.
@@ -226,12 +242,13 @@ impl Scalar for SingleTargetName {
 }
 
 impl Scalar for StoreKind {
-    const EXPECTED: &'static str = "disk or memory";
+    const EXPECTED: &'static str = "disk, memory or redis";
 
     fn read(text: &str) -> Option<Self> {
         match text {
             "disk" => Some(Self::Disk),
             "memory" => Some(Self::Memory),
+            "redis" => Some(Self::Redis),
             _ => None,
         }
     }

@@ -93,6 +93,12 @@ impl fmt::Debug for ClientCertificatesName {
 }
 
 impl Tls {
+    /// The file of the authorities, for a configuration in `file`.
+    pub(super) fn authorities_file(&self, file: Option<&Path>) -> Option<PathBuf> {
+        let path = self.authorities.0.as_ref()?;
+        Some(file.and_then(Path::parent).map_or_else(|| path.clone(), |folder| folder.join(path)))
+    }
+
     /// The files, for a configuration in `file`; `None` without a certificate.
     pub(crate) fn files(&self, file: &Path) -> Option<TlsFiles> {
         let resolve = |path: &PathBuf| file.parent().map_or_else(|| path.clone(), |folder| folder.join(path));

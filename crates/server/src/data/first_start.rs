@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     fn loaded() -> Loaded {
-        Loaded { file: None, config: Config::default(), accounts: proxy::Accounts::default(), tls: None }
+        Loaded::default()
     }
 
     #[test]

@@ -12,11 +12,15 @@ use serde::{Deserialize, Deserializer, Serialize};
 use tokio::sync::oneshot;
 
 use super::files;
+use crate::cluster::{SharedError, SharedValues};
 use crate::config::{self, Config, ConfigError};
 use crate::error::CliError;
 
 /// The file in the data folder.
 const FILE: &str = "rules.yaml";
+
+/// The value that all servers share, of the same form.
+pub(crate) const VALUE: &str = "rules";
 
 /// What was set for one user; a field that is missing was not set.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
@@ -76,6 +80,9 @@ pub(crate) enum RuleError {
     /// It could not be stored.
     #[error(transparent)]
     Store(#[from] CliError),
+    /// The other servers could not be told.
+    #[error(transparent)]
+    Shared(#[from] SharedError),
 }
 
 /// Who changes the rules of a user.
@@ -100,11 +107,24 @@ pub(crate) struct RuleRequest {
 }
 
 /// What was set, by address of record.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct SetRules {
-    /// `None` if nothing may be written.
-    file: Option<PathBuf>,
-    users: BTreeMap<String, SetRule>,
+    place: Place,
+    users: Users,
+}
+
+type Users = BTreeMap<String, SetRule>;
+
+/// Where it is stored.
+#[derive(Clone, Default)]
+enum Place {
+    /// Nowhere.
+    #[default]
+    Memory,
+    /// In the data folder.
+    File(PathBuf),
+    /// Where all servers find it.
+    Shared(SharedValues),
 }
 
 impl SetRules {
@@ -116,11 +136,31 @@ impl SetRules {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
             Err(source) => return Err(CliError::File { path: file, source }),
         };
-        Ok(Self { file: Some(file), users })
+        Ok(Self { place: Place::File(file), users })
+    }
+
+    /// Of all servers that share these values.
+    pub(crate) fn shared(values: SharedValues) -> Self {
+        let mut this = Self { place: Place::Shared(values), users: BTreeMap::new() };
+        this.read_shared();
+        this
+    }
+
+    /// Takes over what another server has set. Returns whether something has changed.
+    pub(crate) fn read_shared(&mut self) -> bool {
+        let Place::Shared(values) = &self.place else { return false };
+        let text = values.get(VALUE).unwrap_or_default();
+        let Some(users) = read_users(&text) else {
+            tracing::error!("rules: {}", SharedError::Unreadable);
+            return false;
+        };
+        let changed = users != self.users;
+        self.users = users;
+        changed
     }
 
     /// Changes the rules of a user, and stores them.
-    pub(crate) fn change(
+    pub(crate) async fn change(
         &mut self,
         user: &Aor,
         change: RuleChange,
@@ -140,19 +180,26 @@ impl SetRules {
             let invalid = || RuleError::Invalid { key: "after", message: config::expected_period(text) };
             config::read_period(text).ok_or_else(invalid)?;
         }
-        let mut users = self.users.clone();
         let name = String::from_utf8_lossy(user.as_bytes()).into_owned();
-        let mut rule = users.remove(&name).unwrap_or_default();
-        rule.apply(change);
-        if rule != SetRule::default() {
-            users.insert(name, rule);
+        match &self.place {
+            Place::Memory => apply_to(&mut self.users, name, change),
+            Place::File(file) => {
+                let mut users = self.users.clone();
+                apply_to(&mut users, name, change);
+                let stored = files::replace_private(file, &format!("{FILE_HEADER}{}", text_of(&users)));
+                stored.map_err(|source| CliError::File { path: file.clone(), source })?;
+                self.users = users;
+            }
+            Place::Shared(values) => {
+                let make = move |current: Option<&[u8]>| {
+                    let mut users = read_users(current.unwrap_or_default()).ok_or(SharedError::Unreadable)?;
+                    apply_to(&mut users, name.clone(), change.clone());
+                    Ok(text_of(&users).into_bytes())
+                };
+                values.change(VALUE, make).await?;
+                self.read_shared();
+            }
         }
-        if let Some(file) = &self.file {
-            let text = serde_yaml::to_string(&users).unwrap_or_default();
-            let stored = files::replace_private(file, &format!("{FILE_HEADER}{text}"));
-            stored.map_err(|source| CliError::File { path: file.clone(), source })?;
-        }
-        self.users = users;
         Ok(())
     }
 
@@ -172,6 +219,22 @@ impl SetRules {
             accounts.set_rules(&user, (rules != UserRules::default()).then(|| Box::new(rules)));
         }
     }
+}
+
+fn apply_to(users: &mut Users, name: String, change: RuleChange) {
+    let mut rule = users.remove(&name).unwrap_or_default();
+    rule.apply(change);
+    if rule != SetRule::default() {
+        users.insert(name, rule);
+    }
+}
+
+fn text_of(users: &Users) -> String {
+    serde_yaml::to_string(users).unwrap_or_default()
+}
+
+fn read_users(text: &[u8]) -> Option<Users> {
+    if text.is_empty() { Some(Users::default()) } else { serde_yaml::from_slice(text).ok() }
 }
 
 /// Whether the text of a party is this user, by its name or by one of its numbers.
@@ -341,8 +404,8 @@ mod tests {
         format!("{always:?} {busy:?} {after} {do_not_disturb}")
     }
 
-    #[test]
-    fn what_was_set_wins_until_it_is_cleared_and_survives_a_restart() {
+    #[tokio::test]
+    async fn what_was_set_wins_until_it_is_cleared_and_survives_a_restart() {
         let folder = tempfile::tempdir().expect("a folder");
         let (config, accounts) = (Config::default(), accounts());
         let mut set = SetRules::open(Some(folder.path())).expect("rules");
@@ -353,27 +416,28 @@ mod tests {
             (r#"{"busy":null,"after":"5s"}"#, "Some(\"102\") Some(\"102\") 5s true"),
             (r#"{"always":null,"after":null,"do_not_disturb":null}"#, "None Some(\"102\") 20s false"),
         ] {
-            set.change(&aor("101"), change(json), &config, &accounts).expect(json);
+            set.change(&aor("101"), change(json), &config, &accounts).await.expect(json);
             assert_eq!(shown(&set), expected, "{json}");
             assert_eq!(shown(&SetRules::open(Some(folder.path())).expect("rules")), expected, "after a restart");
         }
         assert!(set.users.is_empty());
     }
 
-    #[test]
-    fn invalid_changes_are_refused() {
+    #[tokio::test]
+    async fn invalid_changes_are_refused() {
         let (config, accounts) = (Config::default(), accounts());
-        let mut set = SetRules::default();
-        let mut refused = |user: &str, json: &str| {
-            let error = set.change(&aor(user), change(json), &config, &accounts).expect_err(json);
-            error.to_string()
-        };
-        assert!(refused("199", "{}").contains("no account"));
-        assert!(refused("101", r#"{"busy":"199"}"#).contains("busy: \"199\" is no user"));
-        assert!(refused("101", r#"{"busy":"voicemail"}"#).contains("`voicemail`"));
-        assert!(refused("101", r#"{"after":"5"}"#).contains("after: "));
-        assert!(refused("101", r#"{"busy":"a b"}"#).contains("expected a user"));
-        assert!(refused("101", r#"{"always":"101"}"#).contains("always: \"101\" is this user"));
+        for (user, json, expected) in [
+            ("199", "{}", "no account"),
+            ("101", r#"{"busy":"199"}"#, "busy: \"199\" is no user"),
+            ("101", r#"{"busy":"voicemail"}"#, "`voicemail`"),
+            ("101", r#"{"after":"5"}"#, "after: "),
+            ("101", r#"{"busy":"a b"}"#, "expected a user"),
+            ("101", r#"{"always":"101"}"#, "always: \"101\" is this user"),
+        ] {
+            let outcome = SetRules::default().change(&aor(user), change(json), &config, &accounts).await;
+            let error = outcome.expect_err(json).to_string();
+            assert!(error.contains(expected), "{json}: {error}");
+        }
         assert!(serde_json::from_str::<RuleChange>(r#"{"bussy":"102"}"#).is_err());
     }
 

@@ -6,10 +6,12 @@
 //! addresses from which a phone is registered are exempt and only logged, since a whole office may share one address.
 //!
 //! Each worker has a copy of the ban list, so that a check reads one atomic while nothing has changed, and takes no
-//! lock. Everything is in memory: it survives a reload and is lost at exit. Must not look into messages.
+//! lock. Everything is in memory: it survives a reload and is lost at exit. `shared` has the bans that servers of one office
+//! share. Must not look into messages.
 
 mod ban_list;
 mod failure;
+mod shared;
 mod table;
 
 use ipnet::IpNet;
@@ -29,6 +31,7 @@ use crate::metrics::{self, FailedAddress, Series};
 
 pub(crate) use ban_list::BanList;
 pub(crate) use failure::{BanNotice, BanOutcome, Failure, FailureSummary};
+pub(crate) use shared::{SharedBans, VALUE as SHARED_BANS};
 pub(crate) use table::Ban;
 
 use table::{Rules, Table};
@@ -132,9 +135,8 @@ impl Defence {
         let mut table = self.table.write();
         table.notice(BanNotice { source, outcome, failures, within: rules.within, summary: summary.clone() });
         if let BanOutcome::Banned(time) = outcome {
-            table.histories.remove(&source);
-            table.make_room(self.max_addresses);
-            table.bans.insert(source, Ban { since: clock::wall(), ends: now + time, failures, summary });
+            let ban = Ban { since: clock::wall(), ends: now + time, failures, summary, is_shared: false };
+            table.ban(source, ban, self.max_addresses);
             self.bans_changed(&table);
         } else if let Some(history) = table.histories.get_mut(&source) {
             history.quiet_until = Some(now + rules.within.max(rules.ban.unwrap_or_default()));

@@ -23,6 +23,8 @@ pub(super) struct Table {
     pub(super) rules: Rules,
     pub(super) histories: HashMap<Source, FailureHistory>,
     pub(super) bans: HashMap<Source, Ban>,
+    /// Those that began here and are not shared yet.
+    pub(super) unshared: Vec<Source>,
     pub(super) notices: Vec<BanNotice>,
     /// Notices dropped because the limit was reached.
     pub(super) dropped_notices: usize,
@@ -56,15 +58,17 @@ pub(crate) struct Ban {
     pub(crate) ends: Instant,
     /// Number of failures that led to it.
     pub(crate) failures: usize,
-    /// The kinds of failures.
+    /// The kinds of failures; unknown if another server counted them.
     pub(crate) summary: FailureSummary,
+    /// Whether the servers that share bans know it. It ends when it is lifted at one of them.
+    pub(crate) is_shared: bool,
 }
 
 impl Table {
     /// Without failures.
     pub(super) fn new(rules: Rules) -> Self {
         let (histories, bans) = (HashMap::new(), HashMap::new());
-        Self { rules, histories, bans, notices: Vec::new(), dropped_notices: 0 }
+        Self { rules, histories, bans, unshared: Vec::new(), notices: Vec::new(), dropped_notices: 0 }
     }
 
     /// Counts a failure; if the limit is reached, returns the number and kinds.
@@ -109,6 +113,18 @@ impl Table {
             first.and_then(|first| self.bans.remove(&first));
             metrics::count(DriverLimit::Bans);
         }
+    }
+
+    /// Adds a ban that began here.
+    pub(super) fn ban(&mut self, source: Source, ban: Ban, max_addresses: usize) {
+        self.histories.remove(&source);
+        self.make_room(max_addresses);
+        self.bans.insert(source, ban);
+        // If nobody takes them, the oldest are forgotten.
+        if self.unshared.len() >= MAX_NOTICES {
+            self.unshared.remove(0);
+        }
+        self.unshared.push(source);
     }
 
     pub(super) fn notice(&mut self, notice: BanNotice) {

@@ -196,7 +196,7 @@ impl MePages {
             name,
             has_voicemail: active.settings.office.voicemail.is_some(),
             forwarding,
-            phones: phones::of(user, &self.store, accounts),
+            phones: phones::of(user, &self.store, accounts, None),
         };
         reply::json(StatusCode::OK, &rules)
     }
@@ -235,7 +235,7 @@ fn refused(error: &RuleError) -> Reply {
         RuleError::NoAccount => StatusCode::NOT_FOUND,
         RuleError::Invalid { .. } => StatusCode::BAD_REQUEST,
         // Its text names files of the server.
-        RuleError::Store(_) => {
+        RuleError::Store(_) | RuleError::Shared(_) => {
             return reply::problem(StatusCode::SERVICE_UNAVAILABLE, "the server cannot store the change");
         }
     };

@@ -263,6 +263,8 @@ pub(crate) enum DriverLimit {
     LookupsPerSource,
     /// `limits.rule_changes`
     RuleChanges,
+    /// `limits.shared_value_size`
+    SharedValueSize,
     /// `limits.journal_queue`
     JournalQueue,
     /// `limits.journal_calls`

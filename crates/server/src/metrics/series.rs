@@ -239,6 +239,10 @@ gauges! {
     Bindings = "frontdesk_bindings",
     /// Addresses banned now.
     Bans = "frontdesk_bans",
+    /// Phones that only this server reaches, if several share the registrations: over their connection, or through a NAT.
+    HeldBindings = "frontdesk_held_bindings",
+    /// Servers that share the registrations and are alive, this one among them; 0 without such servers.
+    Nodes = "frontdesk_nodes",
     /// Trunks configured.
     Trunks = "frontdesk_trunks",
     /// Trunks that work now: registered if they should be, and responding.

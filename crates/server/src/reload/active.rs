@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use location::Aor;
-use proxy::{Interfaces, Listener, Resolution, Settings};
+use proxy::{Interfaces, Listener, Nodes, Resolution, Settings};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -37,15 +37,18 @@ pub(crate) struct ActiveConfig {
     pub(crate) settings: Arc<Settings>,
 }
 
+/// Where this server and the others are reached.
+type Addresses = (Vec<Listener>, Interfaces, Nodes);
+
 /// The settings, with the rules that were set at run time.
 fn effective(
     loaded: &Loaded,
     set_rules: &SetRules,
     trunks: &mut TrunkState,
-    listeners: Vec<Listener>,
-    interfaces: Interfaces,
+    (listeners, interfaces, nodes): Addresses,
 ) -> Arc<Settings> {
     let mut settings = settings(loaded, listeners, interfaces);
+    settings.nodes = nodes;
     set_rules.apply(&mut settings.accounts);
     trunks.complete(&mut settings);
     Arc::new(settings)
@@ -69,6 +72,7 @@ pub(crate) struct Reload {
     active_config: watch::Sender<Arc<ActiveConfig>>,
     listeners: Vec<Listener>,
     interfaces: Interfaces,
+    nodes: Nodes,
     level: LevelSwitch,
     set_rules: SetRules,
     trunks: TrunkState,
@@ -79,16 +83,16 @@ impl Reload {
     pub(crate) fn new(
         loaded: Loaded,
         set_rules: SetRules,
-        listeners: Vec<Listener>,
-        interfaces: Interfaces,
+        (listeners, interfaces, nodes): Addresses,
         level: LevelSwitch,
     ) -> Self {
         let mut trunks = TrunkState::default();
-        let settings = effective(&loaded, &set_rules, &mut trunks, listeners.clone(), interfaces.clone());
+        let addresses = (listeners.clone(), interfaces.clone(), nodes.clone());
+        let settings = effective(&loaded, &set_rules, &mut trunks, addresses);
         let active_config = ActiveConfig { loaded, set_rules: set_rules.clone(), settings };
         let active_config = watch::Sender::new(Arc::new(active_config));
         Gauge::ReloadFailed.set_flag(false);
-        Self { active_config, listeners, interfaces, level, set_rules, trunks }
+        Self { active_config, listeners, interfaces, nodes, level, set_rules, trunks }
     }
 
     /// Changes the rules of a user, applies them to every worker, and replies.
@@ -103,6 +107,13 @@ impl Reload {
         let _ = reply.send(outcome);
     }
 
+    /// Takes over the rules that another server has set.
+    pub(crate) async fn read_shared_rules(&mut self, inboxes: &[mpsc::Sender<Inbound>]) {
+        if self.set_rules.read_shared() {
+            self.republish(inboxes).await;
+        }
+    }
+
     async fn try_change_rules(
         &mut self,
         user: &Aor,
@@ -110,7 +121,7 @@ impl Reload {
         inboxes: &[mpsc::Sender<Inbound>],
     ) -> Result<Forwarding, RuleError> {
         let active = self.active_config();
-        self.set_rules.change(user, change, &active.loaded.config, &active.loaded.accounts)?;
+        self.set_rules.change(user, change, &active.loaded.config, &active.loaded.accounts).await?;
         self.republish(inboxes).await;
         let set = self.set_rules.of(user);
         Forwarding::new(user, &self.active_config().settings.accounts, set).ok_or(RuleError::NoAccount)
@@ -201,8 +212,8 @@ impl Reload {
 
     async fn activate(&mut self, loaded: Loaded, inboxes: &[mpsc::Sender<Inbound>]) {
         let set_rules = self.set_rules.clone();
-        let (listeners, interfaces) = (self.listeners.clone(), self.interfaces.clone());
-        let settings = effective(&loaded, &set_rules, &mut self.trunks, listeners, interfaces);
+        let addresses = (self.listeners.clone(), self.interfaces.clone(), self.nodes.clone());
+        let settings = effective(&loaded, &set_rules, &mut self.trunks, addresses);
         let active_config = ActiveConfig { loaded, set_rules, settings: Arc::clone(&settings) };
         self.active_config.send_replace(Arc::new(active_config));
         let mut waiting = Vec::with_capacity(inboxes.len());
@@ -222,7 +233,7 @@ impl Reload {
 
     fn read(&self) -> Result<(Loaded, Vec<&'static str>), CliError> {
         let old = self.active_config();
-        let mut loaded = config::load(old.loaded.file.as_deref())?;
+        let mut loaded = config::load(old.loaded.file.as_deref(), &old.loaded.node)?;
         let needs_restart = keep_restart_only(&mut loaded.config, &old.loaded.config);
         if first_start::is_needed(&loaded.config) {
             if loaded.config.location.store == StoreKind::Memory && first_start::is_needed(&old.loaded.config) {

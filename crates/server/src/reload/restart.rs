@@ -16,6 +16,7 @@ pub(super) fn keep_restart_only(new: &mut Config, old: &Config) -> Vec<&'static 
         put_back(&mut new.advertise, &old.advertise, "advertise"),
         put_back(&mut new.workers, &old.workers, "workers"),
         put_back(&mut new.location, &old.location, "location"),
+        put_back(&mut new.cluster, &old.cluster, "cluster"),
         put_back(&mut new.limits, &old.limits, "limits"),
         put_back(&mut new.metrics, &old.metrics, "metrics"),
         put_back(&mut new.log.format, &old.log.format, "log.format"),

@@ -100,15 +100,12 @@ fn registrar(section: &RegistrarSection, idle: Duration) -> Registrar {
 
 #[cfg(test)]
 mod tests {
-    use proxy::Accounts;
-
     use super::*;
     use crate::config::Config;
 
     #[test]
     fn the_defaults_of_the_configuration_are_those_of_the_core() {
-        let loaded = Loaded { file: None, config: Config::default(), accounts: Accounts::default(), tls: None };
-        let mut configured = settings(&loaded, Vec::new(), Interfaces::default());
+        let mut configured = settings(&Loaded::default(), Vec::new(), Interfaces::default());
         // Another test of this process changes the clock.
         configured.registrar.clock_ahead = 0;
         assert_eq!(format!("{configured:?}"), format!("{:?}", Settings::default()));

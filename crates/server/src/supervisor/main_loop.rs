@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use location::Store as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::Mutex;
@@ -19,11 +20,14 @@ use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use super::certificates::Certificates;
 use super::server::{Prepared, Server};
+use super::shared_state::SharedState;
+use super::signals::EndSignals;
 use super::trunk_gauges::TrunkGauges;
 use super::trunk_names::TrunkNames;
 use super::{notify, unknown_users};
 use crate::admin::{self, AdminCommand, AdminState, Removals};
 use crate::clock::{self, ClockShift};
+use crate::cluster::SharedValues;
 use crate::config::Listen;
 use crate::data::first_start::{self, InitialAccounts};
 use crate::error::CliError;
@@ -68,12 +72,12 @@ async fn serve(
     log: &LogThread,
     metrics: Option<PrometheusHandle>,
 ) -> Result<(), CliError> {
-    let listen_for = |kind| signal(kind).map_err(CliError::Thread);
-    let (mut terminate, mut interrupt) = (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
-    let mut hangup = listen_for(SignalKind::hangup())?;
+    let mut end = EndSignals::listen()?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(CliError::Thread)?;
     let initial_accounts = prepared.initial_accounts.take();
     let (loaded, set_rules) = (prepared.loaded.clone(), std::mem::take(&mut prepared.set_rules));
-    let mut reload = Reload::new(loaded, set_rules, prepared.listeners(), prepared.interfaces.clone(), level);
+    let addresses = (prepared.listeners(), prepared.interfaces.clone(), prepared.nodes.clone());
+    let mut reload = Reload::new(loaded, set_rules, addresses, level);
     remove_at_start(&prepared, &reload).await;
     let restored = prepared.restored();
     let (mut server, mut rule_requests) = prepared.start(reload.subscribe())?;
@@ -81,30 +85,31 @@ async fn serve(
     let calls = Arc::new(Mutex::new(CallHistory::new(reload.active_config().loaded.config.limits.journal_calls.0)));
     let sources = (server.event_queues.clone(), server.defence.clone());
     let mut event_log = EventLog::new(sources, calls.clone(), reload.subscribe());
-    let removals = Arc::new(Removals::new(server.store.clone(), server.completions.clone(), server.inboxes.clone()));
-    let dispatcher = removals.clone();
-    tokio::spawn(async move { dispatcher.dispatch_completions().await });
+    let removals = start_removals(&server);
     let admin_address = server.metrics.as_ref().and_then(|listener| listener.local_addr().ok());
-    let mut commands = spawn_admin(&mut server, &reload, metrics.clone(), &calls, &removals)?;
+    let shared_state = SharedState::new(&mut server, &reload);
+    let mut commands = spawn_admin(&mut server, &reload, metrics.clone(), &calls, &removals, &shared_state)?;
     apply_to_defence(&server, &reload.active_config());
     log_start(&server, &reload.active_config(), restored);
-    if let Some(initial_accounts) = initial_accounts {
-        show_accounts(&initial_accounts, &server.listeners, admin_address, &reload);
-    }
+    initial_accounts.iter().for_each(|accounts| show_accounts(accounts, &server.listeners, admin_address, &reload));
     notify::ready();
     let started = Instant::now();
     let (mut maintenance, mut log_drains) = (ticker(MAINTENANCE_INTERVAL), ticker(LOG_DRAIN_INTERVAL));
     let (mut interface_polls, mut certificate_polls) =
         (ticker(INTERFACE_POLL_INTERVAL), ticker(CERTIFICATE_POLL_INTERVAL));
+    let values = server.values.clone();
     let (mut trunk_names, mut trunk_gauges) = (TrunkNames::new(&server.resolver), TrunkGauges::default());
     let outcome = loop {
         tokio::select! {
-            _ = terminate.recv() => break Ok(()),
-            _ = interrupt.recv() => break Ok(()),
+            () = end.received() => break Ok(()),
             _ = hangup.recv() => drop(reload_now(&mut reload, &server, &mut certificates, &removals).await),
-            Some(AdminCommand::Reload(reply)) = commands.recv() => {
-                drop(reply.send(reload_now(&mut reload, &server, &mut certificates, &removals).await));
-            }
+            Some(command) = commands.recv() => match command {
+                AdminCommand::Reload(reply) => {
+                    drop(reply.send(reload_now(&mut reload, &server, &mut certificates, &removals).await));
+                }
+                AdminCommand::RotateKeys(reply) => drop(reply.send(shared_state.rotate_keys(&mut server, &reload).await)),
+            },
+            names = values.next() => shared_state.take_over(&names, &mut server, &mut reload).await,
             Some(request) = rule_requests.recv() => reload.change_rules(request, &server.inboxes).await,
             error = server.failed() => break Err(error),
             _ = interface_polls.tick() => reload.poll_interfaces(&server.inboxes).await,
@@ -115,17 +120,30 @@ async fn serve(
                 follow_clock(&mut reload, &server).await;
                 calls.lock().sweep(clock::wall());
                 maintain(&server, &reload.active_config(), log, started);
+                shared_state.maintain(&mut server, &reload).await;
                 trunk_gauges.publish(&reload.active_config().settings);
                 metrics.iter().for_each(PrometheusHandle::run_upkeep);
             }
         }
     };
+    stop(server).await;
+    event_log.finish();
+    outcome
+}
+
+/// For the admin API and for registrations without an account.
+fn start_removals(server: &Server) -> Arc<Removals> {
+    let removals = Arc::new(Removals::new(server.store.clone(), server.completions.clone(), server.inboxes.clone()));
+    let dispatcher = removals.clone();
+    tokio::spawn(async move { dispatcher.dispatch_completions().await });
+    removals
+}
+
+async fn stop(server: Server) {
     tracing::info!("stopping");
     notify::stopping();
     server.health.set_stopping();
     server.stop().await;
-    event_log.finish();
-    outcome
 }
 
 /// Reloads, between the `RELOADING` and `READY` notifications for the service manager.
@@ -166,9 +184,10 @@ async fn use_trunk_addresses(reload: &mut Reload, server: &Server, found: TrunkA
     }
 }
 
-/// Tells the defence where the calls of trunks come from.
-fn apply_to_defence(server: &Server, active_config: &ActiveConfig) {
-    let trunks: Vec<_> = active_config.settings.trunks.all.iter().flat_map(|trunk| trunk.networks.clone()).collect();
+/// Tells the defence where the calls of trunks come from, and the other servers.
+pub(super) fn apply_to_defence(server: &Server, active_config: &ActiveConfig) {
+    let trunks = active_config.settings.trunks.all.iter().flat_map(|trunk| trunk.networks.clone());
+    let trunks: Vec<_> = trunks.chain(server.nodes.addresses().map(IpNet::from)).collect();
     server.defence.reconfigure(&active_config.loaded.config, &trunks);
 }
 
@@ -199,6 +218,7 @@ fn spawn_admin(
     metrics: Option<PrometheusHandle>,
     calls: &Arc<Mutex<CallHistory>>,
     removals: &Arc<Removals>,
+    shared_state: &SharedState,
 ) -> Result<mpsc::Receiver<AdminCommand>, CliError> {
     let (commands, received) = mpsc::channel(1);
     let (Some(listener), Some(metrics)) = (server.metrics.take(), metrics) else { return Ok(received) };
@@ -208,7 +228,9 @@ fn spawn_admin(
     let state = AdminState {
         store: server.store.clone(),
         removals: removals.clone(),
-        keys: server.keys.clone(),
+        keys: shared_state.keys(),
+        nodes: server.nodes.clone(),
+        shared: SharedValues::of(&server.store),
         calls: calls.clone(),
         metrics,
         active_config: reload.subscribe(),
@@ -244,6 +266,7 @@ fn maintain(server: &Server, active_config: &ActiveConfig, log: &LogThread, star
     Gauge::MovedDialogs.set_count(load.moved_dialogs);
     Gauge::Connections.set_count(server.directory.open_count());
     Gauge::Bans.set_count(server.defence.ban_count());
+    Gauge::Nodes.set_count(server.nodes.alive_count());
     Gauge::Accounts.set_count(active_config.loaded.accounts.len());
     Gauge::Ready.set_flag(server.health.readiness_problems().is_empty());
     Gauge::Uptime.set_seconds(started.elapsed());

@@ -3,13 +3,17 @@
 //! This file only lists the modules.
 
 mod certificates;
+mod keys;
 mod main_loop;
 mod notify;
 mod server;
+mod shared_state;
+mod signals;
 mod store;
 mod trunk_gauges;
 mod trunk_names;
 mod unknown_users;
+mod wait;
 mod worker_thread;
 
 pub(crate) use main_loop::run;

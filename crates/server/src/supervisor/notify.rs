@@ -2,6 +2,8 @@
 //!
 //! Decides when the watchdog is notified: only while every worker answers. Does nothing without a service manager.
 
+use std::time::Duration;
+
 use sd_notify::NotifyState;
 
 use crate::worker::Health;
@@ -9,6 +11,11 @@ use crate::worker::Health;
 /// The server is ready.
 pub(crate) fn ready() {
     send(&[NotifyState::Ready]);
+}
+
+/// The server is not ready yet, and needs up to this much longer than the service manager grants.
+pub(crate) fn starting(longer: Duration) {
+    send(&[NotifyState::ExtendTimeoutUsec(u32::try_from(longer.as_micros()).unwrap_or(u32::MAX))]);
 }
 
 /// The configuration is being reloaded; [`ready`] follows.

@@ -10,13 +10,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use location::AnyStore;
-use proxy::{Interfaces, Keys, Listener, SubscriberIndex};
+use proxy::{Interfaces, Listener, Nodes, SubscriberIndex};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Removals;
 use crate::clock::{self, Clock};
+use crate::cluster::{Advert, NodeTable, SharedValues, ValueChanges};
 use crate::config::{Config, Endpoint, Limits, Loaded, StoreKind};
 use crate::data::first_start::{self, InitialAccounts};
 use crate::data::set_rules::{RuleRequest, SetRules};
@@ -32,7 +33,9 @@ use crate::tls::ActiveTls;
 use crate::transport::{self, BoundListener, ClientRules, Directory, HandshakeLimits, Inbound, PageReply, Pages};
 use crate::worker::{Completions, Health, Loads};
 
-use super::store::{self, OutsideChanges};
+use super::keys::KeyKeeper;
+use super::store::{self, Observers};
+use super::wait;
 use super::worker_thread::{Shared, WorkerExitGuard, WorkerParts};
 
 /// Together below 5 s, within which SIGTERM must end the program even if the disk hangs.
@@ -49,13 +52,13 @@ pub(crate) struct Prepared {
     pub(crate) set_rules: SetRules,
     /// This machine's addresses.
     pub(crate) interfaces: Interfaces,
+    /// What the cores know of the servers that share the store.
+    pub(crate) nodes: Nodes,
     bound: Vec<BoundListener>,
     metrics: Option<std::net::TcpListener>,
-    keys: Keys,
+    keys: KeyKeeper,
     store: Arc<AnyStore>,
-    completions: Arc<[Completions]>,
-    outside_changes: Arc<OutsideChanges>,
-    health: Arc<Health>,
+    observers: Observers,
     /// Limit of SIP connections.
     connections: usize,
     dns_queries: usize,
@@ -64,7 +67,11 @@ pub(crate) struct Prepared {
 /// A running server.
 pub(crate) struct Server {
     /// The keys of all workers.
-    pub(crate) keys: Keys,
+    pub(crate) keys: KeyKeeper,
+    /// The servers that share the store.
+    pub(crate) nodes: Arc<NodeTable>,
+    /// Changes of what they share besides registrations.
+    pub(crate) values: Arc<ValueChanges>,
     /// The listeners.
     pub(crate) listeners: Vec<Listener>,
     /// The store of all workers.
@@ -100,47 +107,72 @@ pub(crate) struct Server {
     ended: mpsc::Receiver<u8>,
 }
 
-/// Opens everything that the server needs. `files`: the limit of open files.
-pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Prepared, CliError> {
+/// Opens everything that the server needs. `files`: the limit of open files. `None` if the server was told to end while it
+/// waited for a shared store.
+pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Option<Prepared>, CliError> {
     let workers = loaded.config.worker_count();
     let on_disk = loaded.config.location.store == StoreKind::Disk;
     let folder = loaded.config.data_folder().to_owned();
     let folder = on_disk.then_some(folder.as_path());
     folder.map_or(Ok(()), files::prepare)?;
-    let completions: Arc<[Completions]> = (0..=workers).map(|_| Completions::default()).collect();
-    let health = Arc::new(Health::new(workers));
+    let observers = Observers {
+        completions: (0..=workers).map(|_| Completions::default()).collect(),
+        outside_changes: Arc::default(),
+        health: Arc::new(Health::new(workers)),
+        started: Arc::default(),
+        nodes: Arc::default(),
+        values: Arc::default(),
+    };
+    let interfaces = interfaces::list();
     let opened = clock::since_boot();
-    let outside_changes = Arc::new(OutsideChanges::default());
-    let store = Arc::new(store::open(&loaded, &completions, &outside_changes, &health)?);
-    clock::init(store.time().unwrap_or_else(clock::machine_time), opened);
-    let keys = secret::keys(folder)?;
-    // After the bindings have been loaded: otherwise a call could get 480 although the phone is registered.
-    let bound = transport::bind_all(&loaded.config.listen, workers);
-    let bound = bound.map_err(|(listen, source)| CliError::Listen { listen, source })?;
+    let store = Arc::new(store::open(&loaded, &observers, &interfaces)?);
     let metrics = match loaded.config.metrics.listen {
         Endpoint::Off => None,
         Endpoint::On(address) => Some(listen_for_metrics(address)?),
     };
+    let shared = SharedValues::of(&store);
+    if shared.is_some() && !wait::wait(&observers.started, &observers.health, metrics.as_ref())? {
+        store.close();
+        return Ok(None);
+    }
+    let time = observers.started.time();
+    let (time, since_boot) = time.unwrap_or_else(|| (store.time().unwrap_or_else(clock::machine_time), opened));
+    clock::init(time, since_boot);
+    let nodes = connect_nodes(&store, &observers, &loaded.config, &interfaces);
+    let (keys, set_rules) = match shared {
+        Some(values) => (KeyKeeper::shared(values.clone())?, SetRules::shared(values)),
+        None => (KeyKeeper::open(folder)?, SetRules::open(folder)?),
+    };
+    // After the bindings have been loaded: otherwise a call could get 480 although the phone is registered.
+    let bound = transport::bind_all(&loaded.config.listen, workers);
+    let bound = bound.map_err(|(listen, source)| CliError::Listen { listen, source })?;
     let initial_accounts =
         first_start::is_needed(&loaded.config).then(|| first_start::add_accounts(&mut loaded, folder)).transpose()?;
-    let set_rules = SetRules::open(folder)?;
     let connections = connections(&loaded.config.limits, files, workers);
-    let interfaces = interfaces::list();
-    Ok(Prepared {
+    Ok(Some(Prepared {
         loaded,
         initial_accounts,
         set_rules,
         interfaces,
+        nodes,
         bound,
         metrics,
         keys,
         store,
-        completions,
-        outside_changes,
-        health,
+        observers,
         connections,
         dns_queries: descriptors::dns_queries(files),
-    })
+    }))
+}
+
+/// What the cores know of the servers that share the store; empty without such a store.
+fn connect_nodes(store: &AnyStore, observers: &Observers, config: &Config, interfaces: &Interfaces) -> Nodes {
+    let AnyStore::Redis(redis) = store else { return Nodes::default() };
+    let address = Advert::of(config, interfaces).and_then(|advert| advert.node_address());
+    // The store can be used, so this server has a number; its transport has been checked.
+    let nodes = redis.node().zip(address).and_then(|(own, address)| Nodes::new(own, address)).unwrap_or_default();
+    observers.nodes.connect(nodes.clone());
+    nodes
 }
 
 /// Limit of SIP connections: as configured, or lower if the system grants too few open files.
@@ -191,7 +223,7 @@ impl Prepared {
 
     /// For removals before the workers are started.
     pub(crate) fn removals(&self) -> Removals {
-        Removals::new(self.store(), Arc::clone(&self.completions), Arc::new([]))
+        Removals::new(self.store(), Arc::clone(&self.observers.completions), Arc::new([]))
     }
 
     /// The listeners with their actual ports.
@@ -209,17 +241,18 @@ impl Prepared {
         let (exit_sender, ended) = mpsc::channel(usize::from(count));
         let (rule_requests, requested) = mpsc::channel(limits.rule_changes.0);
         let inboxes: Arc<[_]> = inboxes.into();
-        self.outside_changes.connect(Arc::clone(&inboxes));
+        self.observers.outside_changes.connect(Arc::clone(&inboxes));
+        let max_expires = Duration::from_secs(self.loaded.config.registrar.max_expires.0.into());
         let settings = active_config.borrow().settings.clone();
         let defence = Arc::new(Defence::new(&self.loaded.config, Arc::clone(&self.store)));
         let me =
             MePages::new(active_config, self.store(), Arc::clone(&defence), rule_requests.clone()).map(Arc::new)?;
         let shared = Shared {
             settings,
-            keys: self.keys.clone(),
+            keys: self.keys.keys(clock::wall(), max_expires),
             subscriber_index: Arc::new(SubscriberIndex::new(count)),
             store: Arc::clone(&self.store),
-            completions: Arc::clone(&self.completions),
+            completions: Arc::clone(&self.observers.completions),
             directory: Arc::new(Directory::new(self.connections, limits.connections_per_source.0)),
             defence,
             client_rules: Arc::new(ClientRules::new(&self.loaded.config)),
@@ -229,21 +262,18 @@ impl Prepared {
             inboxes,
             rule_requests: rule_requests.clone(),
             loads: Arc::new(Loads::new(count)),
-            health: Arc::clone(&self.health),
+            health: Arc::clone(&self.observers.health),
             event_queues: (0..count).map(|_| EventQueue::new(limits.journal_queue.0)).collect(),
             clock: Clock::start(),
             stop: CancellationToken::new(),
-            resolver: Arc::new(Resolver::new(ResolverSettings {
-                servers: self.loaded.config.dns.servers.iter().map(|server| server.0).collect(),
-                timeout: self.loaded.config.dns.timeout.0,
-                queries: self.dns_queries,
-                cache: limits.dns_cache.0,
-            })),
+            resolver: Arc::new(resolver(&self.loaded.config, self.dns_queries)),
             limits,
         };
         let workers = start_workers(&shared, &mut self.bound, receivers, &exit_sender)?;
         let server = Server {
             keys: self.keys,
+            nodes: self.observers.nodes,
+            values: self.observers.values,
             listeners: self.bound.iter().map(|bound| bound.listener).collect(),
             store: self.store,
             loads: shared.loads,
@@ -265,6 +295,15 @@ impl Prepared {
         };
         Ok((server, requested))
     }
+}
+
+fn resolver(config: &Config, queries: usize) -> Resolver {
+    Resolver::new(ResolverSettings {
+        servers: config.dns.servers.iter().map(|server| server.0).collect(),
+        timeout: config.dns.timeout.0,
+        queries,
+        cache: config.limits.dns_cache.0,
+    })
 }
 
 /// The pages that `ws` and `wss` listeners serve beside the phone in the browser.

@@ -4,55 +4,129 @@
 //! a phone that was added joins the calls to its user. The callbacks must not wait for a worker, since a thread of the
 //! store calls them.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
-use location::{AnyStore, DiskOptions, DiskStore, Hooks, MemoryStore, OutsideChange, StoreError, Ticket};
-use proxy::CoreMessage;
+use location::{
+    AnyStore, DiskOptions, DiskStore, Hooks, MemoryStore, OutsideChange, RedisOptions, RedisStore, StoreError, Ticket,
+};
+use proxy::{CoreMessage, Interfaces};
 use tokio::sync::mpsc;
 
+use super::wait::Started;
 use crate::clock;
-use crate::config::{Loaded, StoreKind};
+use crate::cluster::{Advert, NodeTable, ValueChanges};
+use crate::config::{Config, Loaded, StoreKind};
 use crate::error::CliError;
 use crate::metrics::{self, DriverLimit};
 use crate::transport::Inbound;
-use crate::worker::{CommitOutcome, Completions, Health, store_callback};
+use crate::worker::{CommitOutcome, Completions, Health};
+
+/// Reported like the name of a value: the servers have changed.
+pub(super) const NODES: &str = "nodes";
+
+/// What the store reports to.
+#[derive(Clone)]
+pub(super) struct Observers {
+    /// Outcomes of commits: of each worker, and of removals as the last one.
+    pub(super) completions: Arc<[Completions]>,
+    /// Changes that no worker made.
+    pub(super) outside_changes: Arc<OutsideChanges>,
+    /// Whether changes can be made.
+    pub(super) health: Arc<Health>,
+    /// That a shared store has been read.
+    pub(super) started: Arc<Started>,
+    /// The servers that share the store.
+    pub(super) nodes: Arc<NodeTable>,
+    /// Changes of what they share besides registrations.
+    pub(super) values: Arc<ValueChanges>,
+}
 
 /// Opens the store that the configuration selects.
-pub(super) fn open(
-    loaded: &Loaded,
-    completions: &Arc<[Completions]>,
-    outside_changes: &Arc<OutsideChanges>,
-    health: &Arc<Health>,
-) -> Result<AnyStore, CliError> {
-    if loaded.config.location.store == StoreKind::Memory {
-        return Ok(AnyStore::Memory(MemoryStore::new()));
-    }
-    let completions = Arc::clone(completions);
-    let done = move |group: &[Ticket], outcome: Result<(), &StoreError>| {
-        let outcome = match outcome {
-            Ok(()) => CommitOutcome::Durable,
-            Err(StoreError::Full { .. }) => CommitOutcome::DiskFull,
-            Err(_) => CommitOutcome::Failed,
-        };
-        for ticket in group {
-            if let Some(worker) = completions.get(usize::from(ticket.worker)) {
-                worker.push(ticket.id, outcome);
-            }
+pub(super) fn open(loaded: &Loaded, observers: &Observers, interfaces: &Interfaces) -> Result<AnyStore, CliError> {
+    let (section, limits) = (&loaded.config.location, &loaded.config.limits);
+    match section.store {
+        StoreKind::Memory => Ok(AnyStore::Memory(MemoryStore::new())),
+        StoreKind::Disk => {
+            let mut options = DiskOptions::new(clock::machine_time());
+            (options.queue, options.pace) = (limits.store_queue.0, section.pace.0);
+            Ok(AnyStore::Disk(DiskStore::open(&section.path, options, observers.hooks())?))
         }
-        completions.iter().for_each(Completions::notify);
+        StoreKind::Redis => {
+            // Until it has been read.
+            observers.health.set_store_state(Err(&StoreError::Unreachable { reason: "it has not been read yet" }));
+            let authorities = loaded
+                .authorities_file()
+                .map(|path| std::fs::read(&path).map_err(|source| CliError::File { path: path.clone(), source }));
+            let options = redis_options(&loaded.config, authorities.transpose()?, interfaces);
+            Ok(AnyStore::Redis(RedisStore::open(options, observers.hooks())?))
+        }
+    }
+}
+
+/// How to reach the shared store. The configuration has been checked: nothing is missing.
+fn redis_options(config: &Config, authorities: Option<Vec<u8>>, interfaces: &Interfaces) -> RedisOptions {
+    let (section, cluster, limits) = (&config.location, &config.cluster, &config.limits);
+    let url = section.url.as_ref().map_or("", |url| &url.0);
+    let node = cluster.node.as_ref().map_or("", |node| &node.0);
+    let advert = Advert::of(config, interfaces).map(|advert| advert.text()).unwrap_or_default();
+    let listen: Vec<SocketAddr> = config.listen.iter().map(|listen| listen.address).collect();
+    let is_local = move |address: SocketAddr| {
+        listen.iter().any(|own| own.port() == address.port() && (own.ip().is_unspecified() || own.ip() == address.ip()))
     };
-    let outside_changes = Arc::clone(outside_changes);
-    let hooks = Hooks {
-        done: Box::new(done),
-        changed: Box::new(move |change| outside_changes.report(change)),
-        committed: Box::new(metrics::committed),
-        usable: store_callback(health),
-        ..Hooks::default()
+    RedisOptions {
+        sentinel_password: section.sentinel_password.as_ref().map(|password| password.0.to_string()),
+        prefix: section.prefix.0.to_string(),
+        authorities,
+        timeout: section.timeout.0,
+        replicas: section.replicas.0.into(),
+        lease: cluster.lease.0,
+        queue: limits.store_queue.0,
+        pace: section.pace.0,
+        max_value: limits.shared_value_size.0,
+        elapsed: Some(clock::since_boot),
+        is_local: Arc::new(is_local),
+        ..RedisOptions::new(url, node, &advert)
+    }
+}
+
+impl Observers {
+    fn hooks(&self) -> Hooks {
+        let this = || self.clone();
+        let (changed, usable, time, nodes, values) = (this(), this(), this(), this(), this());
+        let completions = Arc::clone(&self.completions);
+        Hooks {
+            done: Box::new(move |group, outcome| report_outcome(&completions, group, outcome)),
+            changed: Box::new(move |change| changed.outside_changes.report(change)),
+            committed: Box::new(metrics::committed),
+            usable: Box::new(move |outcome| {
+                usable.health.set_store_state(outcome);
+                usable.started.set_usable(outcome);
+            }),
+            time: Box::new(move |store_time| time.started.set_time(store_time)),
+            nodes: Box::new(move |alive| {
+                nodes.nodes.update(alive);
+                nodes.values.report(NODES);
+            }),
+            value_changed: Box::new(move |name, _| values.values.report(name)),
+        }
+    }
+}
+
+fn report_outcome(completions: &[Completions], group: &[Ticket], outcome: Result<(), &StoreError>) {
+    let outcome = match outcome {
+        Ok(()) => CommitOutcome::Durable,
+        Err(StoreError::Full { .. }) => CommitOutcome::DiskFull,
+        Err(StoreError::Conflict) => CommitOutcome::Conflict,
+        Err(StoreError::Unreachable { .. }) => CommitOutcome::Unreachable,
+        Err(_) => CommitOutcome::Failed,
     };
-    let mut options = DiskOptions::new(clock::machine_time());
-    let section = &loaded.config.location;
-    (options.queue, options.pace) = (loaded.config.limits.store_queue.0, section.pace.0);
-    Ok(AnyStore::Disk(DiskStore::open(&section.path, options, hooks)?))
+    for ticket in group {
+        if let Some(worker) = completions.get(usize::from(ticket.worker)) {
+            worker.push(ticket.id, outcome);
+        }
+    }
+    completions.iter().for_each(Completions::notify);
 }
 
 /// Reports changes that no worker made to the workers. If the inbox of a worker is full, the message is dropped and counted.

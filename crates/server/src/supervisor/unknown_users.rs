@@ -2,7 +2,8 @@
 //!
 //! Decides whose bindings are removed, at the start and after each reload, by the rules for REGISTER: with
 //! `authentication: required`, or with accounts listed, only users with an account may have bindings; otherwise
-//! anybody may register and nothing is removed. Must not decide how bindings are removed: see [`Removals`].
+//! anybody may register and nothing is removed. Nor is it if several servers share the registrations: each has accounts of its
+//! own, and one that was not told of a new account yet must not remove its phones. Must not decide how bindings are removed: see [`Removals`].
 
 use std::sync::Arc;
 
@@ -55,6 +56,9 @@ pub(crate) async fn remove(
 
 fn find_unknown(store: &AnyStore, settings: &Settings) -> Vec<Aor> {
     let (mut unknown, now) = (Vec::new(), clock::wall());
+    if settings.nodes.own().is_some() {
+        return unknown;
+    }
     store.list(&mut |record| {
         let aor = record.address();
         if !may_have_bindings(&aor, settings) && record.live(now).next().is_some() {
@@ -83,7 +87,7 @@ mod tests {
         let [bob, eve] = [b"bob", b"eve"].map(|user| Aor::new(user, b"office.example"));
         let exist = |text: &str, listed: bool| {
             let config: Config = serde_yaml::from_str(text).expect("a configuration");
-            let mut loaded = Loaded { file: None, config, accounts: proxy::Accounts::default(), tls: None };
+            let mut loaded = Loaded { config, ..Loaded::default() };
             if listed {
                 loaded.accounts.insert(bob.clone(), Account::default());
             }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use location::{ConnectionId, Flow};
 use parser::{ParseError, Transport};
-use proxy::{CoreMessage, Endpoints, Settings};
+use proxy::{CoreMessage, Endpoints, Keys, Settings};
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
@@ -104,6 +104,8 @@ pub(crate) enum Inbound {
     },
     /// A health check, to be answered with its number.
     HealthCheck(u64),
+    /// The keys were replaced.
+    Keys(Box<Keys>),
     /// The configuration has changed. The sender is used once the worker applies it.
     Reconfigure(Arc<Settings>, oneshot::Sender<()>),
 }

@@ -119,9 +119,11 @@ impl Answers {
                         tally.count(proxy::Limit::StoreQueue);
                         Some((continuation, Answer::Full))
                     }
-                    // The program is shutting down. RFC 3261 21.5.4: 503 with Retry-After; the next run accepts the
-                    // registration.
-                    Commit::Failed(StoreError::Closed) => Some((continuation, Answer::Full)),
+                    // The program is shutting down, or the shared database is away. RFC 3261 21.5.4: 503 with
+                    // Retry-After; the registration is accepted later, by the next run or another server.
+                    Commit::Failed(StoreError::Closed | StoreError::Unreachable { .. }) => {
+                        Some((continuation, Answer::Full))
+                    }
                     Commit::Failed(error) => {
                         tracing::error!(%error, "a registration could not be stored");
                         Some((continuation, Answer::Failed))
@@ -138,7 +140,8 @@ impl Answers {
         let continuation = self.waiting.remove(&id)?;
         let answer = match outcome {
             CommitOutcome::Durable => Answer::Committed,
-            CommitOutcome::DiskFull => Answer::Full,
+            CommitOutcome::DiskFull | CommitOutcome::Unreachable => Answer::Full,
+            CommitOutcome::Conflict => Answer::Conflict,
             CommitOutcome::Failed => Answer::Failed,
         };
         Some((continuation, answer))

@@ -13,6 +13,10 @@ pub(crate) enum CommitOutcome {
     Durable,
     /// The disk is full.
     DiskFull,
+    /// Another server has changed the record meanwhile.
+    Conflict,
+    /// The database that the servers share did not take it in time.
+    Unreachable,
     /// It could not be written.
     Failed,
 }

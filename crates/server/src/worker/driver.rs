@@ -18,8 +18,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use location::Flow;
 use parser::Message;
-use proxy::{Answer, Continuation, Core, Event, Now, Outbox, Question, Received};
-use tokio::sync::mpsc;
+use proxy::{Answer, Continuation, Core, Event, Now, Outbox, Question, Received, Settings};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -262,13 +262,16 @@ impl Worker {
                 answered.into_iter().for_each(|(continuation, answer)| self.answer(now, continuation, answer));
             }
             Inbound::HealthCheck(round) => self.health.worker_answered(self.number, round),
-            Inbound::Reconfigure(settings, applied) => {
-                self.answers.reconfigure(&settings);
-                self.core.reconfigure(settings);
-                // The reload may have timed out.
-                let _ = applied.send(());
-            }
+            Inbound::Keys(keys) => self.core.set_keys(&keys),
+            Inbound::Reconfigure(settings, applied) => self.reconfigure(settings, applied),
         }
+    }
+
+    fn reconfigure(&mut self, settings: Arc<Settings>, applied: oneshot::Sender<()>) {
+        self.answers.reconfigure(&settings);
+        self.core.reconfigure(settings);
+        // The reload may have timed out.
+        let _ = applied.send(());
     }
 
     /// Queues an event for the log.

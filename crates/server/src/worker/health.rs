@@ -3,7 +3,6 @@
 //! Decides the results of `/health`, `/ready` and the watchdog. A worker answers through its inbox, so a worker whose
 //! inbox is full, or whose event loop hangs, counts as one that does not answer.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use location::StoreError;
@@ -56,6 +55,7 @@ impl Health {
         let state = match outcome {
             Ok(()) => STORE_USABLE,
             Err(StoreError::Lost { .. }) => STORE_LOST,
+            Err(StoreError::Unreachable { .. }) => STORE_UNREACHABLE,
             Err(_) => STORE_FAILED,
         };
         self.store.store(state, Ordering::Relaxed);
@@ -84,6 +84,7 @@ impl Health {
         match self.store.load(Ordering::Relaxed) {
             STORE_USABLE => {}
             STORE_LOST => problems.push("the location store's files were deleted, cut or replaced"),
+            STORE_UNREACHABLE => problems.push("the database that the servers share cannot be used: see the log"),
             _ => problems.push("the last registrations could not be stored"),
         }
         if self.stopping.load(Ordering::Relaxed) {
@@ -96,12 +97,7 @@ impl Health {
 const STORE_USABLE: u8 = 0;
 const STORE_FAILED: u8 = 1;
 const STORE_LOST: u8 = 2;
-
-/// The callback that the store calls when its state changes.
-pub(crate) fn store_callback(health: &Arc<Health>) -> location::Usable {
-    let health = Arc::clone(health);
-    Box::new(move |outcome| health.set_store_state(outcome))
-}
+const STORE_UNREACHABLE: u8 = 3;
 
 #[cfg(test)]
 mod tests {

@@ -12,5 +12,5 @@ mod loads;
 pub(crate) use answers::{Answers, LookupLimits};
 pub(crate) use completions::{CommitOutcome, Completions};
 pub(crate) use driver::{Scratch, Worker};
-pub(crate) use health::{Health, store_callback};
+pub(crate) use health::Health;
 pub(crate) use loads::Loads;

@@ -35,7 +35,7 @@ fn every_error_names_line_key_and_expected_value() {
         ("defence: { ban: never }\n", "1:", &["defence.ban", "or off"]),
         ("timers:\n  t1: 5s\n  t2: 4s\n", "3:", &["timers.t2", "t1"]),
         ("limits:\n  message_size: 64\n", "2:", &["limits.message_size", "KiB"]),
-        ("location:\n  store: redis\n", "2:", &["location.store", "disk or memory"]),
+        ("location:\n  store: mysql\n", "2:", &["location.store", "disk, memory or redis"]),
         ("forking:\n  strategy: serial\n", "2:", &["forking.strategy", "sequential"]),
         ("forking:\n  recurse: perhaps\n", "2:", &["forking.recurse", "true or false"]),
         ("forking:\n  late_registration: 5s\n", "2:", &["forking.late_registration", "true or false"]),
@@ -105,6 +105,32 @@ fn errors_in_registrar_name_the_key() {
         ("registrar:\n  contact_size: 9KiB\n", "2:", &["registrar.contact_size", "8KiB"]),
         ("location: { pace: 2s }\n", "1:", &["location.pace", "1s"]),
     ]);
+}
+
+#[test]
+fn errors_in_a_cluster_name_the_key() {
+    let location = "location: { store: redis, url: \"redis://127.0.0.1\" }\n";
+    let with = |text: &str| format!("{location}{text}");
+    let rows = [
+        ("location:\n  store: redis\n".to_owned(), "2:", ["location.store", "location.url"]),
+        ("location:\n  url: \"http://a\"\n".to_owned(), "2:", ["location.url", "redis://127.0.0.1"]),
+        ("location: { prefix: \"a b\" }\n".to_owned(), "1:", ["location.prefix", "1 to 64 letters"]),
+        ("location: { replicas: 17 }\n".to_owned(), "1:", ["location.replicas", "0 to 16"]),
+        ("cluster:\n  node: a\n".to_owned(), "2:", ["cluster.node", "store: redis"]),
+        ("cluster: { node: \"a b\" }\n".to_owned(), "1:", ["cluster.node", "1 to 64 letters"]),
+        ("cluster: { advertise: \"0.0.0.0:5060\" }\n".to_owned(), "1:", ["cluster.advertise", "192.0.2.11:5060"]),
+        ("cluster: { transport: udp }\n".to_owned(), "1:", ["cluster.transport", "tcp or tls"]),
+        (with("accounts_file: a.yaml\n"), "1:", ["location.store", "cluster.node"]),
+        (with("cluster: { node: a }\n"), "1:", ["location.store", "cluster.advertise"]),
+        (with("cluster:\n  node: a\n  advertise: \"192.0.2.1:5070\"\n"), "4:", ["cluster.advertise", "listen"]),
+        (with("cluster:\n  node: a\n  advertise: \"192.0.2.1:5060\"\n"), "1:", ["location.store", "accounts_file"]),
+        (with("cluster: { node: a, advertise: \"192.0.2.1:5060\", lease: 2s }\n"), "2:", ["cluster.lease", "3s to 1m"]),
+    ];
+    for (text, line, parts) in &rows {
+        refused(&[(text, line, parts)]);
+    }
+    let message = error("location: { url: \"mysql://root:secret@a\" }\n");
+    assert!(!message.contains("secret"), "the error must not show a password: {message}");
 }
 
 #[test]

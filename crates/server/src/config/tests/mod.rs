@@ -17,7 +17,7 @@ fn error(text: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("frontdesk.yaml");
     fs::write(&file, text).expect("a file");
-    let message = load(Some(&file)).expect_err(text).to_string();
+    let message = load(Some(&file), &NodeArguments::default()).expect_err(text).to_string();
     message.replace(&format!("{}:", file.display()), "").replace(&format!("{}/", folder.path().display()), "")
 }
 
@@ -25,7 +25,7 @@ fn valid(text: &str) -> Loaded {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("frontdesk.yaml");
     fs::write(&file, text).expect("a file");
-    load(Some(&file)).unwrap_or_else(|error| panic!("{text}: {error}"))
+    load(Some(&file), &NodeArguments::default()).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
 #[test]
@@ -56,6 +56,7 @@ fn keys() -> Vec<(String, &'static str)> {
         ("registrar", RegistrarSection::KEYS),
         ("subscriptions", sections::Subscriptions::KEYS),
         ("location", sections::Location::KEYS),
+        ("cluster", cluster::Cluster::KEYS),
         ("forking", sections::Forking::KEYS),
         ("timers", sections::Timers::KEYS),
         ("dns", sections::Dns::KEYS),
@@ -175,11 +176,11 @@ fn accounts_in_the_configuration_and_in_a_file_are_added() {
     let file = folder.path().join("frontdesk.yaml");
     fs::write(&file, "accounts_file: more.yaml\naccounts:\n  - { user: 101, password: 1234 }\n").expect("a file");
     fs::write(folder.path().join("more.yaml"), "- { user: bob, password: builder }\n").expect("a file");
-    let accounts = load(Some(&file)).expect("a configuration").accounts;
+    let accounts = load(Some(&file), &NodeArguments::default()).expect("a configuration").accounts;
     assert_eq!(accounts.len(), 2);
     assert!(accounts.find(&Aor::new(b"101", b"office.example")).is_some());
 
     fs::write(folder.path().join("more.yaml"), "\n- { user: 101, password: other }\n").expect("a file");
-    let message = load(Some(&file)).expect_err("twice").to_string();
+    let message = load(Some(&file), &NodeArguments::default()).expect_err("twice").to_string();
     assert!(message.contains("more.yaml:2:") && message.contains("\"101\" is listed twice"), "{message}");
 }
