@@ -17,6 +17,7 @@ mod amplification;
 mod ask;
 mod auth;
 mod clock;
+mod config_key;
 mod connections;
 mod context;
 mod core;
@@ -56,11 +57,12 @@ pub use crate::core::explain::{Goal, Inquiry, Step, explain};
 pub use crate::core::{Core, Load};
 pub use ask::{Answer, Continuation, Question};
 pub use clock::{Instant, Now, Wall};
+pub use config_key::ConfigKey;
 pub use connections::Connections;
 pub use dialog::{Moved, SideOfDialog};
 pub use event::{
     AuthenticationFailure, DialogRequest, DiversionReason, Drop, Event, ForkOutcome, GroupCallOutcome, LargeRequest,
-    Limit, NodeRequest, Notification, Offence, Registration, TrunkCallOutcome, TrunkTask,
+    Limit, NodeRequest, Notification, Offence, Registration, TriedPhones, TrunkCallOutcome, TrunkTask,
 };
 pub use hop::{Endpoint, Endpoints, Hop, Name, Over};
 pub use location::Flow;

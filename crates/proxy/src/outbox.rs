@@ -78,14 +78,19 @@ pub enum CoreMessage {
 /// A response to a pinned INVITE that was forwarded.
 #[derive(Clone, Copy, Debug)]
 pub enum Passed {
-    /// A status of 101 to 199.
-    Provisional,
+    /// A provisional response.
+    Provisional {
+        /// 100..=199.
+        status: u16,
+    },
     /// A final response.
     Final {
         /// 200..=699.
         status: u16,
         /// A checksum of the To tag.
         to_tag: u64,
+        /// Whether this server made it, because the request could not be sent.
+        is_own: bool,
     },
 }
 

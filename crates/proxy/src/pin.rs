@@ -3,7 +3,8 @@
 //! The location service may change, but a retransmission, the CANCEL and the ACK of a non-2xx must take the route of
 //! their request. A pin is not a transaction: it retransmits nothing and answers nothing. The pin of an INVITE is
 //! kept until the last retransmission can have come after the final response, or until Timer C has passed without a
-//! response of the phone. The pin of another request is kept until its last retransmission can have come.
+//! response of the phone. The log learns earlier that such a call has ended: when its caller has given up (Timer B, or
+//! 64·T1 after its CANCEL). The pin of another request is kept until its last retransmission can have come.
 //!
 //! A request that matches a pin is not authorized again. So only an exact retransmission from the same source
 //! matches, or the ACK or CANCEL of the INVITE from there: everybody who has read a request can repeat all parts of
@@ -18,10 +19,11 @@ use parser::Method;
 
 use crate::clock::Instant;
 use crate::connections::Connections;
+use crate::event::{CalledPhone, TriedPhones};
 use crate::forward::ViaBranch;
 use crate::hop::Hop;
 use crate::request::{ContentHasher, Request, RequestSource, TransactionKey, checksum};
-use crate::target::{Target, TargetUri};
+use crate::target::Target;
 use crate::timer_queue::{Armed, Timer, TimerQueue};
 
 /// The target, the next hop and the Via branch that a request was sent with.
@@ -47,6 +49,21 @@ pub(crate) struct Pin {
     refused: Option<u64>,
     /// Whether the request was in a dialog.
     in_dialog: bool,
+    setup: Setup,
+}
+
+/// What is known about the setup of a call.
+#[derive(Clone, Copy, Debug)]
+struct Setup {
+    /// The caller has given up at this moment, if no response came; after a CANCEL, if no final one came.
+    given_up: Instant,
+    /// Whether the phone sent any response.
+    has_responded: bool,
+    has_rung: bool,
+    /// Whether the caller sent a CANCEL.
+    is_cancelled: bool,
+    /// Whether the end of the call was reported.
+    is_reported: bool,
 }
 
 impl Pin {
@@ -66,6 +83,19 @@ impl Pin {
             (_, Some(_)) if to_tag.is_empty() => Acknowledged::Refusal,
             _ => Acknowledged::Nothing,
         }
+    }
+
+    /// The phone, for the log.
+    pub(crate) fn phones(&self) -> TriedPhones {
+        let Setup { has_responded, has_rung, .. } = self.setup;
+        TriedPhones { tried: 1, responded: usize::from(has_responded), rang: usize::from(has_rung) }
+    }
+
+    /// Whether the call has not ended, and nothing more comes of it once 64·T1 have passed: no response, or no final one
+    /// after a CANCEL.
+    const fn is_waited_for(&self) -> bool {
+        let Setup { has_responded, is_cancelled, is_reported, .. } = self.setup;
+        !self.is_answered && !is_reported && (!has_responded || is_cancelled)
     }
 
     /// Whether the request was in a dialog. Then the ACK of its failure is, too.
@@ -96,13 +126,14 @@ pub(crate) enum Match {
     Unknown,
 }
 
-/// What the timer of a pin did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Expired {
-    /// It removed the pin of an INVITE without a final response.
-    Unanswered,
-    /// It removed another pin, or none.
-    Other,
+/// A call that ended without a final response.
+#[derive(Clone, Debug)]
+pub(crate) struct Unanswered {
+    /// 487 after a CANCEL; `None` if the caller has not sent one.
+    pub(crate) status: Option<u16>,
+    pub(crate) phones: TriedPhones,
+    /// The phone, if it did not respond.
+    pub(crate) silent: Option<CalledPhone>,
 }
 
 /// The pins of one worker.
@@ -142,14 +173,21 @@ impl Pins {
         if same { Ok(pin) } else { Err(Match::Other) }
     }
 
-    /// Adds the pin of an INVITE, which is kept until this moment if no response comes.
-    pub(crate) fn insert(&mut self, request: &Request, way: Way, until: Instant, timers: &mut TimerQueue) {
-        self.insert_until(request, way, until, false, timers);
+    /// Adds the pin of an INVITE, which is kept until the second moment if no response comes. At the first one the caller
+    /// has given up.
+    pub(crate) fn insert(
+        &mut self,
+        request: &Request,
+        way: Way,
+        (given_up, until): (Instant, Instant),
+        timers: &mut TimerQueue,
+    ) {
+        self.insert_until(request, way, (given_up, until), false, timers);
     }
 
     /// Adds the pin of another request, which is kept until this moment for retransmissions.
     pub(crate) fn insert_brief(&mut self, request: &Request, way: Way, until: Instant, timers: &mut TimerQueue) {
-        if self.insert_until(request, way, until, true, timers) {
+        if self.insert_until(request, way, (until, until), true, timers) {
             self.answered.push_back((until, request.key));
         }
     }
@@ -159,7 +197,7 @@ impl Pins {
         &mut self,
         request: &Request,
         way: Way,
-        until: Instant,
+        (given_up, until): (Instant, Instant),
         is_answered: bool,
         timers: &mut TimerQueue,
     ) -> bool {
@@ -170,7 +208,7 @@ impl Pins {
         let [_, to_tag] = request.tags();
         let refused = in_dialog.then(|| tag_checksum(to_tag));
         let mut timer = Armed::default();
-        timer.arm(Some(until), Timer::Pin(request.key), timers);
+        timer.arm(Some(given_up.min(until)), Timer::Pin(request.key), timers);
         slot.insert(Pin {
             target,
             hop,
@@ -183,35 +221,53 @@ impl Pins {
             accepted: None,
             refused,
             in_dialog,
+            setup: Setup { given_up, has_responded: false, has_rung: false, is_cancelled: false, is_reported: false },
         });
         true
     }
 
     /// A provisional response was forwarded: the pin of an INVITE without a final response is kept until this moment.
-    pub(crate) fn rings(&mut self, key: TransactionKey, until: Instant) {
+    pub(crate) fn proceeds(&mut self, key: TransactionKey, status: u16, until: Instant) {
         if let Some(pin) = self.by_key.get_mut(&key).filter(|pin| !pin.is_answered) {
-            pin.until = until;
+            pin.setup.has_responded = true;
+            pin.setup.has_rung |= TriedPhones::is_ringing(status);
+            // RFC 3261 16.7 step 2: a 100 is hop by hop and does not say that the phone rings.
+            if status > 100 {
+                pin.until = until;
+            }
+        }
+    }
+
+    /// The CANCEL of an INVITE was forwarded. RFC 3261 9.1: its caller waits for the final response until this moment.
+    pub(crate) fn cancelled(&mut self, key: TransactionKey, until: Instant, timers: &mut TimerQueue) {
+        let open = |pin: &&mut Pin| !pin.is_answered && !pin.setup.is_cancelled;
+        if let Some(pin) = self.by_key.get_mut(&key).filter(open) {
+            (pin.setup.is_cancelled, pin.setup.given_up) = (true, until);
+            pin.timer.arm(Some(until.min(pin.until)), Timer::Pin(key), timers);
         }
     }
 
     /// A final response was forwarded, whose To tag has this [`tag_checksum`]: the pin is kept until this moment.
-    /// Returns the target that it came from if it is the first final one.
+    /// `is_own`: whether this server made it. Returns the pin if the call ends by it.
     pub(crate) fn answered(
         &mut self,
         key: TransactionKey,
-        (status, to_tag): (u16, u64),
+        (status, to_tag, is_own): (u16, u64, bool),
         until: Instant,
         timers: &mut TimerQueue,
-    ) -> Option<&TargetUri> {
+    ) -> Option<&Pin> {
         let pin = self.by_key.get_mut(&key)?;
         *(if status < 300 { &mut pin.accepted } else { &mut pin.refused }) = Some(to_tag);
         if pin.is_answered {
             return None;
         }
         (pin.is_answered, pin.until) = (true, until);
+        pin.setup.has_responded |= !is_own;
+        pin.setup.has_rung |= TriedPhones::is_ringing(status) && !is_own;
         pin.timer.arm(Some(until), Timer::Pin(key), timers);
         self.answered.push_back((until, key));
-        Some(&pin.target.uri)
+        let is_reported = std::mem::replace(&mut pin.setup.is_reported, true);
+        (!is_reported).then_some(&*pin)
     }
 
     /// Removes the pin that has been kept only for retransmissions for longest; false if there is none.
@@ -227,26 +283,37 @@ impl Pins {
         false
     }
 
-    /// The timer of a pin that was armed for `at` has fired. Removes the pin if it has expired.
+    /// The timer of a pin that was armed for `at` has fired. Removes the pin if it has expired. Returns the call, if it has
+    /// ended by that.
     pub(crate) fn timeout(
         &mut self,
         key: TransactionKey,
         at: Instant,
         now: Instant,
         timers: &mut TimerQueue,
-    ) -> Expired {
+    ) -> Option<Unanswered> {
         while self.answered.pop_front_if(|(until, _)| *until <= now).is_some() {}
-        let Entry::Occupied(mut entry) = self.by_key.entry(key) else { return Expired::Other };
+        let Entry::Occupied(mut entry) = self.by_key.entry(key) else { return None };
         let pin = entry.get_mut();
         if !pin.timer.fired(at) {
-            return Expired::Other;
+            return None;
         }
-        if pin.until > now {
-            pin.timer.arm(Some(pin.until), Timer::Pin(key), timers);
-            return Expired::Other;
+        let has_expired = pin.until <= now;
+        let has_given_up = pin.is_waited_for() && pin.setup.given_up <= now;
+        let has_ended = has_given_up || has_expired && !pin.is_answered && !pin.setup.is_reported;
+        let ended = has_ended.then(|| Unanswered {
+            status: pin.setup.is_cancelled.then_some(487),
+            phones: pin.phones(),
+            silent: if pin.setup.has_responded { None } else { pin.target.uri.phone() },
+        });
+        pin.setup.is_reported |= has_ended;
+        if has_expired {
+            entry.swap_remove();
+        } else {
+            let next = if pin.is_waited_for() { pin.until.min(pin.setup.given_up) } else { pin.until };
+            pin.timer.arm(Some(next), Timer::Pin(key), timers);
         }
-        let Pin { is_answered, .. } = entry.swap_remove();
-        if is_answered { Expired::Other } else { Expired::Unanswered }
+        ended
     }
 
     /// Whether the timer of a pin is armed for `at`.

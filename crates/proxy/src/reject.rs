@@ -4,8 +4,9 @@
 
 use std::borrow::Cow;
 
-use parser::{HeaderName, Message, OptionTag, ParseError, Reply, reason_phrase, write_decimal};
+use parser::{HeaderName, Message, Method, OptionTag, ParseError, Reply, reason_phrase, write_decimal};
 
+use crate::config_key::ConfigKey;
 use crate::event::Offence;
 use crate::event_package::EventPackage;
 
@@ -42,6 +43,16 @@ pub(crate) enum Reject {
     Stranger,
     /// The request is for a foreign domain, and its sender may not call there.
     Relay,
+    /// The Request-URI of a REGISTER is of a foreign domain.
+    ForeignRegistrar,
+    /// The To of a REGISTER is of a foreign domain.
+    ForeignAor,
+    /// Only users of this server may dial this number outside of the office.
+    DialledByStranger,
+    /// The request comes from a trunk, and is not a call to a number of this server.
+    FromTrunk,
+    /// The request comes from a trunk, and no number of this server is the one that it calls.
+    NoNumber,
     /// The Route values of this server belong to several dialogs.
     ForeignRoute,
     /// The request did not come from a side of its dialog.
@@ -70,8 +81,12 @@ pub(crate) enum Reject {
     NotFound,
     /// The user has no binding.
     NotRegistered,
-    /// The user does not want to be disturbed.
+    /// The number leads nowhere while the office is closed.
+    Closed,
+    /// A party is busy, and there is no other one.
     Busy,
+    /// The user does not want to be disturbed.
+    DoNotDisturb,
     /// The user may not dial this class of numbers.
     Class,
     /// All lines of the trunk are in use.
@@ -180,6 +195,9 @@ impl Reject {
             Self::Identity
             | Self::Stranger
             | Self::Relay
+            | Self::ForeignRegistrar
+            | Self::DialledByStranger
+            | Self::FromTrunk
             | Self::Class
             | Self::ForeignRoute
             | Self::NotThePeer
@@ -189,7 +207,8 @@ impl Reject {
             | Self::ContactScheme
             | Self::TooManyContacts
             | Self::Subscriber => 403,
-            Self::NotFound => 404,
+            // RFC 3261 10.3 step 5 (an AoR that is not of the domain of the registrar)
+            Self::NotFound | Self::NoNumber | Self::ForeignAor => 404,
             Self::Unacceptable => 406,
             Self::Scheme => 416,
             Self::Extension { .. } | Self::UnannouncedPath => 420,
@@ -201,9 +220,14 @@ impl Reject {
             // RFC 3261 21.4.6
             Self::Group => 405,
             // RFC 5630 5.3
-            Self::NotRegistered | Self::Code(_) | Self::Unroutable | Self::SipsNotAllowed | Self::SipsRequired => 480,
+            Self::NotRegistered
+            | Self::Closed
+            | Self::Code(_)
+            | Self::Unroutable
+            | Self::SipsNotAllowed
+            | Self::SipsRequired => 480,
             Self::NoTransaction | Self::Subscription => 481,
-            Self::Busy | Self::TrunkFull => 486,
+            Self::Busy | Self::DoNotDisturb | Self::TrunkFull => 486,
             // RFC 3261 8.2.2.2
             Self::Loop | Self::Merged => 482,
             Self::TooManyHops => 483,
@@ -247,7 +271,13 @@ impl Reject {
             Self::ForeignRoute => "Route of several dialogs",
             Self::NotThePeer => "Not from a peer of this dialog",
             Self::NodeToken => "Not from a node",
+            Self::Stranger => "Callers without an account are not accepted",
             Self::Relay => "Not relaying to foreign domains",
+            Self::ForeignRegistrar | Self::ForeignAor => "Not a domain of this server",
+            Self::DialledByStranger => "Only users of this server may dial this number",
+            Self::FromTrunk => "A trunk may call numbers of this server only",
+            Self::NoNumber => "Not a number of this server",
+            Self::Closed => "The office is closed",
             Self::Class => "Not allowed to dial this number",
             Self::TrunkFull => "All lines of the trunk are in use",
             Self::Identity => "Authenticated as another user",
@@ -270,10 +300,39 @@ impl Reject {
         match self {
             Self::Identity => Some(Offence::Identity),
             Self::Stranger => Some(Offence::Stranger),
-            Self::Relay => Some(Offence::Relay),
+            Self::DialledByStranger => Some(Offence::Stranger),
+            Self::Relay | Self::FromTrunk => Some(Offence::Relay),
             Self::ForeignRoute => Some(Offence::ForeignRoute),
             _ => None,
         }
+    }
+
+    /// The key of the configuration that decided, if another value would let a request with this method pass.
+    pub(crate) fn key(self, method: Method<'_>) -> Option<ConfigKey> {
+        Some(match self {
+            Self::ForeignRegistrar | Self::ForeignAor => ConfigKey::Domains,
+            Self::NotFound => ConfigKey::Accounts,
+            Self::Stranger => ConfigKey::Strangers,
+            Self::Relay => ConfigKey::Foreign,
+            Self::Class => ConfigKey::MayDial,
+            Self::Identity if method == Method::Register => ConfigKey::MayRegister,
+            Self::Identity => ConfigKey::MayCallAs,
+            Self::Subscriber => ConfigKey::MayWatch,
+            Self::DoNotDisturb => ConfigKey::DoNotDisturb,
+            Self::Group => ConfigKey::Groups,
+            Self::Closed => ConfigKey::Closed,
+            Self::NoNumber => ConfigKey::Numbers,
+            Self::DialledByStranger => ConfigKey::Outgoing,
+            Self::FromTrunk => ConfigKey::Trunks,
+            Self::TrunkFull => ConfigKey::MaxCalls,
+            Self::TooBrief { .. } if method == Method::Register => ConfigKey::MinExpires,
+            Self::TooManyContacts => ConfigKey::MaxContacts,
+            Self::ContactTooLong => ConfigKey::ContactSize,
+            Self::Address { barred: Barred::Network, .. } => ConfigKey::ContactNetworks,
+            Self::UnannouncedPath => ConfigKey::UnannouncedPath,
+            Self::StoreFull => ConfigKey::Users,
+            _ => return None,
+        })
     }
 
     /// Writes the headers that the response needs. `auth` writes those of challenges.

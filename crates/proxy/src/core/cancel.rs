@@ -34,7 +34,10 @@ impl Core {
             return;
         }
         match self.forward_by_pin(now, &mut request, outbox) {
-            Match::Same => {}
+            Match::Same => {
+                let until = now.mono + self.settings.timers.give_up();
+                self.pins.cancelled(request.key, until, &mut self.timers);
+            }
             Match::Other => self.refuse(now, &request, Reject::NoTransaction, outbox),
             Match::Unknown => match self.waiting.cancel(&request, &self.connections) {
                 Ok(invite) => self.cancel_waiting(now, &request, *invite, outbox),

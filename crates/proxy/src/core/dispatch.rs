@@ -130,6 +130,7 @@ impl Core {
                     return Ok(Handling::Emergency(caller));
                 }
                 match self.admit(now, request, &presented, &destination, outbox) {
+                    Err(Reject::Relay) if method == Method::Register => return Err(Reject::ForeignRegistrar),
                     Err(Reject::Relay) if destination == Destination::Elsewhere => {
                         let search = ContactSearch::of_unproven(request, &uri, &self.settings);
                         return search.map(NextStep::FindContact).map(Handling::Route).ok_or(Reject::Relay);

@@ -38,7 +38,7 @@ use crate::event::{Drop, Event};
 use crate::mac::Mac;
 use crate::notifier::{SubscriberIndex, Subscriptions};
 use crate::outbox::{CoreMessage, Outbox};
-use crate::pin::{Expired, Pins};
+use crate::pin::{Pins, Unanswered};
 use crate::request::{ContentHasher, Received, TransactionKey};
 use crate::response_context::ResponseContexts;
 use crate::route::{Gruus, Search};
@@ -178,8 +178,9 @@ impl Core {
                     response_contexts.timeout(id, at, &mut context);
                 }
                 Timer::Pin(key) => {
-                    if self.pins.timeout(key, at, now.mono, &mut self.timers) == Expired::Unanswered {
-                        outbox.emit(Event::CallEnded { call: key.0, status: None, tried: 1, by: None });
+                    if let Some(ended) = self.pins.timeout(key, at, now.mono, &mut self.timers) {
+                        let Unanswered { status, phones, silent: by } = ended;
+                        outbox.emit(Event::CallEnded { call: key.0, status, phones, by });
                     }
                 }
                 Timer::Subscription(id) => {

@@ -43,7 +43,7 @@ impl Core {
             outbox.emit(Event::LimitReached(Limit::MaxContacts));
         }
         let (aor, flow) = (pending.aor.clone(), pending.request.flow);
-        let (status, reason, record, offence) = (200, "OK", pending.record.clone(), None);
+        let (status, reason, record) = (200, "OK", pending.record.clone());
         outbox.emit(Event::Registration {
             outcome,
             status,
@@ -54,7 +54,8 @@ impl Core {
             expires,
             flow,
             record,
-            offence,
+            offence: None,
+            key: None,
         });
         outbox.send(back, false, |out| out.extend_from_slice(&pending.answer));
         outbox.set_flow_timeout(pending.flow_timeout);

@@ -95,16 +95,17 @@ impl Core {
     }
 
     fn report_registration(&self, request: &Request, reject: Reject, outbox: &mut Outbox) {
-        let Ok(aor) = address_of_record(request, &self.settings) else {
-            return self.report_request(request, reject, outbox);
-        };
+        // A phone with a wrong domain is reported under the address that it wants to register.
+        let named = || request.uri_of_to().ok()?.sip().map(|to| self.settings.aor_named_by(to));
+        let aor = address_of_record(request, &self.settings).ok().or_else(named);
+        let aor = aor.unwrap_or_else(|| Aor::new(b"", b""));
         let outcome = match reject {
             Reject::Challenge { .. } => Registration::Challenged,
             Reject::Store | Reject::StoreFull | Reject::Overload => Registration::Failed,
             _ => Registration::Refused,
         };
         let (status, reason, flow, offence) = (reject.status(), reject.reason(), request.flow, reject.offence());
-        let (before, bindings, expires, record) = (0, 0, 0, None);
+        let (before, bindings, expires, record, key) = (0, 0, 0, None, reject.key(Method::Register));
         outbox.emit(Event::Registration {
             outcome,
             status,
@@ -116,6 +117,7 @@ impl Core {
             flow,
             record,
             offence,
+            key,
         });
     }
 
@@ -125,8 +127,8 @@ impl Core {
         }
         let Some((from, to)) = parties(request, None, &self.settings) else { return };
         let (status, reason, source) = (reject.status(), reject.reason(), request.flow.remote);
-        let (call, offence) = (request.key.0, reject.offence());
-        outbox.emit(Event::CallRefused { call, from, to, status, reason, source, offence });
+        let (call, offence, key) = (request.key.0, reject.offence(), reject.key(Method::Invite));
+        outbox.emit(Event::CallRefused { call, from, to, status, reason, source, offence, key });
     }
 
     /// Of other requests, only refusals of something that the sender is not allowed to do are reported.
@@ -134,7 +136,8 @@ impl Core {
         let Some(offence) = reject.offence().filter(|_| !request.in_dialog) else { return };
         let from = request.uri_of_from().map(|caller| self.settings.aor_named_by(&caller));
         let from = from.unwrap_or_else(|| Aor::new(b"", b""));
+        let (reason, key) = (reject.reason(), reject.key(request.method()));
         let (method, source) = (request.method().as_str_or("other"), request.flow.remote);
-        outbox.emit(Event::RequestRefused { offence, method, from, source });
+        outbox.emit(Event::RequestRefused { offence, reason, key, method, from, source });
     }
 }

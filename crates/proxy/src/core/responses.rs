@@ -30,6 +30,8 @@ pub(super) struct Forwarded<'m> {
     pub(super) method: Method<'m>,
     status: u16,
     to_tag: &'m [u8],
+    /// Whether this server made it.
+    is_own: bool,
 }
 
 impl Core {
@@ -76,11 +78,11 @@ impl Core {
         let to_tag = tag_of(response, HeaderName::To).unwrap_or_default();
         let callee = ResponseCallee { tag: to_tag, address: sent_to };
         // RFC 5626 11.5: the node that holds the flow says that it is gone. That is for this server only.
-        let is_own = branch.origin().is_some_and(|origin| origin.at_node.is_some());
-        let changed = if is_own && status == 430 { with_status_for_caller(response, rewrite) } else { None };
+        let is_of_node = branch.origin().is_some_and(|origin| origin.at_node.is_some());
+        let changed = if is_of_node && status == 430 { with_status_for_caller(response, rewrite) } else { None };
         let shown = changed.as_ref().unwrap_or(response);
         outbox.send(&hop, false, |out| write_response(shown, callee, settings, mac, rewrite, out, |_| {}));
-        Some(Forwarded { key, method, status, to_tag })
+        Some(Forwarded { key, method, status, to_tag, is_own: source.is_none() })
     }
 
     /// The address that the request went to, if the response comes from there with a valid mark, or from another
@@ -145,14 +147,12 @@ impl Core {
         &mut self,
         now: Now,
         worker: u8,
-        Forwarded { key, status, to_tag, .. }: Forwarded<'_>,
+        Forwarded { key, status, to_tag, is_own, .. }: Forwarded<'_>,
         outbox: &mut Outbox,
     ) {
         let response = match status {
-            // RFC 3261 16.7 step 2: a 100 is hop by hop and does not say that the phone rings.
-            ..=100 => return,
-            101..200 => Passed::Provisional,
-            _ => Passed::Final { status, to_tag: tag_checksum(to_tag) },
+            ..200 => Passed::Provisional { status },
+            _ => Passed::Final { status, to_tag: tag_checksum(to_tag), is_own },
         };
         if worker == self.worker {
             self.response_passed(now, key, response, outbox);
@@ -166,12 +166,15 @@ impl Core {
     pub(super) fn response_passed(&mut self, now: Now, key: TransactionKey, response: Passed, outbox: &mut Outbox) {
         let timers = &self.settings.timers;
         match response {
-            Passed::Provisional => self.pins.rings(key, now.mono + timers.c),
-            Passed::Final { status, to_tag } => {
+            Passed::Provisional { status } => self.pins.proceeds(key, status, now.mono + timers.c),
+            Passed::Final { status, to_tag, is_own } => {
                 let until = now.mono + timers.last_copy();
-                if let Some(target) = self.pins.answered(key, (status, to_tag), until, &mut self.timers) {
-                    let by = target.phone();
-                    outbox.emit(Event::CallEnded { call: key.0, status: Some(status), tried: 1, by });
+                let response = (status, to_tag, is_own);
+                if let Some(pin) = self.pins.answered(key, response, until, &mut self.timers) {
+                    let phones = pin.phones();
+                    // A response of this server is not one of the phone, which may have responded before.
+                    let by = if is_own && phones.responded > 0 { None } else { pin.target.uri.phone() };
+                    outbox.emit(Event::CallEnded { call: key.0, status: Some(status), phones, by });
                 }
             }
         }

@@ -188,7 +188,8 @@ impl Core {
         pinned |= may_change && self.pins.len() < self.settings.limits.pins / 2;
         let timers = &self.settings.timers;
         if request.method() == Method::Invite {
-            self.pins.insert(request, (target, hop, branch), now.mono + timers.c, &mut self.timers);
+            let ends = (now.mono + timers.give_up(), now.mono + timers.c);
+            self.pins.insert(request, (target, hop, branch), ends, &mut self.timers);
         } else if pinned {
             self.pins.insert_brief(request, (target, hop, branch), now.mono + timers.last_copy(), &mut self.timers);
         }

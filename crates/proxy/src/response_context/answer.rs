@@ -9,7 +9,7 @@ use parser::{HeaderName, Message, reason_phrase};
 
 use crate::context::Context;
 use crate::dialog::ResponseCallee;
-use crate::event::{self, Event, GroupCallOutcome};
+use crate::event::{self, Event, GroupCallOutcome, TriedPhones};
 use crate::forward::{merge_challenges, write_response};
 use crate::request::tag_of;
 
@@ -113,8 +113,13 @@ impl ResponseContext {
         self.report_group(of_group, context);
         self.report_trunks(context);
         if let Some(request) = request.filter(|_| self.upstream.is_invite()) {
-            let (call, tried) = (request.key.0, self.branches.len());
-            context.outbox.emit(Event::CallEnded { call, status: Some(status), tried, by });
+            let mut phones = TriedPhones::default();
+            self.branches.iter().for_each(|branch| branch.count(&mut phones));
+            let by = match &self.branches[..] {
+                [only] if phones.responded == 0 => only.target().uri.phone(),
+                _ => by,
+            };
+            context.outbox.emit(Event::CallEnded { call: request.key.0, status: Some(status), phones, by });
         }
     }
 }

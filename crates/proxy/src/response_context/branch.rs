@@ -15,6 +15,7 @@ use super::outcome::{CancelCause, Outcome, RefusalScope};
 use super::template::Template;
 use crate::clock::Instant;
 use crate::context::Context;
+use crate::event::TriedPhones;
 use crate::hop::{Hop, Over};
 use crate::pin::tag_checksum;
 use crate::request::tag_of;
@@ -33,6 +34,10 @@ pub(super) struct ClientBranch {
     breadth: u32,
     /// Whether another branch was started in its place, which happens once.
     pub(super) is_replaced: bool,
+    /// Whether any response to its request has come.
+    has_responded: bool,
+    /// Whether its phone rang.
+    has_rung: bool,
     /// Which branches a 6xx of this one ends.
     pub(super) refusal_scope: RefusalScope,
     /// Its early dialogs, if the caller gets a 199 for each that ends.
@@ -79,6 +84,8 @@ impl ClientBranch {
             progress,
             breadth,
             is_replaced: false,
+            has_responded: false,
+            has_rung: false,
             refusal_scope: RefusalScope::default(),
             early: EarlyDialogs::new(),
         };
@@ -104,6 +111,8 @@ impl ClientBranch {
             progress,
             breadth: 0,
             is_replaced: false,
+            has_responded: false,
+            has_rung: false,
             refusal_scope: RefusalScope::default(),
             early: EarlyDialogs::new(),
         }
@@ -131,6 +140,7 @@ impl ClientBranch {
         if !self.is_of(method, template) {
             return ClientEvent::Stray;
         }
+        (self.has_responded, self.has_rung) = (true, self.has_rung || TriedPhones::is_ringing(status));
         if let Progress::Pending(pending) = &mut self.progress {
             pending.patience = None;
         }
@@ -334,6 +344,14 @@ impl ClientBranch {
     /// Whether its trunk has `max_calls` calls already, so that its request was not sent.
     pub(super) fn is_without_line(&self) -> bool {
         self.breadth == 0 && self.target.uri.trunk().is_some()
+    }
+
+    /// Adds its phone. A branch in whose place another one was started is for the same phone, unless it responded.
+    pub(super) fn count(&self, phones: &mut TriedPhones) {
+        let is_continued = self.is_replaced || matches!(self.outcome(), Some(Outcome::OverUdpInstead));
+        phones.tried += usize::from(self.has_responded || !is_continued && !self.is_without_line());
+        phones.responded += usize::from(self.has_responded);
+        phones.rang += usize::from(self.has_rung);
     }
 
     pub(super) const fn hop(&self) -> &Hop {

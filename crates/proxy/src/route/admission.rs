@@ -44,7 +44,8 @@ pub(crate) fn auth_requirement<'s>(
         return require_credentials(request, domain).ok_or(Reject::Relay);
     }
     // Whatever the source, only an authenticated user dials numbers outside of the office.
-    let dials_out = matches!(destination, Destination::User(called) if settings.dialled(called).is_some());
+    let dials_out = dials_out(destination, settings);
+    let refusal = if dials_out { Reject::DialledByStranger } else { Reject::Stranger };
     if settings.trusts(request.flow.remote.ip()) && !dials_out {
         return Ok(AuthRequirement::None);
     }
@@ -52,8 +53,8 @@ pub(crate) fn auth_requirement<'s>(
         Some(_) if settings.authentication == Authentication::Off => Ok(AuthRequirement::None),
         Some(domain) => Ok(require_credentials(request, domain).unwrap_or(AuthRequirement::None)),
         None if settings.strangers == Strangers::Accept && !dials_out => Ok(AuthRequirement::None),
-        None if may_prove => require_credentials(request, auth::realm_of(request, settings)).ok_or(Reject::Stranger),
-        None => Err(Reject::Stranger),
+        None if may_prove => require_credentials(request, auth::realm_of(request, settings)).ok_or(refusal),
+        None => Err(refusal),
     }
 }
 
@@ -77,7 +78,16 @@ pub(crate) fn refusal_of_stranger(request: &Request, destination: &Destination, 
         return None;
     }
     let outbound = matches!(destination, Destination::Elsewhere) || request.next_route().is_some();
-    Some(if outbound { Reject::Relay } else { Reject::Stranger })
+    Some(match (outbound, dials_out(destination, settings)) {
+        (true, _) => Reject::Relay,
+        (false, true) => Reject::DialledByStranger,
+        (false, false) => Reject::Stranger,
+    })
+}
+
+/// Whether the destination is a number outside of the office.
+fn dials_out(destination: &Destination, settings: &Settings) -> bool {
+    matches!(destination, Destination::User(called) if settings.dialled(called).is_some())
 }
 
 /// The requirement for a request in a dialog that goes to the other side but does not come from the address of its

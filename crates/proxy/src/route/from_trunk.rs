@@ -34,17 +34,17 @@ pub(crate) fn called_by_trunk(
                 settings.number_called_by_trunk(&Aor::new(to.user(), called.domain()))
             };
             let number = login.and_then(|_| in_to()).or_else(|| settings.number_called_by_trunk(&called));
-            number.map(Destination::User).ok_or(Reject::NotFound)
+            number.map(Destination::User).ok_or(Reject::NoNumber)
         }
-        Destination::User(_) | Destination::Elsewhere => Err(Reject::Relay),
-        Destination::Gruu(_) => Err(Reject::NotFound),
+        Destination::User(_) | Destination::Elsewhere => Err(Reject::FromTrunk),
+        Destination::Gruu(_) => Err(Reject::NoNumber),
     }
 }
 
 /// Refuses a REFER of a trunk, in a dialog or not: many phones dial what it names, with their own credentials.
 pub(crate) fn check_refer(request: &Request, settings: &Settings) -> Result<(), Reject> {
     let is_refer = request.method() == Method::Refer && !settings.trunks.all.is_empty();
-    if is_refer && settings.trunk_at(request.flow.remote.ip()).is_some() { Err(Reject::Relay) } else { Ok(()) }
+    if is_refer && settings.trunk_at(request.flow.remote.ip()).is_some() { Err(Reject::FromTrunk) } else { Ok(()) }
 }
 
 /// The trunks whose servers have names: what to resolve, to know where their calls come from, and which addresses no

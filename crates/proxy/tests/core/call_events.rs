@@ -1,6 +1,6 @@
 //! Events for the log: each call begins once and ends once, at whichever worker its messages arrive.
 
-use proxy::Event;
+use proxy::{Event, TriedPhones};
 
 use sim::{Simulation, sequential};
 
@@ -50,12 +50,14 @@ fn the_200_of_a_cancel_ends_no_call() {
 }
 
 #[test]
-fn a_stateless_call_without_a_response_ends_with_timer_c() {
+fn a_stateless_call_that_rings_without_an_end_ends_with_timer_c() {
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
     alice.calls("bob");
-    bob.expects("INVITE");
+    let received = bob.expects("INVITE");
+    bob.answers(&received, 180);
+    alice.expects("180");
     sim.seconds(180);
     check_calls(&sim, 1, 0, None);
     sim.seconds(2);
@@ -92,7 +94,10 @@ fn only_phones_that_were_tried_are_counted() {
     alice.expects("100");
     alice.expects("200");
     assert_eq!(sim.count_events(|event| matches!(event, Event::Call { targets: 2, .. })), 1);
-    assert_eq!(sim.count_events(|event| matches!(event, Event::CallEnded { tried: 1, .. })), 1);
+    assert_eq!(
+        sim.count_events(|event| matches!(event, Event::CallEnded { phones: TriedPhones { tried: 1, .. }, .. })),
+        1
+    );
 }
 
 #[test]
@@ -131,5 +136,113 @@ fn the_events_name_the_phone_that_registered_or_answered() {
         let is_desk =
             |event: &Event| matches!(event, Event::CallEnded { by: Some(phone), .. } if phone.user_agent() == b"Desk");
         assert_eq!(sim.count_events(is_desk), 1, "{} phones", phones.len());
+    }
+}
+
+/// The phones of the call that has ended since the last check.
+#[track_caller]
+fn check_phones(sim: &Simulation, tried: usize, responded: usize, rang: usize) {
+    let expected = TriedPhones { tried, responded, rang };
+    let found = std::cell::RefCell::new(Vec::new());
+    sim.count_events(|event| match event {
+        Event::CallEnded { phones, .. } => {
+            found.borrow_mut().push(*phones);
+            true
+        }
+        _ => false,
+    });
+    assert_eq!(found.into_inner(), [expected]);
+}
+
+/// Issue 18: "rang N phones" counts phones that never answered the INVITE.
+#[test]
+fn a_phone_without_a_response_is_not_one_that_rang() {
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
+    desk.registers();
+    mobile.registers();
+    let (_, [at_desk, _]) = alice.calls_phones("bob", [&desk, &mobile]);
+    desk.answers(&at_desk, 180);
+    alice.expects("180");
+    desk.answers(&at_desk, 200);
+    alice.expects("200");
+    check_phones(&sim, 2, 1, 1);
+    // One phone, forwarded without a response context: it is busy, so it responds and does not ring.
+    let (carol, dave) = (sim.udp("carol"), sim.udp("dave"));
+    dave.registers();
+    carol.calls("dave");
+    let received = dave.expects("INVITE");
+    dave.answers(&received, 486);
+    carol.expects("486");
+    check_phones(&sim, 1, 1, 0);
+    carol.calls("dave");
+    let received = dave.expects("INVITE");
+    dave.answers(&received, 183);
+    dave.answers(&received, 200);
+    carol.expects("183");
+    carol.expects("200");
+    check_phones(&sim, 1, 1, 1);
+}
+
+/// Issue 18: a 500 of our own is called the phone's.
+#[test]
+fn a_response_of_this_server_is_not_one_of_the_phone() {
+    for phones in [&["bob/desk"][..], &["bob/desk", "bob/mobile"]] {
+        let sim = Simulation::new();
+        let alice = sim.udp("alice");
+        for name in phones {
+            let phone = sim.tcp(name);
+            phone.registers();
+            phone.is_unplugged();
+        }
+        alice.calls("bob");
+        sim.seconds(1);
+        check_phones(&sim, phones.len(), 0, 0);
+    }
+}
+
+/// Issue 18: the phone that is gone leaves "being set up" for 3 minutes without a word.
+#[test]
+fn a_call_to_a_phone_that_is_gone_ends_when_its_caller_gives_up() {
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
+    bob.registers();
+    alice.calls("bob");
+    bob.expects("INVITE");
+    sim.seconds(31);
+    check_calls(&sim, 1, 0, None);
+    sim.seconds(2);
+    let is_silent = |event: &Event| {
+        matches!(
+            event,
+            Event::CallEnded { status: None, phones: TriedPhones { tried: 1, responded: 0, rang: 0 }, by: Some(_), .. }
+        )
+    };
+    assert_eq!(sim.count_events(is_silent), 1);
+    // Nothing more is reported when the pin expires.
+    sim.seconds(200);
+    check_calls(&sim, 0, 0, None);
+}
+
+#[test]
+fn a_cancelled_call_to_a_phone_that_is_gone_ends_when_its_caller_gives_up() {
+    for rings in [false, true] {
+        let sim = Simulation::new();
+        let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
+        bob.registers();
+        let invite = alice.calls("bob");
+        let received = bob.expects("INVITE");
+        if rings {
+            bob.answers(&received, 180);
+            alice.expects("180");
+        }
+        sim.seconds(10);
+        alice.cancels(&invite);
+        sim.seconds(31);
+        check_calls(&sim, 1, 0, None);
+        sim.seconds(2);
+        check_calls(&sim, 0, 1, Some(487));
+        sim.seconds(200);
+        check_calls(&sim, 0, 0, None);
     }
 }

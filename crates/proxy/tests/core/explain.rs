@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use proxy::{Account, Authentication, Foreign, Inquiry, Instant, Now, Settings, Step, Strangers, Wall, explain};
+use proxy::{
+    Account, Authentication, Caller, ConfigKey, Event, Foreign, Inquiry, Instant, Now, Settings, Step, Strangers, Wall,
+    explain,
+};
 
 use sim::{KEYS, Simulation};
 
@@ -13,7 +16,7 @@ const OFFICE: &str = "sip:alice@office.example";
 fn ask(settings: &Settings, from: &str, to: &str) -> Vec<Step> {
     let now = Now { mono: Instant::from_micros(0), wall: Wall(0) };
     let source: IpAddr = [192, 0, 2, 99].into();
-    explain(&Inquiry { from, to, source, at: None }, settings, &KEYS, now, |_| None)
+    explain(&Inquiry { from: Some(from), to, source, at: None }, settings, &KEYS, now, |_| None)
 }
 
 fn settings(change: impl FnOnce(&mut Settings)) -> Settings {
@@ -86,7 +89,7 @@ fn a_contact_of_a_phone_is_distinguished_from_another_server() {
         let now = Now { mono: Instant::from_micros(0), wall: Wall(0) };
         let source: IpAddr = [192, 0, 2, 99].into();
         let asked = |to: &str| {
-            let inquiry = Inquiry { from: OFFICE, to, source, at: None };
+            let inquiry = Inquiry { from: Some(OFFICE), to, source, at: None };
             explain(&inquiry, &settings(change), &KEYS, now, |aor| sim.registered(aor))
         };
         let steps = asked(&bob.contact());
@@ -100,13 +103,58 @@ fn a_contact_of_a_phone_is_distinguished_from_another_server() {
     }
 }
 
+/// Issue 18: explain of an unknown user says that it is one of ours without a phone.
 #[test]
 fn an_unknown_user_is_distinguished_from_one_without_a_phone() {
     let change = |settings: &mut Settings| {
         settings.accounts.insert(aor("bob"), Account::default());
     };
     let steps = |to| ask(&settings(change), OFFICE, to);
-    assert!(steps("sip:bob@office.example").contains(&Step::Bindings(0)));
+    let known = steps("sip:bob@office.example");
+    assert!(known.contains(&Step::Bindings(0)) && known[0] == Step::User(aor("bob")), "{known:?}");
     let unknown = steps("sip:999@office.example");
-    assert!(unknown.contains(&Step::NoAccount) && refusal(&unknown) == Some(404), "{unknown:?}");
+    assert!(unknown.contains(&Step::NoAccount) && unknown[0] == Step::Name(aor("999")), "{unknown:?}");
+    let accounts = Some(ConfigKey::Accounts);
+    assert!(matches!(unknown.last(), Some(Step::Refused { status: 404, key, .. }) if *key == accounts), "{unknown:?}");
+}
+
+/// Issue 18: explain takes an unknown `--from` for granted.
+#[test]
+fn a_caller_without_an_account_ends_at_the_challenge() {
+    let change = |settings: &mut Settings| {
+        settings.authentication = Authentication::Required;
+        let mut bob = Account::default();
+        bob.may_call_as = vec![Caller::User(b"+4989123451".as_slice().into())];
+        settings.accounts.insert(aor("bob"), bob);
+    };
+    let to = "sip:bob@office.example";
+    let unknown = ask(&settings(change), "sip:999@office.example", to);
+    assert!(unknown.contains(&Step::NoCaller(aor("999"))) && refusal(&unknown) == Some(407), "{unknown:?}");
+    for known in ["sip:bob@office.example", "sip:+4989123451@office.example"] {
+        assert_eq!(refusal(&ask(&settings(change), known, to)), Some(480), "{known}");
+    }
+    // Nobody is named: any user.
+    let now = Now { mono: Instant::from_micros(0), wall: Wall(0) };
+    let inquiry = Inquiry { from: None, to, source: [192, 0, 2, 99].into(), at: None };
+    assert_eq!(refusal(&explain(&inquiry, &settings(change), &KEYS, now, |_| None)), Some(480));
+}
+
+/// Issue 18: refusals do not name their rule.
+#[test]
+fn a_refusal_names_the_key_that_decided() {
+    type Case = (&'static str, &'static str, ConfigKey);
+    let table: &[Case] = &[
+        (OFFICE, "sip:bob@elsewhere.example", ConfigKey::Foreign),
+        ("sip:eve@elsewhere.example", "sip:bob@office.example", ConfigKey::Strangers),
+    ];
+    for (from, to, expected) in table {
+        let steps = ask(&settings(|_| {}), from, to);
+        assert!(matches!(steps.last(), Some(Step::Refused { key, .. }) if *key == Some(*expected)), "{steps:?}");
+        let sim = Simulation::new();
+        let caller = sim.udp("alice");
+        caller.sends(&caller.request("INVITE", to).set("From", format!("<{from}>;tag=1")));
+        caller.expects("403");
+        let told = |event: &Event| matches!(event, Event::CallRefused { key, .. } if *key == Some(*expected));
+        assert_eq!(sim.count_events(told), 1, "{from} -> {to}");
+    }
 }

@@ -21,7 +21,7 @@ fn our_address_without_its_port_names_the_first_domain() {
     settings.listeners.iter_mut().for_each(|listener| *listener = Listener { address, ..*listener });
     let now = Now { mono: Instant::from_micros(0), wall: Wall(0) };
     let first_step = |to: &str| {
-        let inquiry = Inquiry { from: "sip:alice@office.example", to, source: address.ip(), at: None };
+        let inquiry = Inquiry { from: Some("sip:alice@office.example"), to, source: address.ip(), at: None };
         explain(&inquiry, &settings, &KEYS, now, |_| None).swap_remove(0)
     };
     let bob = Step::User(aor("bob"));

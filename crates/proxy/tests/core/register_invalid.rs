@@ -1,5 +1,6 @@
 //! Invalid and hostile REGISTERs: each gets the exact refusal and changes nothing.
 
+use proxy::{Authentication, ConfigKey, Event, Foreign, Registration};
 use sim::{Agent, Simulation, Sip, param, uri_in};
 
 /// A Contact with these parameters.
@@ -121,5 +122,37 @@ fn an_excessive_expiry_is_not_an_error() {
         assert_eq!(bob.expects("200").param("Contact", "expires"), Some(granted), "{asked}");
         bob.sends(&bob.register().set("Contact", contact("")).with("Expires", asked));
         assert_eq!(bob.expects("200").param("Contact", "expires"), Some(granted), "{asked} in the header");
+    }
+}
+
+/// Issue 18: a REGISTER for a foreign or wrong domain is neither logged nor counted. It is refused, with the domain that the
+/// phone wants and the key that decided.
+#[test]
+fn a_register_for_a_wrong_domain_is_reported_with_its_domain() {
+    type Case = (&'static str, &'static str, &'static str, Foreign, &'static str);
+    let cases: &[Case] = &[
+        ("sip:wrong.example", "sip:bob@wrong.example", "sip:bob@wrong.example", Foreign::Refuse, "403"),
+        ("sip:192.0.2.77", "sip:bob@192.0.2.77", "sip:bob@192.0.2.77", Foreign::Refuse, "403"),
+        ("sip:pbx.local", "sip:bob@pbx.local", "sip:bob@office.example", Foreign::Refuse, "403"),
+        ("sip:office.example", "sip:bob@wrong.example", "sip:bob@office.example", Foreign::Refuse, "404"),
+        ("sip:office.example", "sip:bob@wrong.example", "sip:bob@wrong.example", Foreign::Authenticated, "404"),
+    ];
+    for (uri, to, from, foreign, status) in cases {
+        for authentication in [Authentication::Required, Authentication::Off] {
+            let sim = Simulation::with(|settings| {
+                settings.authentication = authentication;
+                settings.foreign = *foreign;
+            });
+            let bob = sim.udp("bob");
+            let register = bob.request("REGISTER", uri).set("To", format!("<{to}>"));
+            bob.sends(&register.set("From", format!("<{from}>;tag=1")));
+            assert_eq!(bob.expects(status).reason(), "Not a domain of this server", "{uri} {to}");
+            let domain = to.rsplit_once('@').expect("a domain").1;
+            let told = |event: &Event| {
+                matches!(event, Event::Registration { outcome: Registration::Refused, aor, key: Some(ConfigKey::Domains), .. }
+                    if aor.domain() == domain.as_bytes() && aor.user() == b"bob")
+            };
+            assert_eq!(sim.count_events(told), 1, "{uri} {to}");
+        }
     }
 }

@@ -11,27 +11,28 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use location::{Aor, Flow, FlowId, Record};
-use parser::{Message, Transport};
+use parser::{Message, Method, Transport};
 
 use super::send::is_stateless;
 use crate::clock::{Now, Wall};
+use crate::config_key::ConfigKey;
 use crate::dialog::Next;
 use crate::event::DiversionReason;
 use crate::mac::Mac;
-use crate::reject::Reject;
+use crate::reject::{ChallengeFor, Reject};
 use crate::request::{Received, Request};
 use crate::route::{
     self, AuthRequirement, Callee, ContactSearch, Destination, Gruus, Missing, NextStep, NoTarget, Plan, Rule,
     TargetSearch, Toward, next_step, office_step,
 };
-use crate::settings::{CodeCommand, Keys, Party, Settings};
+use crate::settings::{CodeCommand, Keys, Named, Party, Settings};
 use crate::target::{NextHop, Target};
 
 /// The call to explain.
 #[derive(Clone, Copy, Debug)]
 pub struct Inquiry<'a> {
-    /// The caller's URI.
-    pub from: &'a str,
+    /// The caller's URI; `None` for any user of the first domain.
+    pub from: Option<&'a str>,
     /// The called URI.
     pub to: &'a str,
     /// The source address of the INVITE.
@@ -69,6 +70,8 @@ pub enum Step {
     Emergency,
     /// The caller has to authenticate as the user that its From names, of this domain.
     Credentials(Box<str>),
+    /// No account has the name of the caller, so no password is right.
+    NoCaller(Aor),
     /// No party that the rules of the office name has a binding.
     NoPhone,
     /// The number of bindings, registered or configured.
@@ -90,6 +93,8 @@ pub enum Step {
         status: u16,
         /// Why.
         reason: &'static str,
+        /// The key of the configuration that decided.
+        key: Option<ConfigKey>,
     },
 }
 
@@ -121,7 +126,8 @@ pub fn explain(
 ) -> Vec<Step> {
     let mut steps = Vec::new();
     if let Err(reject) = walk(inquiry, settings, keys, now, load, &mut steps) {
-        steps.push(Step::Refused { status: reject.status(), reason: reject.reason() });
+        let (status, reason, key) = (reject.status(), reject.reason(), reject.key(Method::Invite));
+        steps.push(Step::Refused { status, reason, key });
     }
     steps
 }
@@ -157,7 +163,7 @@ fn walk(
         _ => None,
     };
     steps.push(first_step(&destination, &next, of_contact.as_ref().map(|(aor, _)| aor), settings));
-    steps.extend(admission(inquiry, &request, &destination, of_contact.is_some(), settings)?);
+    admission(inquiry, &request, &destination, of_contact.is_some(), settings, steps)?;
     steps.extend(trail.into_iter().map(Step::Rule));
     let plan = match next? {
         NextStep::ChangeRules(_, command) => {
@@ -195,15 +201,15 @@ fn plan_for_foreign(request: &Request, settings: &Settings) -> Result<Plan, Reje
     Ok(Plan::with_target(route::target_for_next(&next, Toward::Anybody, request, settings)?))
 }
 
-/// What the caller has to prove. `is_contact`: the Request-URI is the Contact of a phone.
+/// Appends what the caller has to prove. `is_contact`: the Request-URI is the Contact of a phone.
 fn admission(
     inquiry: &Inquiry<'_>,
     request: &Request,
     destination: &Destination,
     is_contact: bool,
     settings: &Settings,
-) -> Result<Vec<Step>, Reject> {
-    let mut steps = Vec::new();
+    steps: &mut Vec<Step>,
+) -> Result<(), Reject> {
     let requirement = match (route::auth_requirement(request, destination, settings), request.domain_of_from(settings))
     {
         // A user that may not send to foreign addresses may still call the phones of local users.
@@ -213,20 +219,34 @@ fn admission(
     if matches!(destination, Destination::User(called) if settings.is_emergency(called)) {
         steps.push(Step::Emergency);
     }
-    steps.push(match requirement {
-        AuthRequirement::None => match settings.trunk_at(inquiry.source) {
+    match requirement {
+        AuthRequirement::None => steps.push(match settings.trunk_at(inquiry.source) {
             Some(trunk) => Step::FromTrunk(trunk.name.clone()),
             None => Step::Free,
-        },
+        }),
         AuthRequirement::Credentials(domain) => {
             // The caller would be challenged, but no user can have this name.
             if let Some(reject) = route::refusal_of_stranger(request, destination, settings) {
                 return Err(reject);
             }
-            Step::Credentials(domain.into())
+            steps.push(Step::Credentials(domain.into()));
+            if let Some(caller) = unknown_caller(inquiry, request, settings) {
+                steps.push(Step::NoCaller(caller));
+                return Err(Reject::Challenge { of: ChallengeFor::Proxy, stale: false });
+            }
         }
-    });
-    Ok(steps)
+    }
+    Ok(())
+}
+
+/// The caller, if the inquiry names one of a local domain that no account has.
+fn unknown_caller(inquiry: &Inquiry<'_>, request: &Request, settings: &Settings) -> Option<Aor> {
+    inquiry.from?;
+    let named = Named::of(request.text_of_from(), settings)?;
+    let accounts = &settings.accounts;
+    let is_known =
+        accounts.is_empty() || !named.is_ours || accounts.find(&named.address).is_some() || accounts.is_caller(&named);
+    (!is_known).then_some(named.address)
 }
 
 /// What the call is for. `contact`: the user whose phone has the Request-URI as its Contact.
@@ -237,7 +257,8 @@ fn first_step(
     settings: &Settings,
 ) -> Step {
     if let Destination::User(name) = destination {
-        return if settings.meaning(name).is_some() || settings.dialled(name).is_some() {
+        let is_unknown = !settings.accounts.is_empty() && settings.accounts.find(name).is_none();
+        return if is_unknown || settings.meaning(name).is_some() || settings.dialled(name).is_some() {
             Step::Name(name.clone())
         } else {
             Step::User(name.clone())
@@ -305,7 +326,9 @@ fn invite(Inquiry { from, to, source, .. }: &Inquiry<'_>, settings: &Settings) -
     let is_uri = |text: &str| {
         !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_graphic() && !b"<>\"".contains(&octet))
     };
-    if !is_uri(from) || !is_uri(to) {
+    let anybody = || format!("sip:somebody@{}", settings.domains.first().map_or("", |domain| domain));
+    let from = from.map_or_else(anybody, str::to_owned);
+    if !is_uri(&from) || !is_uri(to) {
         return Err(Reject::RequestUri);
     }
     let remote = SocketAddr::new(*source, 5060);

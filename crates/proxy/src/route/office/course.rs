@@ -40,7 +40,8 @@ impl DiversionReason {
     /// The refusal if there is no other party.
     const fn refusal(self) -> Reject {
         match self {
-            Self::Busy | Self::DoNotDisturb => Reject::Busy,
+            Self::Busy => Reject::Busy,
+            Self::DoNotDisturb => Reject::DoNotDisturb,
             Self::Always | Self::Closed | Self::NoAnswer | Self::Unavailable => Reject::NotRegistered,
         }
     }

@@ -62,7 +62,7 @@ pub(super) fn of_user(user: Aor, course: &mut Course, call: Call<'_>) -> Result<
             return Ok(UserStep::Forward(always.clone(), DiversionReason::Always));
         }
         if rules.do_not_disturb {
-            let busy = rules.forward.busy.clone().ok_or(Reject::Busy)?;
+            let busy = rules.forward.busy.clone().ok_or(Reject::DoNotDisturb)?;
             return Ok(UserStep::Forward(busy, DiversionReason::DoNotDisturb));
         }
         course.ring(expansion.also_ring(&rules.also_ring));

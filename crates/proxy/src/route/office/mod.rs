@@ -227,7 +227,7 @@ fn lead(
             }
             Some(Meaning::Number(number)) => match open_hours(number, call, trail) {
                 true => (number.to.clone(), None),
-                false => (number.closed.clone().ok_or(Reject::NotRegistered)?, Some(DiversionReason::Closed)),
+                false => (number.closed.clone().ok_or(Reject::Closed)?, Some(DiversionReason::Closed)),
             },
             Some(Meaning::Group(_)) if !call.reaches_groups => return Err(Reject::Group),
             Some(Meaning::Group(group)) => {

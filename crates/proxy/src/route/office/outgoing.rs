@@ -34,7 +34,7 @@ pub(super) fn dial_by_rule(
     trail: &mut Vec<Rule>,
 ) -> Option<Result<Vec<(u16, Member)>, Reject>> {
     let dialled = call.settings.dialled(name)?;
-    let refused = dialled.line.is_emergency.then_some(Err(Reject::Relay));
+    let refused = dialled.line.is_emergency.then_some(Err(Reject::DialledByStranger));
     Some(refused.unwrap_or_else(|| members_for(&dialled, by, call, trail)))
 }
 
@@ -52,7 +52,7 @@ fn members_for(
     trail.push(Rule::Outgoing { number: number.as_str().into(), class: line.class.clone() });
     let dialling = account.and_then(|account| account.dialling.as_deref());
     if !line.is_emergency {
-        account.ok_or(Reject::Relay)?;
+        account.ok_or(Reject::DialledByStranger)?;
         let classes = dialling.and_then(|dialling| dialling.classes.as_ref());
         if let (Some(classes), Some(class)) = (classes, &line.class)
             && !classes.contains(class)
