@@ -2,6 +2,7 @@
 //!
 //! Host names are in presentation format without the final dot; the root is the empty string.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -16,6 +17,16 @@ pub enum Query {
     Srv(Arc<str>),
     /// The A and AAAA records of a host.
     Addresses(Arc<str>),
+}
+
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Naptr(name) => write!(f, "NAPTR records of {name}"),
+            Self::Srv(name) => write!(f, "SRV records of {name}"),
+            Self::Addresses(name) => write!(f, "A and AAAA records of {name}"),
+        }
+    }
 }
 
 /// The records that answer a [`Query`]; empty if there are none or the query failed.

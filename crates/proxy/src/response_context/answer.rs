@@ -84,6 +84,14 @@ impl ResponseContext {
         }
     }
 
+    /// The only phone that responded; if none did, the only one that was tried. A phone with several flows has a branch for
+    /// each that failed (RFC 5626 7).
+    fn only_phone(&self, phones: TriedPhones) -> Option<event::CalledPhone> {
+        let mut of_interest = self.branches.iter().filter(|branch| branch.has_responded() || phones.responded == 0);
+        let is_only = phones.responded == 1 || phones.responded == 0 && phones.tried == 1;
+        of_interest.next_back().filter(|_| is_only).and_then(|branch| branch.target().uri.phone())
+    }
+
     /// Sends a response of this server.
     pub(super) fn reply(&mut self, status: u16, context: &mut Context<'_>) {
         let Some(request) = &self.template.request else { return };
@@ -115,10 +123,7 @@ impl ResponseContext {
         if let Some(request) = request.filter(|_| self.upstream.is_invite()) {
             let mut phones = TriedPhones::default();
             self.branches.iter().for_each(|branch| branch.count(&mut phones));
-            let by = match &self.branches[..] {
-                [only] if phones.responded == 0 => only.target().uri.phone(),
-                _ => by,
-            };
+            let by = by.or_else(|| self.only_phone(phones));
             context.outbox.emit(Event::CallEnded { call: request.key.0, status: Some(status), phones, by });
         }
     }

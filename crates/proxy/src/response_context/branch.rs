@@ -346,6 +346,11 @@ impl ClientBranch {
         self.breadth == 0 && self.target.uri.trunk().is_some()
     }
 
+    /// Whether any response to its request has come.
+    pub(super) const fn has_responded(&self) -> bool {
+        self.has_responded
+    }
+
     /// Adds its phone. A branch in whose place another one was started is for the same phone, unless it responded.
     pub(super) fn count(&self, phones: &mut TriedPhones) {
         let is_continued = self.is_replaced || matches!(self.outcome(), Some(Outcome::OverUdpInstead));

@@ -246,3 +246,30 @@ fn a_cancelled_call_to_a_phone_that_is_gone_ends_when_its_caller_gives_up() {
         check_calls(&sim, 0, 0, None);
     }
 }
+
+/// Issue 18: the device name is missing with reg-id over TCP. A phone with two flows is called with a response context.
+#[test]
+fn a_phone_with_several_flows_is_named_when_it_refuses() {
+    for status in [486, 603, 200] {
+        let sim = Simulation::new();
+        let (alice, bob) = (sim.udp("alice"), sim.tcp("bob/phone"));
+        let other = sim.tcp("bob/phone").at(([192, 0, 2, 201], 5099).into());
+        for (flow, reg_id) in [(&bob, 1), (&other, 2)] {
+            let instance = "+sip.instance=\"<urn:uuid:00000000-0000-1000-8000-000a95a0e128>\"";
+            let contact = format!("<{}>;{instance};reg-id={reg_id}", bob.contact());
+            let register = flow.register().set("Contact", contact).with("Supported", "path, outbound");
+            flow.sends(&register.with("User-Agent", "Snom"));
+            flow.expects("200");
+        }
+        alice.calls("bob");
+        alice.expects("100");
+        sim.millis(10);
+        let called = [&bob, &other].into_iter().find_map(|flow| Some((flow, flow.next_message_if_any()?)));
+        let (flow, received) = called.expect("an INVITE");
+        flow.answers(&received, status);
+        alice.expects(&status.to_string());
+        let is_named =
+            |event: &Event| matches!(event, Event::CallEnded { by: Some(phone), .. } if phone.user_agent() == b"Snom");
+        assert_eq!(sim.count_events(is_named), 1, "{status}");
+    }
+}

@@ -123,9 +123,8 @@ fn an_unknown_user_is_distinguished_from_one_without_a_phone() {
 fn a_caller_without_an_account_ends_at_the_challenge() {
     let change = |settings: &mut Settings| {
         settings.authentication = Authentication::Required;
-        let mut bob = Account::default();
-        bob.may_call_as = vec![Caller::User(b"+4989123451".as_slice().into())];
-        settings.accounts.insert(aor("bob"), bob);
+        let may_call_as = vec![Caller::User(b"+4989123451".as_slice().into())];
+        settings.accounts.insert(aor("bob"), Account { may_call_as, ..Account::default() });
     };
     let to = "sip:bob@office.example";
     let unknown = ask(&settings(change), "sip:999@office.example", to);
