@@ -363,3 +363,24 @@ fn an_idle_connection_is_closed_with_a_code() {
     }
     assert_eq!(halfway.socket().close_code(), 1008);
 }
+
+/// Issue 18: a page of any origin may get the address of its user banned by unreadable messages.
+#[test]
+fn unreadable_messages_of_a_foreign_page_do_not_count_towards_a_ban() {
+    for (origin, is_banned) in
+        [(Some("https://evil.example"), false), (Some("http://localhost:9090"), true), (None, true)]
+    {
+        let server = Server::start(&format!("{OPEN}defence: {{ failures: 5 }}\n"));
+        let headers: Vec<_> = origin.map(|origin| ("Origin", origin)).into_iter().collect();
+        let mut page = Phone::websocket_with("mallory", server.websocket(), &headers);
+        for _ in 0..10 {
+            page.send_raw(b"this is no SIP");
+        }
+        server.counts("frontdesk_parse_errors_total", &[("transport", "ws")], |count| count >= 5.0);
+        server.counts("frontdesk_bans", &[], |count| count == f64::from(u8::from(is_banned)));
+        if !is_banned {
+            server.counts("frontdesk_parse_errors_total", &[("transport", "ws")], |count| count == 10.0);
+            server.counts("frontdesk_bans", &[], |count| count == 0.0);
+        }
+    }
+}

@@ -11,11 +11,12 @@
 
 mod ban_list;
 mod failure;
+mod foreign_pages;
 mod shared;
 mod table;
 
 use ipnet::IpNet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -23,7 +24,7 @@ use std::time::{Duration, Instant};
 use hashbrown::HashSet;
 use location::{AnyStore, Store as _};
 use parking_lot::{Mutex, RwLock};
-use proxy::{Event, Registration, Source};
+use proxy::{ConfigKey, Event, Flow, Registration, Source};
 
 use crate::clock;
 use crate::config::Config;
@@ -34,6 +35,7 @@ pub(crate) use failure::{BanNotice, BanOutcome, Failure, FailureSummary};
 pub(crate) use shared::{SharedBans, VALUE as SHARED_BANS};
 pub(crate) use table::Ban;
 
+use foreign_pages::ForeignPages;
 use table::{Rules, Table};
 
 /// Lifetime of the cached set of registered addresses.
@@ -51,6 +53,7 @@ pub(crate) struct Defence {
     table: RwLock<Table>,
     store: Arc<AnyStore>,
     registered: Mutex<Option<Registered>>,
+    foreign_pages: Mutex<ForeignPages>,
 }
 
 /// Cached set of the addresses from which phones are registered.
@@ -70,6 +73,7 @@ impl Defence {
             table: RwLock::new(Table::new(Rules::of(config, &[]))),
             store,
             registered: Mutex::new(None),
+            foreign_pages: Mutex::default(),
         }
     }
 
@@ -94,19 +98,35 @@ impl Defence {
             Event::AuthenticationFailed { counts: true, user, flow, .. } => {
                 self.record_failure(flow.remote.ip(), Failure::Credentials(user));
             }
-            Event::ParseError { flow, .. } if flow.transport.is_reliable() => {
-                self.record_failure(flow.remote.ip(), Failure::Unreadable);
-            }
+            Event::ParseError { flow, .. } if flow.transport.is_reliable() => self.unreadable(flow),
             // Without authentication an unknown user gets 404.
-            Event::Registration { outcome: Registration::Refused, status: 404, aor, flow, .. }
-                if flow.transport.is_reliable() =>
-            {
+            Event::Registration {
+                outcome: Registration::Refused,
+                key: Some(ConfigKey::Accounts),
+                status: 404,
+                aor,
+                flow,
+                ..
+            } if flow.transport.is_reliable() => {
                 self.record_failure(flow.remote.ip(), Failure::Credentials(aor));
             }
             Event::Registration { outcome: Registration::Registered, flow, .. } => {
                 self.registered(flow.remote.ip());
             }
             _ => {}
+        }
+    }
+
+    /// A WebSocket connection was opened from this address. `is_foreign_page`: by a page that is neither listed nor of this
+    /// server.
+    pub(crate) fn websocket_opened(&self, client: SocketAddr, is_foreign_page: bool) {
+        self.foreign_pages.lock().opened(client, is_foreign_page, self.max_addresses);
+    }
+
+    /// Counts a message over a connection that cannot be parsed, unless a foreign page sent it.
+    pub(crate) fn unreadable(&self, flow: &Flow) {
+        if !flow.transport.is_websocket() || !self.foreign_pages.lock().contains(flow.remote) {
+            self.record_failure(flow.remote.ip(), Failure::Unreadable);
         }
     }
 

@@ -29,7 +29,7 @@ use super::completions::{CommitOutcome, Completions};
 use super::health::Health;
 use super::loads::Loads;
 use crate::clock::Clock;
-use crate::defence::{BanList, Defence, Failure};
+use crate::defence::{BanList, Defence};
 use crate::journal::EventQueue;
 use crate::metrics::{DriverLimit, Loss, Series, Tally};
 use crate::transport::{self, Datagram, Inbound, Transports, UdpReceiver, UndeliveredMessage};
@@ -219,7 +219,7 @@ impl Worker {
                 failed.into_iter().for_each(|message| self.report_undelivered(now, message));
             }
             Inbound::FramingError { flow, unread } => {
-                self.defence.record_failure(flow.remote.ip(), Failure::Unreadable);
+                self.defence.unreadable(&flow);
                 let answer = unread.map(|(head, error)| bad_request::write(head, &flow, error)).unwrap_or_default();
                 let event = Event::ParseError { answered: !answer.is_empty(), flow };
                 self.tally.event(&event);

@@ -66,9 +66,18 @@ impl Rules {
     /// this server.
     pub(super) fn allows_page(&self, headers: &HeaderMap, client: IpAddr) -> bool {
         let Some(origin) = headers.get(header::ORIGIN) else { return true };
-        let is_listed = self.origins.iter().any(|listed| listed.as_bytes().eq_ignore_ascii_case(origin.as_bytes()));
         let is_allowed = self.origins.is_empty() && (!self.trusts(client) || self.is_own(origin, headers));
-        is_listed || is_allowed
+        self.lists(origin) || is_allowed
+    }
+
+    /// Whether the request comes from a page that is neither listed nor of this server. The user of the browser may not know
+    /// what it sends.
+    pub(super) fn is_foreign_page(&self, headers: &HeaderMap) -> bool {
+        headers.get(header::ORIGIN).is_some_and(|origin| !self.lists(origin) && !self.is_own(origin, headers))
+    }
+
+    fn lists(&self, origin: &HeaderValue) -> bool {
+        self.origins.iter().any(|listed| listed.as_bytes().eq_ignore_ascii_case(origin.as_bytes()))
     }
 
     /// Whether a page was loaded from this server, by any of its listeners. A name counts only if it is configured, because

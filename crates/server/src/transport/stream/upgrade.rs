@@ -134,7 +134,7 @@ async fn respond(request: Request<Incoming>, handshake: &Handshake<'_>) -> (Repl
         Ok(Answer::Upgrade(response, client)) => (response, Ok(client)),
         Ok(Answer::Page(response)) => (response, Err(NotUpgraded::Page)),
         Err(refusal) => {
-            tracing::debug!(?refusal, peer = %handshake.peer, "WebSocket handshake refused");
+            tracing::debug!(peer = %handshake.peer, "WebSocket handshake refused: {}", refusal.reason());
             (refusal.response(), Err(NotUpgraded::Refused))
         }
     }
@@ -184,6 +184,7 @@ fn answer<B: Body>(request: &Request<B>, handshake: &Handshake<'_>) -> Result<An
     if !rules.allows_page(request.headers(), client.remote.ip()) {
         return Err(Refusal::Origin);
     }
+    handshake.defence.websocket_opened(client.remote, rules.is_foreign_page(request.headers()));
     let response = Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)
         .header(header::CONNECTION, "Upgrade")
