@@ -62,7 +62,16 @@ fn explain_shows_the_targets_of_a_call() {
         assert!(output.contains(word), "no {word} in {output}");
     }
     assert!(good(&server, "explain carol").contains("480"));
-    assert!(good(&server, "explain nobody").contains("404"));
+    // Issue 18: explain of an unknown user says that it is one of ours, and takes an unknown `--from` for granted.
+    let unknown = good(&server, "explain nobody");
+    assert!(unknown.contains("404") && unknown.contains("not the name of a user"), "{unknown}");
+    assert!(
+        unknown.contains("There is no account with this name") && unknown.contains("decides: accounts."),
+        "{unknown}"
+    );
+    let unknown = good(&server, "explain bob --from nobody");
+    assert!(unknown.contains("No account has the name of the caller") && unknown.contains("407"), "{unknown}");
+    assert!(good(&server, "explain sip:dave@far.example --from alice").contains("decides: foreign."));
     assert!(good(&server, "explain bob --from sip:eve@elsewhere.example").contains("403"));
     let (output, code) = frontdesk(server.path(), "explain bob --source nowhere");
     assert!(code == 1 && output.contains("IP address"), "{output}");
@@ -75,7 +84,7 @@ fn a_new_account_is_valid_at_once() {
     std::fs::write(folder.path().join("accounts.yaml"), "# nobody yet\n").expect("a file");
     let server = Server::start_in(folder, crate::harness::server::fresh_ip(), &config);
     let output = good(&server, "account add 105");
-    assert!(output.contains("the server has taken the configuration, 1 accounts"), "{output}");
+    assert!(output.contains("the server has taken the configuration, 1 account\n"), "{output}");
     let password = output.split_whitespace().nth(3).expect("a password").to_owned();
     let mut phone = Phone::udp("105", server.address()).registered_as(&password);
     let file = || std::fs::read_to_string(server.path().join("accounts.yaml")).expect("the file");
@@ -101,6 +110,45 @@ fn a_new_account_is_valid_at_once() {
     phone.authenticated(query, Credentials::new("105", "correct horse"));
     assert_eq!(phone.next_final().status(), Some(401));
     assert!(!server.log().contains("horse") && !server.log().contains(&password));
+}
+
+/// Issue 18: `help`, bare `account`, `check` and the accounts of the first start, `account add` and the missing file,
+/// "data: permission denied".
+#[test]
+fn commands_say_what_they_did_and_how_they_are_used() {
+    let folder = tempfile::TempDir::with_prefix("frontdesk-test-").expect("a temporary folder");
+    let write = |text: &str| std::fs::write(folder.path().join("frontdesk.yaml"), text).expect("a file");
+    write("metrics: { listen: \"127.0.0.1:1\" }\naccounts_file: accounts.yaml\n");
+    let (output, code) = frontdesk(folder.path(), "help");
+    assert!(code == 0 && output.contains("Usage: frontdesk [run]"), "{output}");
+    for line in ["account", "account add", "explain"] {
+        let (output, code) = frontdesk(folder.path(), line);
+        let name = line.split(' ').next().expect("a word");
+        assert!(code == 2 && output.contains(&format!("Usage of {name}:")), "{line}: {output}");
+        assert!(!output.contains("unknown command"), "{output}");
+    }
+    let (output, code) = frontdesk(folder.path(), "check");
+    assert!(code == 2 && output.contains("`frontdesk account add USER` creates it"), "{output}");
+    let (output, code) = frontdesk(folder.path(), "account add 105");
+    assert!(code == 0 && output.contains("user 105   password"), "{output}");
+    let (output, code) = frontdesk(folder.path(), "check");
+    assert!(code == 0 && output.contains("The one user with an account,"), "{output}");
+    // Without a key, the account is in the data folder.
+    write("metrics: { listen: \"127.0.0.1:1\" }\n");
+    std::fs::create_dir(folder.path().join("data")).expect("a folder");
+    let (output, code) = frontdesk(folder.path(), "account add 106");
+    assert!(code == 0, "{output}");
+    let (output, code) = frontdesk(folder.path(), "check");
+    assert!(
+        code == 0 && output.contains("accounts.yaml, with a password") && !output.contains("first start"),
+        "{output}"
+    );
+    // The whole path of a folder that cannot be created.
+    std::fs::write(folder.path().join("file"), "").expect("a file");
+    write("metrics: { listen: off }\nlisten: [\"udp://127.0.0.1:0\"]\nlocation: { path: file/data/location }\n");
+    let (output, code) = frontdesk(folder.path(), "run");
+    let path = folder.path().canonicalize().expect("a path").join("file/data");
+    assert!(code == 1 && output.contains(&format!("{}: ", path.display())), "{output}");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -225,7 +226,15 @@ fn a_backup_of_a_running_server_contains_its_registrations() {
     };
     let output = backup();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(backup().status.code(), Some(1), "nothing is overwritten");
+    // Issue 18: `backup` says nothing, writes mode 0644 and calls an existing target a store error.
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("copied the registrations in ") && text.contains("data/copy: "), "{text}");
+    let mode = fs::metadata(server.path().join("data/copy")).expect("the copy").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let again = backup();
+    let text = String::from_utf8_lossy(&again.stderr);
+    assert_eq!(again.status.code(), Some(1), "nothing is overwritten");
+    assert!(text.contains("data/copy\" exists already") && !text.contains("location store"), "{text}");
     let folder = server.kill();
     for part in ["", "-wal", "-shm"] {
         let _ = fs::remove_file(folder.path().join(format!("data/location{part}")));
@@ -250,4 +259,14 @@ fn a_clean_stop_keeps_all_registrations() {
         assert_eq!(query(server.address(), &format!("user{number}")).len(), 1);
     }
     server.counts("frontdesk_bindings", &[], |count| count == 50.0);
+}
+
+/// Issue 18: "1 phones of 1 users".
+#[test]
+fn one_phone_of_one_user_is_singular() {
+    let ip = fresh_ip();
+    let server = Server::start_in(TempDir::with_prefix("frontdesk-test-").expect("a temporary folder"), ip, &config());
+    Phone::udp("bob", server.address()).registered();
+    let server = Server::start_in(server.stop(), ip, &config());
+    server.logs("0 accounts, 1 phone of 1 user restored");
 }

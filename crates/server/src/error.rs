@@ -13,6 +13,7 @@ use location::StoreError;
 
 use crate::cluster::SharedError;
 use crate::config::{ConfigError, Listen};
+use crate::text::io_error::{describe_io_error, full};
 
 /// Why a command failed or the server cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +41,7 @@ pub(crate) enum CliError {
         source: io::Error,
     },
     /// A file cannot be read or written.
-    #[error("{}: {}", path.display(), describe_io_error(source))]
+    #[error("{}: {}", full(path), describe_io_error(source))]
     File {
         /// The file.
         path: PathBuf,
@@ -48,11 +49,17 @@ pub(crate) enum CliError {
         source: io::Error,
     },
     /// The file of the secret key has other content.
-    #[error("{}: expected a key of 64 hexadecimal digits: restore the file, or move it away", path.display())]
+    #[error("{}: expected a key of 64 hexadecimal digits: restore the file, or move it away", full(path))]
     Key {
         /// The file.
         path: PathBuf,
     },
+    /// A backup cannot be written.
+    #[error("no backup was written: {0}")]
+    Backup(StoreError),
+    /// There is no file to copy.
+    #[error("there is nothing to copy: the registrations are in memory only (`location: {{ store: memory }}`)")]
+    NothingToCopy,
     /// The location store cannot be opened.
     #[error("the location store cannot be used: {0}")]
     Store(#[from] StoreError),
@@ -89,23 +96,13 @@ impl CliError {
     }
 }
 
-/// Common errors in plain words, without the error number.
-fn describe_io_error(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "the address is in use by another program".to_owned(),
-        io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
 /// Why an account was not changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AccountError {
     /// The accounts are in the configuration itself.
     #[error(
-        "the accounts are in the configuration itself: edit them there, or set `accounts_file: accounts.yaml` and \
-         move them to that file"
+        "the accounts are in the configuration itself: edit them there, or set `accounts_file: accounts.yaml`, which \
+         this command creates if it is missing"
     )]
     Inline,
     /// There is no file: the server keeps its accounts in memory.
@@ -120,6 +117,17 @@ pub(crate) enum AccountError {
     /// The name is invalid, or of an unknown domain.
     #[error("{0:?}: expected a user like 105, or 105@ and one of `domains`")]
     Name(String),
+    /// The account is in the configuration itself.
+    #[error("{name} has an account in the configuration itself ({}): change it there", file.display())]
+    InConfiguration {
+        /// The configuration file.
+        file: PathBuf,
+        /// The user.
+        name: String,
+    },
+    /// The server would refuse the accounts with this change. The message has no position: the line is not written.
+    #[error("nothing was changed, since the server would refuse it: {0}")]
+    Refused(String),
     /// The user has an account already.
     #[error("{0} has an account already: `frontdesk account passwd {0}` sets another password")]
     Present(String),

@@ -54,10 +54,15 @@ fn run_command() -> Result<(), CliError> {
     let client = || Ok::<_, CliError>(Client::new(&load()?.config, admin.as_deref())?);
     let text = match command {
         Command::Run => return run(load()?),
-        Command::Check => cli::summary::summary(&load()?),
+        Command::Check => {
+            let mut loaded = load()?;
+            let stored = data::first_start::add_stored(&mut loaded)?;
+            cli::summary::summary(&loaded, stored.as_deref())
+        }
         Command::Version => format!("frontdesk {}\n", env!("CARGO_PKG_VERSION")),
         Command::Help => cli::arguments::HELP.to_owned(),
-        Command::Backup(to) => return Ok(location::backup(&load()?.config.location.path, &to)?),
+        Command::Usage(usage) => usage,
+        Command::Backup(to) => cli::backup::backup(&load()?, &to)?,
         Command::Reload => server_commands::reload(&client()?)?,
         Command::Explain(call) => server_commands::explain(&client()?, &call)?,
         Command::Forward(what) => server_commands::forward(&client()?, &what)?,
@@ -68,7 +73,7 @@ fn run_command() -> Result<(), CliError> {
         Command::RotateKeys => server_commands::rotate_keys(&client()?)?,
         Command::Bans(what) => server_commands::bans(&client()?, &what)?,
         Command::Account { command, password_stdin } => {
-            let loaded = load()?;
+            let loaded = config::load_for_accounts(config.as_deref())?;
             let message = cli::account::edit(&loaded, &command, password_stdin)?;
             print!("{message}");
             server_commands::after_edit(&loaded, admin.as_deref(), &command)?

@@ -15,6 +15,12 @@ pub enum StoreError {
         /// The store's file.
         path: PathBuf,
     },
+    /// The file that a backup should be written to exists.
+    #[error("{path:?} exists already, and a backup is written to a new file only")]
+    Exists {
+        /// That file.
+        path: PathBuf,
+    },
     /// The path is not a location store.
     #[error("{path:?} is not a location store")]
     NotAStore {

@@ -30,6 +30,10 @@ pub(crate) fn edit(loaded: &Loaded, command: &AccountCommand, password_stdin: bo
         _ => CliError::File { path: file.clone(), source },
     })?;
     let accounts_file = AccountsFile::open(&file, loaded)?;
+    if let Some(configuration) = loaded.file.as_ref().filter(|_| user_id.is_in_configuration(loaded)) {
+        let (file, name) = (configuration.clone(), name.clone());
+        return Err(AccountError::InConfiguration { file, name }.into());
+    }
     let (text, message) = match command {
         AccountCommand::Remove(_) => (accounts_file.with_removed(&user_id)?, format!("{name} has no account any more")),
         _ => {
@@ -42,7 +46,7 @@ pub(crate) fn edit(loaded: &Loaded, command: &AccountCommand, password_stdin: bo
         }
     };
     // Checked with the server's own reader: what it would refuse is not written.
-    config::accounts_of(loaded, &file, &text)?;
+    config::accounts_of(loaded, &file, &text).map_err(|error| AccountError::Refused(error.without_position()))?;
     files::replace(&file, &text).map_err(|source| CliError::File { path: file.clone(), source })?;
     Ok(format!("{message}\n"))
 }
@@ -118,6 +122,11 @@ impl UserId {
 
     fn is(&self, entry: &AccountEntry, loaded: &Loaded) -> bool {
         *entry.user.0 == *self.user && entry.domain(&loaded.config) == self.domain
+    }
+
+    /// Whether `accounts` of the configuration lists the user.
+    fn is_in_configuration(&self, loaded: &Loaded) -> bool {
+        loaded.config.accounts.iter().any(|entry| self.is(entry, loaded))
     }
 
     /// H(user:realm:password) for every algorithm that could be offered.
@@ -291,6 +300,36 @@ mod tests {
         let text = accounts(&folder);
         assert!(text.contains("sip:bob@192.0.2.9") && text.contains("domain: branch.example"), "{text}");
         assert!(!text.contains("builder") && !text.contains("0b4ee9fd") && text.contains("# Upstairs."), "{text}");
+    }
+
+    /// Issue 18: `account add` advises a key and then fails on the missing file.
+    #[test]
+    fn a_missing_file_is_created() {
+        let (folder, _) = office("");
+        fs::remove_file(folder.path().join("accounts.yaml")).expect("it is removed");
+        let file = folder.path().join("frontdesk.yaml");
+        assert!(config::load(Some(&file)).expect_err("no file").to_string().contains("account add USER"));
+        let loaded = config::load_for_accounts(Some(&file)).expect("a configuration");
+        edit(&loaded, &AccountCommand::Add("105".into()), false).expect("done");
+        assert_eq!(config::load(Some(&file)).expect("a configuration").accounts.len(), 1);
+    }
+
+    /// Issue 18: `account add` tells of a line that nobody wrote.
+    #[test]
+    fn a_refusal_names_no_line_that_is_not_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("frontdesk.yaml");
+        let text = "accounts: [{ user: 101, password: x }]\naccounts_file: accounts.yaml\n\
+                    groups: [{ user: 600, members: [101] }]\n";
+        fs::write(&file, text).expect("a file");
+        let loaded = config::load_for_accounts(Some(&file)).expect("a configuration");
+        for command in [AccountCommand::Add, AccountCommand::Passwd, AccountCommand::Remove] {
+            let message = edit(&loaded, &command("101".into()), false).expect_err("refused").to_string();
+            assert!(message.contains("in the configuration itself") && message.contains("frontdesk.yaml"), "{message}");
+        }
+        let message = edit(&loaded, &AccountCommand::Add("600".into()), false).expect_err("refused").to_string();
+        assert!(message.starts_with("nothing was changed") && !message.contains("accounts.yaml:"), "{message}");
+        assert!(!folder.path().join("accounts.yaml").exists());
     }
 
     #[test]

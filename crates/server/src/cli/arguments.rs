@@ -3,6 +3,7 @@
 //! Decides the commands, their arguments and the options.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use lexopt::Arg::{Long, Short, Value};
@@ -39,7 +40,8 @@ Usage: frontdesk [run]                          run the server
        frontdesk reload                         reload the configuration, as SIGHUP does
        frontdesk nodes                          list the servers that share the registrations
        frontdesk keys rotate                    replace the keys that calls are signed with, at all servers
-       frontdesk --version | --help
+       frontdesk help [COMMAND] | --help        this text, or the lines about one command
+       frontdesk --version
 
 Options: --config FILE     default ./config/frontdesk.yaml if it exists, else the defaults apply
          --admin URL       the running server; default metrics.listen of the configuration
@@ -74,6 +76,8 @@ pub(crate) enum Command {
     Version,
     /// Print [`HELP`].
     Help,
+    /// Print the usage of one command.
+    Usage(String),
     /// Reload the configuration.
     Reload,
     /// Copy the location store to this new file.
@@ -188,8 +192,7 @@ pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Argu
             unknown => return Err(usage(unknown.unexpected())),
         }
     }
-    let mut command =
-        command(&words).ok_or_else(|| CliError::Usage(format!("unknown command: {}", words.join(" "))))?;
+    let mut command = command(&words).ok_or_else(|| CliError::Usage(misuse(&words)))?;
     match &mut command {
         Command::Explain(call) => {
             let to = std::mem::take(&mut call.to);
@@ -219,6 +222,8 @@ fn command(words: &[String]) -> Option<Command> {
     let forward = |user: &str, change| Some(Command::Forward(ForwardCommand { user: user.to_owned(), change }));
     match words.as_slice() {
         [] | ["run"] => Some(Command::Run),
+        ["help"] => Some(Command::Help),
+        ["help", name] => usage_of(name).map(Command::Usage),
         ["check"] => Some(Command::Check),
         ["reload"] => Some(Command::Reload),
         ["backup", to] => Some(Command::Backup(PathBuf::from(to))),
@@ -252,6 +257,41 @@ fn command(words: &[String]) -> Option<Command> {
         ["account", "remove", user] => account(AccountCommand::Remove((*user).to_owned())),
         _ => None,
     }
+}
+
+/// The lines of [`HELP`] about one command; `None` if there is no such command.
+fn usage_of(name: &str) -> Option<String> {
+    let (mut usage, mut is_wanted) = (String::new(), false);
+    for line in HELP.lines().take_while(|line| !line.starts_with("Options:")) {
+        if let Some((_, rest)) =
+            line.split_once("frontdesk ").filter(|(before, _)| matches!(before.trim(), "" | "Usage:"))
+        {
+            is_wanted = command_names(rest).any(|word| word == name);
+        }
+        if is_wanted && !line.is_empty() {
+            let line = line.strip_prefix("Usage: ").or_else(|| line.strip_prefix("       ")).unwrap_or(line);
+            let _ = writeln!(usage, "  {line}");
+        }
+    }
+    (!usage.is_empty()).then_some(usage)
+}
+
+/// The name of the command in a line of [`HELP`] behind the name of the program.
+fn command_names(line: &str) -> impl Iterator<Item = &str> {
+    line.split_whitespace().next().map(|word| word.trim_matches(['[', ']'])).into_iter()
+}
+
+/// Why these words are no command, and how the command is used.
+fn misuse(words: &[String]) -> String {
+    let name = words.first().map_or("", String::as_str);
+    if let Some(usage) = usage_of(name) {
+        return format!("`{}` is not a command. Usage of {name}:\n{}", words.join(" "), usage.trim_end());
+    }
+    let names = HELP.lines().filter_map(|line| line.split_once("frontdesk ")).flat_map(|(_, rest)| command_names(rest));
+    let is_close = |known: &&str| strsim::damerau_levenshtein(known, name) <= 2;
+    let suggestion = names.filter(is_close).min_by_key(|known| strsim::damerau_levenshtein(known, name));
+    let suggestion = suggestion.map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
+    format!("unknown command: {}{suggestion}", words.join(" "))
 }
 
 /// `default` clears what was set.
@@ -292,6 +332,13 @@ mod tests {
         is("check --help", Command::Help);
         is("--version", Command::Version);
         is("run --node a --advertise 192.0.2.11:5060", Command::Run);
+        is("help", Command::Help);
+        for name in ["run", "check", "account", "bindings", "groups", "trunks", "bans", "forward", "dnd", "explain"] {
+            let Some(Command::Usage(usage)) = read_words(&format!("help {name}")).map(|read| read.command) else {
+                panic!("no usage of {name}")
+            };
+            assert!(usage.contains(name) && !usage.contains("SIGHUP"), "{usage}");
+        }
         is("reload --admin http://127.0.0.1:9090", Command::Reload);
         let explain = |from: Option<&str>| {
             Command::Explain(ExplainedCall { to: "101".into(), from: from.map(Into::into), ..ExplainedCall::default() })
@@ -315,6 +362,35 @@ mod tests {
             "account passwd --password-stdin 105",
             Command::Account { command: AccountCommand::Passwd("105".into()), password_stdin: true },
         );
+    }
+
+    /// Issue 18: `help` and bare `account` are unknown.
+    #[test]
+    fn a_command_that_is_not_complete_gets_its_own_usage() {
+        let message = |line: &str| {
+            let outcome = read(line.split_whitespace().map(OsString::from));
+            outcome.expect_err("no command").to_string()
+        };
+        for line in ["account", "account add", "account add 1 2", "account drop 1"] {
+            let text = message(line);
+            assert!(text.contains("account passwd USER") && !text.contains("unknown command"), "{text}");
+            assert!(!text.contains("bindings"), "{text}");
+        }
+        for (line, usage) in [
+            ("explain", "explain TO [--from CALLER]"),
+            ("forward", "unavailable; default always"),
+            ("forward 101 sometimes 102", "REASON: always, busy, no_answer"),
+            ("dnd", "dnd USER on|off|default"),
+            ("backup", "backup NEW"),
+            ("bans remove", "bans remove ADDRESS"),
+            ("bindings show", "bindings show USER"),
+            ("help nonsense", "help [COMMAND]"),
+        ] {
+            let text = message(line);
+            assert!(text.contains(usage), "{line}: {text}");
+        }
+        assert!(message("acount add 1").contains("did you mean `account`?"));
+        assert!(message("serve").contains("unknown command: serve"));
     }
 
     #[test]

@@ -17,9 +17,9 @@ use crate::admin::{
 use crate::config::Loaded;
 use crate::data::set_rules::Forwarding;
 use crate::error::{CliError, ClientError};
-use crate::journal::PhoneCount;
 use crate::phones::Phone;
 use crate::reload::ReloadOutcome;
+use crate::text::counted;
 use crate::text::printable::escape_line;
 
 /// Limit of listed users.
@@ -47,7 +47,7 @@ pub(crate) fn bindings(client: &Client, what: &BindingsCommand) -> Result<String
             let contact = contact.as_ref().map(|contact| format!("/{}", percent_encoded(contact))).unwrap_or_default();
             let path = format!("users/{}/phones{contact}", percent_encoded(name));
             let Removed { removed } = client.request(Method::DELETE, &path)?;
-            Ok(format!("{} removed\n", PhoneCount(removed)))
+            Ok(format!("{} removed\n", counted::phones(removed)))
         }
     }
 }
@@ -160,7 +160,8 @@ pub(crate) fn trunks(client: &Client) -> Result<String, CliError> {
     for trunk in &trunks {
         let registered = trunk.registered.map(|is| if is { "registered" } else { "not registered" }.to_owned());
         let responds = trunk.responds.map(|does| if does { "responds" } else { "does not respond" }.to_owned());
-        let calls = trunk.calls.zip(trunk.max_calls).map(|(calls, max)| format!("{calls} of {max} calls"));
+        let calls = trunk.calls.zip(trunk.max_calls);
+        let calls = calls.map(|(calls, max)| format!("{calls} of {}", counted::counted(max, "call", "calls")));
         let state: Vec<_> = [registered, responds, calls].into_iter().flatten().collect();
         let _ = writeln!(text, "{}  {}", escape_line(&trunk.trunk), state.join(", "));
         let _ = writeln!(text, "    {}", escape_line(&trunk.server));
@@ -190,7 +191,7 @@ pub(crate) fn reload(client: &Client) -> Result<String, CliError> {
     if !reloaded {
         return Err(CliError::NotReloaded(error.unwrap_or_default()));
     }
-    let mut text = format!("the server has taken the configuration, {accounts} accounts\n");
+    let mut text = format!("the server has taken the configuration, {}\n", counted::accounts(accounts));
     if !needs_restart.is_empty() {
         let _ = writeln!(text, "these settings need a restart: {}", needs_restart.join(", "));
     }
@@ -214,11 +215,12 @@ pub(crate) fn after_edit(loaded: &Loaded, url: Option<&str>, command: &AccountCo
 fn format_ban(BanEntry { address, seconds_left, failures, users, .. }: &BanEntry) -> String {
     let left = humantime::format_duration(Duration::from_secs(*seconds_left));
     let users = if users.is_empty() { String::new() } else { format!("  {}", users.join(", ")) };
-    format!("{address}  {left} left, {failures} failures{users}\n")
+    format!("{address}  {left} left, {}{users}\n", counted::failures(*failures))
 }
 
 fn format_user(user: &User) -> String {
-    let count = if user.phones.is_empty() { "no phone".to_owned() } else { PhoneCount(user.phones.len()).to_string() };
+    let count =
+        if user.phones.is_empty() { "no phone".to_owned() } else { counted::phones(user.phones.len()).to_string() };
     let name = user.name.as_deref().map(|name| format!(" ({})", escape_line(name))).unwrap_or_default();
     let mut text = format!("{}@{}{name}  {count}\n", escape_line(&user.user), escape_line(&user.domain));
     for Phone { device, contact, address, transport, expires_in, node, .. } in &user.phones {

@@ -3,7 +3,7 @@
 //! Decides the wording.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use humantime::{format_duration, format_rfc3339_seconds};
@@ -11,6 +11,7 @@ use proxy::{Foreign, Strangers, Strategy};
 
 use crate::config::{self, Authentication, Config, Endpoint, HostName, Loaded, OutgoingEntry, StoreKind};
 use crate::data::first_start;
+use crate::text::counted::{counted, failures as failures_of, phones};
 use crate::tls::{CertificateSummary, Validity};
 
 /// The shared store, without its password, and this server's place among those that share it.
@@ -22,8 +23,8 @@ fn redis(config: &Config) -> String {
     format!("redis, {at}; this is node {node}, which the others reach at {advertise}")
 }
 
-/// The summary.
-pub(crate) fn summary(loaded: &Loaded) -> String {
+/// The summary. `stored`: the file of the accounts in the data folder, if the server will use it.
+pub(crate) fn summary(loaded: &Loaded, stored: Option<&Path>) -> String {
     let config = &loaded.config;
     let file = loaded.file.as_ref().map_or_else(|| "the defaults".to_owned(), |file| file.display().to_string());
     let listen = config.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -52,7 +53,7 @@ pub(crate) fn summary(loaded: &Loaded) -> String {
     line("metrics", &metrics);
     line("workers", &config.worker_count().to_string());
     for (question, answer) in [
-        ("Who may register?", registration(loaded)),
+        ("Who may register?", registration(loaded, stored)),
         ("Who may call a user?", inbound(config)),
         ("Whom may users call?", format!("{}{}", outbound(config), outgoing(config))),
         ("Where does a call go?", routing(config)),
@@ -83,27 +84,33 @@ fn certificates(loaded: &Loaded) -> Vec<String> {
     each.map(describe).collect()
 }
 
-fn registration(loaded: &Loaded) -> String {
+fn registration(loaded: &Loaded, stored: Option<&Path>) -> String {
     let (config, count) = (&loaded.config, loaded.accounts.len());
     let who = match (config.authentication, count) {
         (Authentication::Off, 0) => "Anybody, under any name, without a password.".to_owned(),
         (Authentication::Off, count) => {
-            format!("Anybody who uses the name of one of the {count} accounts, without a password.")
+            let accounts = counted(count, "account", "accounts");
+            format!("Anybody who uses the name of a listed account ({accounts}), without a password.")
         }
-        (Authentication::Required, _) if first_start::is_needed(config) => {
+        (Authentication::Required, _) if first_start::is_needed(config) && stored.is_none() => {
             "The users 101, 102 and 103 with the passwords that the first start creates and prints.".to_owned()
         }
         (Authentication::Required, count) => {
             let algorithms: Vec<_> = config.digest.algorithms.iter().map(|name| name.as_str()).collect();
-            format!("The {count} users with an account, with their password (digest {}).", algorithms.join(", "))
+            let place = stored.map(|file| format!(" in {}", file.display())).unwrap_or_default();
+            let users = match count {
+                1 => "The one user with an account".to_owned(),
+                count => format!("The {count} users with an account"),
+            };
+            format!("{users}{place}, with a password (digest {}).", algorithms.join(", "))
         }
     };
     let registrar = &config.registrar;
     let time = |seconds: u32| format_duration(std::time::Duration::from_secs(u64::from(seconds)));
     let (min, default, max) = (registrar.min_expires.0, registrar.default_expires.0, registrar.max_expires.0);
     format!(
-        "{who}\n  Up to {} phones each, for {} to {}; {} for a phone that does not ask for a time.",
-        registrar.max_contacts.0,
+        "{who}\n  Up to {} each, for {} to {}; {} for a phone that does not ask for a time.",
+        phones(registrar.max_contacts.0),
         time(min),
         time(max),
         time(default),
@@ -146,7 +153,8 @@ fn outbound(config: &Config) -> &'static str {
 /// The numbers outside of the office, one line for each.
 fn outgoing(config: &Config) -> String {
     let describe = |entry: &OutgoingEntry| {
-        let digits = entry.digits.as_ref().map(|digits| format!(" with {digits} digits")).unwrap_or_default();
+        let digits = entry.digits.as_ref().map(|digits| format!(" with {}", digits_of(&digits.to_string())));
+        let digits = digits.unwrap_or_default();
         let kind = match (&entry.class, entry.is_emergency()) {
             (_, true) => " (emergency)".to_owned(),
             (Some(class), false) => format!(" ({})", class.0),
@@ -156,6 +164,10 @@ fn outgoing(config: &Config) -> String {
         format!("\n  Numbers that begin with {}{digits}{kind}: by {}.", entry.prefix.0, trunks.join(", else by "))
     };
     config.outgoing.iter().map(describe).collect()
+}
+
+fn digits_of(range: &str) -> String {
+    format!("{range} {}", if range == "1" { "digit" } else { "digits" })
 }
 
 fn routing(config: &Config) -> String {
@@ -200,7 +212,7 @@ fn members(count: usize) -> String {
 
 fn bans(config: &Config) -> String {
     let config::Defence { failures, within, ban } = &config.defence;
-    let many = format!("{} failures within {}", failures.0, format_duration(within.0));
+    let many = format!("{} within {}", failures_of(failures.0), format_duration(within.0));
     match ban.0 {
         Some(time) => format!("An address with {many}, for {}; `frontdesk bans` lists them.", format_duration(time)),
         None => format!("None (defence.ban: off); an address with {many} is logged."),
@@ -237,7 +249,7 @@ mod tests {
 
     fn summary_of(text: &str) -> String {
         let config: Config = serde_yaml::from_str(text).expect("a configuration");
-        summary(&Loaded { config, ..Loaded::default() })
+        summary(&Loaded { config, ..Loaded::default() }, None)
     }
 
     #[test]
@@ -264,7 +276,7 @@ numbers:
 voicemail: sip:vm@192.0.2.9
 ";
         std::fs::write(&file, text).expect("a file");
-        let summary = summary(&config::load(Some(&file), &config::NodeArguments::default()).expect("a configuration"));
+        let summary = summary(&config::load(Some(&file), &config::NodeArguments::default()).expect("a configuration"), None);
         for line in [
             "To 600 (Sales): a group with one member.",
             "To 7: to 101.",
@@ -301,6 +313,23 @@ outgoing:
         ] {
             assert!(summary.contains(line), "no {line} in {summary}");
         }
+    }
+
+    /// Issue 18: `check` speaks of the first start's accounts though there are others.
+    #[test]
+    fn the_summary_counts_the_accounts_in_the_data_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = format!("location: {{ store: disk, path: {:?} }}\n", folder.path().join("location"));
+        let config: Config = serde_yaml::from_str(&text).expect("a configuration");
+        let mut loaded = Loaded { file: None, config, accounts: proxy::Accounts::default(), tls: None };
+        let stored = first_start::add_stored(&mut loaded).expect("no file");
+        assert!(summary(&loaded, stored.as_deref()).contains("101, 102 and 103"));
+        std::fs::write(folder.path().join(first_start::FILE), "- { user: 105, password: x }\n").expect("a file");
+        let stored = first_start::add_stored(&mut loaded).expect("a file");
+        let text = summary(&loaded, stored.as_deref());
+        let file = folder.path().join(first_start::FILE);
+        assert!(text.contains(&format!("The one user with an account in {}", file.display())), "{text}");
+        assert!(!text.contains("first start"), "{text}");
     }
 
     #[test]

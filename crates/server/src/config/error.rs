@@ -7,13 +7,14 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::text::io_error::{describe_io_error, full};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// A configuration with an error.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
     /// The file cannot be read.
-    #[error("{}: {source}", file.display())]
+    #[error("{}: {}", full(file), describe_io_error(source))]
     Read {
         /// The file.
         file: PathBuf,
@@ -66,6 +67,14 @@ impl fmt::Display for Position {
 }
 
 impl ConfigError {
+    /// Without a position, for text that is not in a file yet.
+    pub(crate) fn without_position(&self) -> String {
+        match self {
+            Self::Read { .. } => self.to_string(),
+            Self::Content { message, .. } => message.clone(),
+        }
+    }
+
     /// An error of the YAML reader.
     pub(crate) fn yaml(file: &Path, text: &str, error: &serde_yaml::Error) -> Self {
         let mut message = error.to_string();

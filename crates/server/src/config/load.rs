@@ -15,6 +15,7 @@ use super::accounts::{AccountEntry, FixedContact, UserName};
 use super::cluster::NodeArguments;
 use super::error::{ConfigError, Conflict, PathStep};
 use super::{Config, conflicts, office, tls, trunks};
+use crate::text::io_error::{describe_io_error, full};
 use crate::tls::Material;
 
 /// The configuration file without `--config`.
@@ -50,14 +51,23 @@ impl Loaded {
 /// Reads `file`, or `./config/frontdesk.yaml` if there is one, or else takes the defaults. What `node` says replaces what is
 /// in the file.
 pub(crate) fn load(file: Option<&Path>, node: &NodeArguments) -> Result<Loaded, ConfigError> {
+    load_with(file, node, false)
+}
+
+/// The same for commands that edit accounts: a missing `accounts_file` counts as empty, since they create it.
+pub(crate) fn load_for_accounts(file: Option<&Path>, node: &NodeArguments) -> Result<Loaded, ConfigError> {
+    load_with(file, node, true)
+}
+
+fn load_with(file: Option<&Path>, node: &NodeArguments, may_lack_accounts: bool) -> Result<Loaded, ConfigError> {
     let fallback = Path::new(DEFAULT_FILE);
     match file.or_else(|| fallback.exists().then_some(fallback)) {
-        Some(file) => read(file, node),
+        Some(file) => read(file, node, may_lack_accounts),
         None => Ok(Loaded { node: node.clone(), ..Loaded::default() }),
     }
 }
 
-fn read(file: &Path, node: &NodeArguments) -> Result<Loaded, ConfigError> {
+fn read(file: &Path, node: &NodeArguments, may_lack_accounts: bool) -> Result<Loaded, ConfigError> {
     let text = open(file)?;
     let mut config: Config = parse(file, &text)?;
     node.apply(&mut config.cluster);
@@ -70,10 +80,18 @@ fn read(file: &Path, node: &NodeArguments) -> Result<Loaded, ConfigError> {
     add_accounts(&mut accounts, &config, &config.accounts, &path).map_err(conflict)?;
     if let Some(other) = config.accounts_path(file) {
         let unreadable = |source: io::Error| {
-            let message = format!("{} cannot be read ({source}), expected a file that lists accounts", other.display());
+            let why = describe_io_error(&source);
+            let mut message = format!("{} cannot be read ({why}), expected a file that lists accounts", full(&other));
+            if source.kind() == io::ErrorKind::NotFound {
+                message.push_str("; `frontdesk account add USER` creates it");
+            }
             conflict(Conflict { path: vec![PathStep::Key("accounts_file")], message })
         };
-        add_accounts_from_text(&other, &fs::read_to_string(&other).map_err(unreadable)?, &config, &mut accounts)?;
+        let text = match fs::read_to_string(&other) {
+            Err(error) if may_lack_accounts && error.kind() == io::ErrorKind::NotFound => String::new(),
+            outcome => outcome.map_err(unreadable)?,
+        };
+        add_accounts_from_text(&other, &text, &config, &mut accounts)?;
     }
     check_names(&accounts, &config, &config.accounts, &path).map_err(conflict)?;
     office::check(&config, &accounts).map_err(conflict)?;
@@ -90,8 +108,11 @@ pub(crate) fn add_accounts_from_file(file: &Path, config: &Config, accounts: &mu
 pub(crate) fn accounts_of(loaded: &Loaded, file: &Path, text: &str) -> Result<Accounts, ConfigError> {
     let mut accounts = Accounts::default();
     let inline = add_accounts(&mut accounts, &loaded.config, &loaded.config.accounts, &[PathStep::Key("accounts")]);
-    inline.map_err(|conflict| ConfigError::conflict(loaded.file.as_deref().unwrap_or(file), "", &conflict))?;
+    let conflict = |conflict| ConfigError::conflict(loaded.file.as_deref().unwrap_or(file), "", &conflict);
+    inline.map_err(conflict)?;
     add_accounts_from_text(file, text, &loaded.config, &mut accounts)?;
+    office::check(&loaded.config, &accounts).map_err(conflict)?;
+    trunks::check(&loaded.config, &accounts).map_err(conflict)?;
     Ok(accounts)
 }
 

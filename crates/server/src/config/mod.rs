@@ -32,7 +32,9 @@ pub(crate) use defence::Defence;
 pub(crate) use error::ConfigError;
 pub(crate) use limits::Limits;
 pub(crate) use listen::Listen;
-pub(crate) use load::{Loaded, accounts_of, add_accounts_from_file, add_accounts_from_text, entries, load};
+pub(crate) use load::{
+    Loaded, accounts_of, add_accounts_from_file, add_accounts_from_text, entries, load, load_for_accounts,
+};
 pub(crate) use office::{check_party_text, expected_period, is_called_name, read_party, read_period, warnings};
 pub(crate) use policy::Authentication;
 pub(crate) use registrar::Registrar as RegistrarSection;

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::{files, secret};
-use crate::config::{self, Authentication, Config, Loaded};
+use crate::config::{self, Authentication, Config, Loaded, StoreKind};
 use crate::error::CliError;
 
 /// The accounts of the first start, in the data folder.
@@ -56,9 +56,22 @@ pub(crate) fn add_accounts(loaded: &mut Loaded, folder: Option<&Path>) -> Result
     Ok(InitialAccounts { file: Some(file), created: if is_new { created } else { Vec::new() } })
 }
 
+/// Adds the accounts that the data folder has already, which the server will use. Returns their file; `None` if there is
+/// none, or the configuration lists accounts.
+pub(crate) fn add_stored(loaded: &mut Loaded) -> Result<Option<PathBuf>, CliError> {
+    let file = loaded.config.data_folder().join(FILE);
+    if !is_needed(&loaded.config) || loaded.config.location.store == StoreKind::Memory || !file.exists() {
+        return Ok(None);
+    }
+    config::add_accounts_from_file(&file, &loaded.config, &mut loaded.accounts)?;
+    Ok(Some(file))
+}
+
 const FILE_HEADER: &str = "\
 # Created by frontdesk at its first start, because no accounts were configured. Change them with `frontdesk account`, or here
 # and then `frontdesk reload`. Accounts listed in the configuration replace this file as a whole.
+# The first passwords are stored as they are: a hash would be valid for the domain of that day only. `frontdesk account passwd`
+# replaces one by a hash.
 ";
 
 /// Instructions for setting up a phone. `page`: the URL of the phone in the browser, if it is served on this machine.
@@ -86,7 +99,12 @@ pub(crate) fn instructions(
     }
     let _ = match &accounts.file {
         Some(file) => {
-            writeln!(text, "\nThe accounts are stored in {}. A phone calls another by its number.\n", file.display())
+            writeln!(
+                text,
+                "\nThe accounts and their passwords are stored in {}, which only the server's user may read.\n\
+                 A phone calls another by its number.\n",
+                file.display()
+            )
         }
         None => {
             writeln!(text, "\nThe accounts are valid until the server stops. A phone calls another by its number.\n")
@@ -122,6 +140,25 @@ mod tests {
         let aor = location::Aor::new(b"101", b"office.example");
         let secrets = |loaded: &Loaded| loaded.accounts.find(&aor).map(|account| account.secrets.clone());
         assert!(secrets(&first).is_some() && secrets(&first) == secrets(&second));
+    }
+
+    /// Issue 18: "Passwords are kept as hashes" is not true of the first start's. They are stored as they are, which the file
+    /// says, and only its owner may read it; so they are valid after a change of `domains` too.
+    #[test]
+    fn the_first_passwords_are_readable_by_the_owner_only_and_valid_for_another_domain() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        let created = add_accounts(&mut loaded(), Some(folder.path())).expect("accounts");
+        let file = folder.path().join(FILE);
+        let text = std::fs::read_to_string(&file).expect("the file");
+        assert!(text.contains("stored as they are") && text.contains(&created.created[0].1), "{text}");
+        assert_eq!(std::fs::metadata(&file).expect("the file").permissions().mode() & 0o777, 0o600);
+        let mut renamed = loaded();
+        renamed.config = serde_yaml::from_str("domains: [mine.example]").expect("a configuration");
+        add_accounts(&mut renamed, Some(folder.path())).expect("accounts");
+        let aor = location::Aor::new(b"101", b"mine.example");
+        let secrets = config::hashed("101", "mine.example", &created.created[0].1);
+        assert_eq!(renamed.accounts.find(&aor).map(|account| account.secrets.md5), Some(secrets.md5));
     }
 
     #[test]

@@ -167,7 +167,7 @@ fn errors_in_accounts_name_the_key() {
             "4:",
             &["accounts[0].may_register[1]", "has an account"],
         ),
-        ("\naccounts_file: nowhere.yaml\n", "2:", &["accounts_file", "nowhere.yaml", "No such file"]),
+        ("\naccounts_file: nowhere.yaml\n", "2:", &["accounts_file", "nowhere.yaml", "no such file"]),
         ("accounts:\n  - { user: a, password: \"\" }\n", "2:", &["accounts[0].password", "not empty"]),
     ]);
 }

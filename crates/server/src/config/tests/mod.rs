@@ -5,6 +5,8 @@ mod errors;
 use std::fs;
 
 use location::Aor;
+use proxy::ConfigKey;
+use strum::VariantArray as _;
 
 use super::*;
 
@@ -183,4 +185,14 @@ fn accounts_in_the_configuration_and_in_a_file_are_added() {
     fs::write(folder.path().join("more.yaml"), "\n- { user: 101, password: other }\n").expect("a file");
     let message = load(Some(&file), &NodeArguments::default()).expect_err("twice").to_string();
     assert!(message.contains("more.yaml:2:") && message.contains("\"101\" is listed twice"), "{message}");
+}
+
+/// Issue 18: refusals name the key that decided, by its name in docs/configuration.md.
+#[test]
+fn the_keys_that_refusals_name_exist() {
+    let documentation = include_str!("../../../../../docs/configuration.md");
+    for key in ConfigKey::VARIANTS {
+        let row = format!("| `{}` |", key.as_str());
+        assert!(documentation.contains(&row), "docs/configuration.md has no row {row}");
+    }
 }
