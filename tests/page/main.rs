@@ -23,7 +23,8 @@ mod site;
 use std::path::Path;
 
 use harness::browser::Browser;
-use harness::server::OPEN;
+use harness::digest::Credentials;
+use harness::server::{CLOSED, OPEN};
 use harness::{Phone, Server};
 
 const HOSTILE: &str = "<img src=x onerror=window.taken=1><script>window.taken=2</script>";
@@ -46,6 +47,8 @@ fn the_page_shows_events_while_they_happen() {
     page.shows("document.getElementById('users').innerText.includes('Yealink SIP-T46S')");
     page.shows("document.getElementById('state').innerText === 'ready'");
     page.ask("window.same = true");
+    // Issue 18: "1 phones of 1 users".
+    page.shows("document.getElementById('facts').innerText.includes('1 phone of 1 user ')");
 
     // A phone registers and calls, and the call is answered; the page is not reloaded.
     let mut alice = registered("alice", HOSTILE, &server);
@@ -57,7 +60,7 @@ fn the_page_shows_events_while_they_happen() {
     bob.reply(&at_bob, 200);
     alice.response(200);
     page.shows("document.getElementById('ended').innerText.includes('answered by Yealink SIP-T46S')");
-    page.shows("document.getElementById('now').innerText.includes('No call')");
+    page.shows("document.getElementById('now').innerText.includes('None.')");
     let invite = bob.invite("sip:carol@office.example");
     bob.send(invite);
     bob.response(480);
@@ -141,6 +144,72 @@ trunks:
     page.resize(390, 1600);
     assert_eq!(page.ask("document.documentElement.scrollWidth"), 390);
     page.picture(&pictures.join("page-office-phone.png"));
+}
+
+/// Issue 18: the page says "all is well" beside refused passwords and names neither address nor user nor time; refusals do not
+/// name their rule; the phone that is gone, busy and declined calls.
+#[test]
+fn the_page_names_who_was_refused_and_why() {
+    let server = Server::start(&format!("{CLOSED}timers: {{ t1: 100ms }}\n"));
+    let mut bob = Phone::udp("bob", server.address()).registered_as("builder");
+    let mut page = Browser::open(&format!("http://{}/", server.http()));
+    page.resize(1280, 1000);
+    let reads = |page: &mut Browser, id: &str, text: &str| {
+        page.shows(&format!("document.getElementById('{id}').innerText.includes('{text}')"));
+    };
+    page.shows("document.getElementById('state').innerText === 'ready'");
+    // A phone with a wrong domain.
+    let mut lost = Phone::udp("105", server.address());
+    let register = lost.request("REGISTER", "sip:wrong.example").set("To", "<sip:105@wrong.example>");
+    lost.send(register);
+    lost.response(403);
+    reads(&mut page, "refusals", "105@wrong.example");
+    reads(&mut page, "refusals", "Not a domain of this server (see domains, aliases)");
+    // Wrong passwords.
+    for _ in 0..3 {
+        let mut guesser = Phone::udp("alice", server.address());
+        let register = guesser.register(Some("<sip:alice@192.0.2.66>"));
+        guesser.authenticated(register, Credentials::new("alice", "guess"));
+        guesser.response(401);
+    }
+    let ip = lost.local().ip();
+    for text in ["wrong password of alice", &format!("from {ip}"), "3 times", "and 1 other sender"] {
+        reads(&mut page, "state", text);
+    }
+    page.shows("document.getElementById('state').className === 'wait'");
+    // Calls: to another domain, to a phone that is busy, and to a phone that is gone.
+    let call = |to: &str, status: Option<u16>, bob: &mut Phone| {
+        let mut alice = Phone::udp("alice", server.address());
+        let invite = alice.invite(to);
+        match status {
+            Some(403) => drop(alice.send(invite)),
+            _ => drop(alice.authenticated(invite, Credentials::new("alice", "wonderland"))),
+        }
+        match status {
+            Some(486) => {
+                let received = bob.expect("INVITE");
+                bob.reply(&received, 486);
+                alice.response(486);
+            }
+            Some(status) => drop(alice.response(status)),
+            None => drop(bob.expect("INVITE")),
+        }
+    };
+    call("sip:dave@far.example", Some(403), &mut bob);
+    reads(&mut page, "ended", "Not relaying to foreign domains (see foreign)");
+    call("sip:bob@office.example", Some(486), &mut bob);
+    reads(&mut page, "ended", "called 1 phone, after");
+    call("sip:bob@office.example", None, &mut bob);
+    reads(&mut page, "now", "alice → bob");
+    reads(&mut page, "ended", "no phone responded");
+    reads(&mut page, "now", "None.");
+    // Busy is no failure.
+    page.shows("!document.getElementById('failures').innerText.includes('486')");
+    let pictures = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    page.picture(&pictures.join("page-refused.png"));
+    page.resize(390, 2000);
+    assert_eq!(page.ask("document.documentElement.scrollWidth"), 390);
+    page.picture(&pictures.join("page-refused-phone.png"));
 }
 
 #[test]

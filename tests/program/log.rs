@@ -2,7 +2,7 @@
 
 use crate::harness::digest::Credentials;
 use crate::harness::server::CLOSED;
-use crate::harness::{Phone, Server};
+use crate::harness::{Phone, Server, http};
 
 fn one_call(server: &Server) {
     let mut bob = Phone::udp("bob", server.address());
@@ -16,7 +16,7 @@ fn one_call(server: &Server) {
     let at_bob = bob.expect("INVITE");
     bob.reply(&at_bob, 486);
     alice.response(486);
-    server.logs("rang 1 phone");
+    server.logs("called 1 phone");
 }
 
 #[test]
@@ -27,10 +27,96 @@ fn a_registration_and_a_call_log_one_line_each() {
     let lines = |words: &[&str]| log.lines().filter(|line| words.iter().all(|word| line.contains(word))).count();
     let ip = server.ip().to_string();
     assert_eq!(lines(&["bob registered from", "over udp", "(Yealink T46S)", "expires in 1h"]), 1, "{ip}: {log}");
-    assert_eq!(lines(&["call alice -> bob: rang 1 phone, busy (bob's Yealink", "after "]), 1, "{log}");
+    assert_eq!(lines(&["call alice -> bob: called 1 phone, busy (bob's Yealink", "after "]), 1, "{log}");
     for secret in ["wonderland", "builder", "christmas", "response="] {
         assert!(!log.contains(secret), "{secret} is in the log:\n{log}");
     }
+}
+
+/// Issue 18: a REGISTER for a foreign or wrong domain is neither logged nor counted; refusals do not name their rule.
+#[test]
+fn a_phone_with_a_wrong_domain_is_logged_and_counted() {
+    let server = Server::start(CLOSED);
+    let refused = |uri: &str, to: &str, status: u16| {
+        let mut phone = Phone::udp("bob", server.address());
+        let register = phone.request("REGISTER", uri).set("To", to).set("From", format!("{to};tag=1"));
+        phone.send(register);
+        phone.response(status);
+    };
+    refused("sip:wrong.example", "<sip:bob@wrong.example>", 403);
+    server.logs(
+        "registration of bob@wrong.example refused: Not a domain of this server (see domains, aliases), from 127.",
+    );
+    refused("sip:office.example", "<sip:bob@other.example>", 404);
+    server.logs("registration of bob@other.example refused: Not a domain of this server (see domains, aliases)");
+    server.counts("frontdesk_registrations_total", &[("outcome", "refused")], |count| count == 2.0);
+    let mut alice = Phone::udp("alice", server.address());
+    let invite = alice.invite("sip:dave@far.example");
+    alice.send(invite);
+    alice.response(403);
+    server.logs("call alice -> dave@far.example refused: Not relaying to foreign domains (see foreign)");
+}
+
+/// Issue 18: the device name is missing with reg-id over TCP.
+#[test]
+fn a_phone_with_a_reg_id_over_tcp_is_named() {
+    let server = Server::start(&format!("{CLOSED}log: {{ level: debug }}\n"));
+    let instance = "+sip.instance=\"<urn:uuid:00000000-0000-1000-8000-000a95a0e128>\";reg-id=1";
+    let registered = |agent: &str| {
+        let mut bob = Phone::tcp("bob", server.address());
+        let register = bob.register(Some(&format!("<{}>;{instance}", bob.contact())));
+        let register = register.with("Supported", "path, outbound").with("User-Agent", agent);
+        bob.authenticated(register, Credentials::new("bob", "builder"));
+        bob.response(200);
+        bob
+    };
+    let first = registered("snomD785");
+    server.logs("bob registered from 127.");
+    server.logs("over tcp (snomD785)");
+    // The same phone over a new connection, while the old one is open and after it is closed.
+    let second = registered("snomD785 2");
+    server.logs("over tcp (snomD785 2)");
+    drop(first);
+    drop(second);
+    let mut bob = registered("snomD785 3");
+    server.logs("over tcp (snomD785 3)");
+    let mut alice = Phone::udp("alice", server.address());
+    let invite = alice.invite("sip:bob@office.example");
+    alice.authenticated(invite, Credentials::new("alice", "wonderland"));
+    let at_bob = bob.expect("INVITE");
+    bob.reply(&at_bob, 180);
+    alice.response(180);
+    bob.reply(&at_bob, 200);
+    alice.response(200);
+    server.logs("call alice -> bob: rang 1 phone, answered by bob's snomD785 3 after");
+    let page = http::get(server.http(), "/api/v1/users/bob");
+    assert!(page.body.contains("snomD785 3"), "{}", page.body);
+}
+
+/// Issue 18: the phone that is gone leaves "being set up" for 3 minutes without a word.
+#[test]
+fn a_phone_that_is_gone_is_logged_when_the_caller_gives_up() {
+    let server = Server::start(&format!("{CLOSED}timers: {{ t1: 10ms }}\n"));
+    let mut bob = Phone::udp("bob", server.address());
+    let register = bob.register(Some(&format!("<{}>", bob.contact()))).with("User-Agent", "Yealink T46S");
+    bob.authenticated(register, Credentials::new("bob", "builder"));
+    bob.response(200);
+    let mut alice = Phone::udp("alice", server.address());
+    let invite = alice.invite("sip:bob@office.example");
+    alice.authenticated(invite, Credentials::new("alice", "wonderland"));
+    bob.expect("INVITE");
+    server.logs("call alice -> bob: called 1 phone, no phone responded (bob's Yealink T46S) after");
+}
+
+/// Issue 18: debug lines print Rust structs.
+#[test]
+fn debug_lines_use_the_terms_of_sip() {
+    let server = Server::start(&format!("{CLOSED}log: {{ level: debug }}\n"));
+    one_call(&server);
+    server.logs("REGISTER of bob from 127.");
+    server.logs("challenged with 401");
+    let log = server.log();
+    assert!(!log.contains("Registration {") && !log.contains("Flow {") && !log.contains("Some("), "{log}");
 }
 
 #[test]

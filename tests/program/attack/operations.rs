@@ -51,12 +51,12 @@ fn garbage_and_foreign_identities_are_logged() {
     let invite = invite.set("From", "<sip:alice@office.example>;tag=1");
     bob.authenticated(invite, Credentials::new("bob", "builder"));
     bob.response(403);
-    server.logs("authenticated as another user");
+    server.logs("Authenticated as another user (see accounts.may_call_as)");
     let mut stranger = Phone::udp("eve", server.address()).of("elsewhere.example");
     let message = stranger.request("MESSAGE", "sip:bob@office.example");
     stranger.send(message);
     stranger.response(407);
-    server.logs("MESSAGE of eve@elsewhere.example refused");
+    server.logs("MESSAGE of eve@elsewhere.example refused: Callers without an account are not accepted (see strangers, trusted)");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use super::AdminState;
 use super::reply::{self, Reply};
 use crate::clock;
 use crate::journal::{ActiveCall, EndedCall, sanitize};
+use crate::text::ending::phones_of_call;
 
 /// Active calls in one answer.
 const MAX_SHOWN: usize = 100;
@@ -35,11 +36,15 @@ struct EndedCallEntry {
     from: String,
     to: String,
     phones: usize,
+    responded: usize,
+    rang: usize,
+    called: String,
     began: String,
     seconds: u64,
     ending: &'static str,
     why: String,
     status: Option<u16>,
+    key: Option<&'static str>,
     by: Option<String>,
 }
 
@@ -65,16 +70,21 @@ fn active_entry(call: &ActiveCall, now: Wall) -> ActiveCallEntry {
 }
 
 fn ended_entry(ended: EndedCall) -> EndedCallEntry {
-    let EndedCall { call, at, ending, status, by } = ended;
+    let EndedCall { call, at, ending, status, by, phones, refusal } = ended;
+    let (why, key) = refusal.unwrap_or_else(|| (ending.words(status), None));
     EndedCallEntry {
         from: name(&call.from),
         to: name(&call.to),
-        phones: call.phones,
+        phones: phones.tried,
+        responded: phones.responded,
+        rang: phones.rang,
+        called: phones_of_call(phones),
         began: clock::rfc3339(call.began),
         seconds: (at.millis_since(call.began) + 500) / 1000,
         ending: ending.as_str(),
-        why: ending.words(status),
+        why,
         status,
+        key: key.map(|key| key.as_str()),
         by,
     }
 }

@@ -10,8 +10,8 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use location::{Store as _, Wall};
 use proxy::{
-    Authentication, CodeCommand, DiversionReason, Goal, GroupStrategy, Inquiry, Instant, Now, Party, Rule, Settings,
-    Step,
+    Authentication, CodeCommand, ConfigKey, DiversionReason, Goal, GroupStrategy, Inquiry, Instant, Now, Party, Rule,
+    Settings, Step,
 };
 use serde::{Deserialize, Serialize};
 
@@ -49,12 +49,13 @@ pub(crate) fn explain(state: &AdminState, from: &str, to: &str, source: &str, at
     let active_config = state.active_config.borrow().clone();
     let settings = &active_config.settings;
     let to = to_uri(to, settings);
-    let from = if from.is_empty() { format!("sip:somebody@{}", domain(settings)) } else { to_uri(from, settings) };
+    let named = (!from.is_empty()).then(|| to_uri(from, settings));
     let now = Now { mono: Instant::from_micros(0), wall: clock::wall() };
-    let inquiry = Inquiry { from: &from, to: &to, source, at };
+    let inquiry = Inquiry { from: named.as_deref(), to: &to, source, at };
     let steps = proxy::explain(&inquiry, settings, &state.keys.borrow(), now, |aor| state.store.load(aor));
     let goes_out = !matches!(steps.last(), Some(Step::Refused { .. }));
     let steps = steps.iter().map(|step| describe_step(step, settings)).collect();
+    let from = named.unwrap_or_else(|| format!("any user of {}", domain(settings)));
     reply::json(StatusCode::OK, &Explanation { from, to, goes_out, steps })
 }
 
@@ -110,16 +111,17 @@ fn describe_step(step: &Step, settings: &Settings) -> String {
         }
         Step::Free => "The caller needs no password: its network is in trusted, or strangers are accepted.".to_owned(),
         Step::FromTrunk(trunk) => {
-            format!(
-                "It comes from the trunk {}, which needs no password and reaches numbers only.",
-                sanitize(trunk.as_bytes())
-            )
+            let trunk = sanitize(trunk.as_bytes());
+            format!("It comes from the trunk {trunk}, which needs no password and reaches numbers only.")
         }
         Step::Emergency => {
             "It is an emergency number: a phone needs no password if it calls from where it registered.".to_owned()
         }
         Step::Credentials(domain) => {
             format!("The caller must authenticate with a password (407, as a user of {domain}).")
+        }
+        Step::NoCaller(aor) => {
+            format!("No account has the name of the caller, {}, so no password is right.", sanitize(aor.as_bytes()))
         }
         Step::NoPhone => "Nobody who would ring has a phone that is registered.".to_owned(),
         Step::Bindings(0) => "No phone of this user is registered.".to_owned(),
@@ -132,8 +134,14 @@ fn describe_step(step: &Step, settings: &Settings) -> String {
         }
         Step::Stateless => "A call to one phone is forwarded without a transaction.".to_owned(),
         Step::Forked => "The first phone that answers gets the call, and the others stop ringing.".to_owned(),
-        Step::Refused { status, reason } => format!("It ends here: {status} {reason}."),
+        Step::Refused { status, reason, key } => {
+            format!("It ends here: {status} {reason}.{}", describe_key(*key))
+        }
     }
+}
+
+fn describe_key(key: Option<ConfigKey>) -> String {
+    key.map(|key| format!(" The key of the configuration that decides: {}.", key.as_str())).unwrap_or_default()
 }
 
 fn describe_rule(rule: &Rule) -> String {

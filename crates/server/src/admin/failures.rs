@@ -13,7 +13,6 @@ use super::reply::{self, Reply};
 const FAILURE_COUNTERS: &[(&str, &str, &str)] = &[
     ("frontdesk_authentication_failures_total", "reason", "credentials refused"),
     ("frontdesk_registrations_total", "outcome", "registrations"),
-    ("frontdesk_forks_total", "outcome", "calls to several phones"),
     ("frontdesk_responses_sent_total", "code", "calls"),
     ("frontdesk_drops_total", "reason", "messages dropped"),
     ("frontdesk_banned_dropped_total", "transport", "messages of banned addresses"),
@@ -46,7 +45,7 @@ fn read(text: &str) -> Vec<FailureCount> {
         let (Ok(count @ 1..), true) = (count.parse::<u64>(), is_failure(metric, labels, reason)) else { continue };
         let reason = match reason.parse() {
             Ok(status) => format!("{status} {}", reason_phrase(status)),
-            Err(_) => reason.replace('_', " "),
+            Err(_) => in_words(metric, reason),
         };
         match failures.iter_mut().find(|failure| failure.metric == *metric && failure.reason == reason) {
             Some(failure) => failure.count += count,
@@ -57,15 +56,28 @@ fn read(text: &str) -> Vec<FailureCount> {
     failures
 }
 
+/// A reason that is the label of a metric.
+fn in_words(metric: &str, reason: &str) -> String {
+    let words = match (metric, reason) {
+        ("frontdesk_authentication_failures_total", "credentials") => "wrong password or unknown user",
+        ("frontdesk_authentication_failures_total", "stale") => "nonce too old or not of this server",
+        ("frontdesk_authentication_failures_total", "replay") => "sent a second time",
+        ("frontdesk_authentication_failures_total", "identity") => "of another user",
+        _ => return reason.replace('_', " "),
+    };
+    words.to_owned()
+}
+
 /// Whether this series counts failures: some counters count successes too.
 fn is_failure(metric: &str, labels: &str, reason: &str) -> bool {
     match metric {
         "frontdesk_registrations_total" => matches!(reason, "refused" | "failed"),
-        "frontdesk_forks_total" => matches!(reason, "refused" | "timed_out"),
         "frontdesk_store_changes_total" => reason == "failed",
-        // 401 and 407 begin every exchange with a password, and 487 is a caller that hung up.
+        // 401 and 407 begin every exchange with a password. A caller that hung up (487), a called party that is busy (486,
+        // 600) or declines (603, 607), and a phone that nobody picks up (408) are calls, not failures.
         "frontdesk_responses_sent_total" => {
-            let refused = reason.starts_with(['4', '5', '6']) && !matches!(reason, "401" | "407" | "487");
+            let is_normal = matches!(reason, "401" | "407" | "408" | "486" | "487" | "600" | "603" | "607");
+            let refused = reason.starts_with(['4', '5', '6']) && !is_normal;
             refused && label(labels, "method") == Some("INVITE")
         }
         _ => true,
@@ -82,6 +94,18 @@ fn label<'a>(labels: &'a str, key: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
+    /// Issue 18: busy and declined calls count as "what went wrong".
+    #[test]
+    fn a_busy_or_declined_call_is_no_failure() {
+        for code in [408, 486, 487, 600, 603, 607] {
+            let labels = format!("method=\"INVITE\",code=\"{code}\",transport=\"udp\"");
+            assert_eq!(read(&format!("frontdesk_responses_sent_total{{{labels}}} 1\n")), [], "{code}");
+        }
+        for outcome in ["refused", "timed_out"] {
+            assert_eq!(read(&format!("frontdesk_forks_total{{outcome=\"{outcome}\"}} 1\n")), [], "{outcome}");
+        }
+    }
+
     #[test]
     fn only_failures_are_listed() {
         let text = "\
@@ -90,13 +114,13 @@ frontdesk_registrations_total{outcome=\"registered\"} 7
 frontdesk_registrations_total{outcome=\"refused\"} 2
 frontdesk_registrations_total{outcome=\"failed\"} 0
 frontdesk_responses_sent_total{method=\"INVITE\",code=\"407\",transport=\"udp\"} 4
-frontdesk_responses_sent_total{method=\"INVITE\",code=\"486\",transport=\"udp\"} 4
-frontdesk_responses_sent_total{method=\"INVITE\",code=\"486\",transport=\"tcp\"} 1
+frontdesk_responses_sent_total{method=\"INVITE\",code=\"480\",transport=\"udp\"} 4
+frontdesk_responses_sent_total{method=\"INVITE\",code=\"480\",transport=\"tcp\"} 1
 frontdesk_responses_sent_total{method=\"OPTIONS\",code=\"404\",transport=\"tcp\"} 1
 frontdesk_uptime_seconds 12.5
 ";
         let found = read(text);
         let found: Vec<_> = found.iter().map(|failure| (failure.what, &*failure.reason, failure.count)).collect();
-        assert_eq!(found, [("calls", "486 Busy Here", 5), ("registrations", "refused", 2)]);
+        assert_eq!(found, [("calls", "480 Temporarily Unavailable", 5), ("registrations", "refused", 2)]);
     }
 }

@@ -10,6 +10,7 @@ mod failures;
 mod forwarding;
 mod guard;
 mod office;
+mod refusals;
 mod removal;
 mod reply;
 mod routes;

@@ -17,7 +17,9 @@ use tokio::time::timeout;
 
 use super::removal::RemovalScope;
 use super::reply::{self, Reply};
-use super::{AdminCommand, AdminState, bans, calls, explain, failures, forwarding, guard, office, status, users};
+use super::{
+    AdminCommand, AdminState, bans, calls, explain, failures, forwarding, guard, office, refusals, status, users,
+};
 use crate::config::{Config, Endpoint};
 use crate::data::secret::RotationError;
 use crate::defence::Failure;
@@ -135,6 +137,7 @@ async fn api(state: &AdminState, method: &Method, path: &[&[u8]], query: &Query<
         ([b"trunks"], &Method::GET) => office::trunks(state),
         ([b"calls"], &Method::GET) => calls::list(state),
         ([b"failures"], &Method::GET) => failures::list(state),
+        ([b"refusals"], &Method::GET) => refusals::list(state),
         ([b"explain"], &Method::GET) => {
             explain::explain(state, &query.text("from"), &query.text("to"), &query.text("source"), &query.text("at"))
         }
@@ -144,8 +147,8 @@ async fn api(state: &AdminState, method: &Method, path: &[&[u8]], query: &Query<
         ([b"openapi.yaml"], &Method::GET) => reply::response(StatusCode::OK, "application/yaml", OPENAPI),
         (
             [
-                b"server" | b"nodes" | b"bans" | b"users" | b"groups" | b"trunks" | b"calls" | b"failures" | b"explain"
-                | b"openapi.yaml",
+                b"server" | b"nodes" | b"bans" | b"users" | b"groups" | b"trunks" | b"calls" | b"failures" | b"refusals"
+                | b"explain" | b"openapi.yaml",
             ]
             | [b"users", _],
             _,

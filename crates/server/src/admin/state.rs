@@ -16,7 +16,7 @@ use crate::cluster::{NodeTable, SharedValues};
 use crate::data::secret::RotationError;
 use crate::data::set_rules::RuleRequest;
 use crate::defence::Defence;
-use crate::journal::CallHistory;
+use crate::journal::{CallHistory, Refusals};
 use crate::me::MePages;
 use crate::reload::{ActiveConfig, ReloadOutcome};
 use crate::transport::Directory;
@@ -36,6 +36,8 @@ pub(crate) struct AdminState {
     pub(crate) shared: Option<SharedValues>,
     /// Active and ended calls.
     pub(crate) calls: Arc<Mutex<CallHistory>>,
+    /// The senders that were refused last.
+    pub(crate) refusals: Arc<Mutex<Refusals>>,
     /// The metrics recorder.
     pub(crate) metrics: PrometheusHandle,
     /// The configuration in force.

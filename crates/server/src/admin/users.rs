@@ -2,6 +2,7 @@
 //!
 //! Decides which users are listed: every user with an account or a binding, up to a limit. The total counts all of them.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use hyper::StatusCode;
@@ -118,11 +119,21 @@ fn select(store: &AnyStore, loaded: &Loaded, search: &[u8], limit: usize) -> (us
     });
     let total = aors.len();
     if total > limit {
-        aors.select_nth_unstable_by(limit, |a, b| a.as_bytes().cmp(b.as_bytes()));
+        aors.select_nth_unstable_by(limit, order);
         aors.truncate(limit);
     }
-    aors.sort_unstable_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
+    aors.sort_unstable_by(order);
     (total, aors)
+}
+
+/// The order of users in a list: numbers by their value, and then the other names.
+fn order(a: &Aor, b: &Aor) -> Ordering {
+    let is_number = |aor: &Aor| !aor.user().is_empty() && aor.user().iter().all(u8::is_ascii_digit);
+    let by_text = || a.as_bytes().cmp(b.as_bytes());
+    match (is_number(a), is_number(b)) {
+        (true, true) => a.user().len().cmp(&b.user().len()).then_with(by_text),
+        (is_a, is_b) => is_b.cmp(&is_a).then_with(by_text),
+    }
 }
 
 fn user(aor: &Aor, store: &AnyStore, active: &ActiveConfig, nodes: &NodeTable) -> User {
@@ -145,4 +156,20 @@ fn lossy(text: &[u8]) -> String {
 
 fn unavailable() -> Reply {
     reply::problem(StatusCode::SERVICE_UNAVAILABLE, "the list could not be created")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Issue 18: order on the page.
+    #[test]
+    fn numbers_are_listed_by_their_value() {
+        let mut aors: Vec<_> = ["bob", "1000", "101", "9", "+49", "alice", "102"]
+            .map(|user| Aor::new(user.as_bytes(), b"office.example"))
+            .into();
+        aors.sort_unstable_by(order);
+        let users: Vec<_> = aors.iter().map(|aor| lossy(aor.user())).collect();
+        assert_eq!(users, ["9", "101", "102", "1000", "+49", "alice", "bob"]);
+    }
 }

@@ -8,6 +8,7 @@ use tracing::warn;
 
 use super::format::NameFormat;
 use crate::defence::{BanNotice, BanOutcome, FailureSummary};
+use crate::text::counted;
 
 /// Logs the notices. `dropped`: the number of notices that were dropped.
 pub(super) fn log_notices(notices: &[BanNotice], dropped: usize, names: &NameFormat) {
@@ -17,7 +18,7 @@ pub(super) fn log_notices(notices: &[BanNotice], dropped: usize, names: &NameFor
         let address = if masked == ip.to_string() { source.to_string() } else { masked };
         let within = humantime::format_duration(*within);
         let details = describe(summary, names);
-        let failed = format!("{failures} failures within {within}{details}");
+        let failed = format!("{} within {within}{details}", counted::failures(*failures));
         match outcome {
             BanOutcome::Banned(time) => {
                 warn!("{address} is banned for {}: {failed}", humantime::format_duration(*time));
@@ -30,7 +31,7 @@ pub(super) fn log_notices(notices: &[BanNotice], dropped: usize, names: &NameFor
         }
     }
     if dropped > 0 {
-        warn!("{dropped} more addresses had too many failures");
+        warn!("{} had too many failures", counted::counted(dropped, "more address", "more addresses"));
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use hashbrown::{HashMap, HashSet};
 use location::{Aor, Wall};
+use proxy::{ConfigKey, TriedPhones};
 
 use crate::text::ending::Ending;
 
@@ -30,7 +31,7 @@ pub(crate) struct ActiveCall {
     pub(crate) from: Aor,
     /// The callee.
     pub(crate) to: Aor,
-    /// Targets of an active call; of an ended call, the targets that were tried.
+    /// The number of phones that are called.
     pub(crate) phones: usize,
     /// When the INVITE was received.
     pub(crate) began: Wall,
@@ -49,8 +50,12 @@ pub(crate) struct EndedCall {
     pub(crate) ending: Ending,
     /// The status of the final response; `None` if there was none.
     pub(crate) status: Option<u16>,
-    /// The phone that sent it.
+    /// The phone that sent it, or the only one that was called and did not respond.
     pub(crate) by: Option<String>,
+    /// The phones that were called.
+    pub(crate) phones: TriedPhones,
+    /// Why this server refused it, in words, and the key that decided.
+    pub(crate) refusal: Option<(String, Option<ConfigKey>)>,
 }
 
 impl CallHistory {
@@ -103,9 +108,12 @@ impl CallHistory {
         self.active.len()
     }
 
-    /// The ended calls, newest first.
+    /// The ended calls; the one that began last is the first.
     pub(crate) fn ended(&self) -> Vec<EndedCall> {
-        self.ended.iter().rev().cloned().collect()
+        let mut ended: Vec<_> = self.ended.iter().rev().cloned().collect();
+        // The page shows when they began. The sort is stable.
+        ended.sort_by_key(|ended| std::cmp::Reverse(ended.call.began));
+        ended
     }
 }
 
@@ -119,7 +127,19 @@ mod tests {
     }
 
     fn ended(at: u64) -> EndedCall {
-        EndedCall { call: call(0), at: Wall(at), ending: Ending::Busy, status: Some(486), by: None }
+        let phones = TriedPhones { tried: 1, responded: 1, rang: 1 };
+        let (ending, status) = (Ending::Busy, Some(486));
+        EndedCall { call: call(at), at: Wall(at), ending, status, by: None, phones, refusal: None }
+    }
+
+    /// Issue 18: "Last calls" is sorted by end while it shows the start.
+    #[test]
+    fn ended_calls_are_sorted_by_the_time_that_is_shown() {
+        let mut calls = CallHistory::new(2);
+        for (began, at) in [(10, 90), (50, 60), (20, 30)] {
+            calls.push_ended(EndedCall { call: call(began), ..ended(at) });
+        }
+        assert_eq!(calls.ended().iter().map(|call| call.call.began.0).collect::<Vec<_>>(), [50, 20, 10]);
     }
 
     #[test]

@@ -10,20 +10,25 @@ use std::time::Duration;
 use location::{Aor, Record, Wall};
 use parking_lot::Mutex;
 use parser::reason_phrase;
-use proxy::{AuthenticationFailure, Event, Flow, Offence, Registration, TrunkCallOutcome};
+use proxy::{
+    AuthenticationFailure, ConfigKey, DialogRequest, Event, Flow, Registration, TriedPhones, TrunkCallOutcome,
+};
 use tokio::sync::watch;
 use tracing::{Level, debug, enabled, error, info, warn};
 
 use super::bans;
 use super::calls::{ActiveCall, CallHistory, EndedCall};
-use super::format::{NameFormat, Occurrence, PhoneCount, sanitize};
+use super::debug_line::debug_line;
+use super::format::{NameFormat, Occurrence, sanitize};
 use super::queue::{EventQueue, QueuedEvent};
 use super::rate_limit::{RateLimit, RefusalKind};
+use super::refusals::{Refusal, Refusals};
 use crate::clock;
 use crate::defence::Defence;
 use crate::metrics::{self, Direction, DriverLimit, Name, Series, UnwrittenLine};
 use crate::reload::ActiveConfig;
-use crate::text::ending::Ending;
+use crate::text::counted;
+use crate::text::ending::{Ending, phones_of_call};
 
 /// A line that the rate limit suppressed.
 const SUPPRESSED: Series = Series::LineUnwritten { reason: UnwrittenLine::Repeated };
@@ -32,6 +37,7 @@ const SUPPRESSED: Series = Series::LineUnwritten { reason: UnwrittenLine::Repeat
 pub(crate) struct EventLog {
     queues: Arc<[EventQueue]>,
     calls: Arc<Mutex<CallHistory>>,
+    refusals: Arc<Mutex<Refusals>>,
     defence: Arc<Defence>,
     active_config: watch::Receiver<Arc<ActiveConfig>>,
     names: NameFormat,
@@ -44,12 +50,12 @@ impl EventLog {
     /// For these event queues and the bans of the server.
     pub(crate) fn new(
         (queues, defence): (Arc<[EventQueue]>, Arc<Defence>),
-        calls: Arc<Mutex<CallHistory>>,
+        (calls, refusals): (Arc<Mutex<CallHistory>>, Arc<Mutex<Refusals>>),
         active_config: watch::Receiver<Arc<ActiveConfig>>,
     ) -> Self {
         let names = NameFormat::new(&active_config.borrow().loaded.config);
         let rate_limit = RateLimit::new(active_config.borrow().loaded.config.limits.refusal_lines.0);
-        Self { queues, calls, defence, active_config, names, rate_limit, scratch: Default::default() }
+        Self { queues, calls, refusals, defence, active_config, names, rate_limit, scratch: Default::default() }
     }
 
     /// Logs all queued events.
@@ -92,58 +98,71 @@ impl EventLog {
     }
 
     fn log_event(&mut self, QueuedEvent { at, event }: QueuedEvent) {
+        if enabled!(Level::DEBUG)
+            && let Some(line) = debug_line(&event, &self.names)
+        {
+            debug!("{line}");
+        }
         let kind = RefusalKind::of(&event);
         match event {
-            Event::Registration { outcome, status, reason, aor, before, bindings, expires, flow, record, .. } => {
-                match outcome {
-                    Registration::Registered => {
-                        self.registered(&aor, &flow, record.as_ref(), (before, bindings), expires);
-                    }
-                    Registration::Unregistered => {
-                        let (user, from) = (self.names.user(&aor), self.names.address(flow.remote.ip()));
-                        info!("{user} unregistered from {from}, {} left", PhoneCount(bindings as usize));
-                    }
-                    _ => {
-                        let kind = kind.unwrap_or(RefusalKind::Registration);
-                        self.register_refused(at, kind, outcome, (status, reason), &aor, flow.remote.ip());
-                    }
-                }
-            }
+            Event::Registration { .. } => self.registration(at, kind, event),
             Event::AuthenticationFailed { reason, method, user, flow, .. } => {
                 self.authentication_failed(at, reason, method, &user, flow.remote.ip());
             }
+            Event::DialogRequest { outcome: DialogRequest::Challenged, .. } => {}
             Event::DialogRequest { method, flow, .. } => self.dialog_request_refused(at, method, flow.remote.ip()),
             Event::Call { call, from, to, targets, source } => {
                 if enabled!(Level::DEBUG) {
-                    debug!("{} calls {}: {}", self.names.user(&from), self.names.user(&to), PhoneCount(targets));
+                    debug!("{} calls {}: {}", self.names.user(&from), self.names.user(&to), counted::phones(targets));
                 }
                 let trunk = self.trunk_at(source.ip());
                 if !self.calls.lock().begin(call, ActiveCall { from, to, phones: targets, began: at, trunk }) {
                     metrics::count(DriverLimit::JournalCalls);
                 }
             }
-            Event::CallEnded { call, status, tried, by } => {
+            Event::CallEnded { call, status, phones, by } => {
                 let active = self.calls.lock().end(call);
                 if let Some(call) = active {
-                    let call = ActiveCall { phones: tried, ..call };
                     let by = by.filter(|phone| phone.aor() == call.to.as_bytes());
                     let by = by.and_then(|phone| printable(phone.user_agent()));
-                    self.call_ended(EndedCall { call, at, ending: Ending::of(status), status, by });
+                    let ending = Ending::of_call(status, phones);
+                    self.call_ended(EndedCall { call, at, ending, status, by, phones, refusal: None });
                 }
             }
-            Event::RequestRefused { offence, method, from, source } => {
-                self.request_refused(at, offence, method, &from, source.ip());
+            Event::RequestRefused { offence, reason, key, method, from, source } => {
+                let kind = RefusalKind::of_offence(offence);
+                self.request_refused(at, kind, method, (reason, key), &from, source.ip());
             }
             Event::ParseError { flow, .. } => self.parse_error(at, &flow),
-            Event::CallRefused { call, from, to, status, reason, source, offence } => {
+            Event::CallRefused { call, from, to, status, reason, source, key, .. } => {
                 let active = self.calls.lock().end(call);
                 let trunk = || self.trunk_at(source.ip());
                 let call = active.unwrap_or_else(|| ActiveCall { from, to, phones: 0, began: at, trunk: trunk() });
-                let ended = EndedCall { call, at, ending: Ending::refused(status), status: Some(status), by: None };
-                let reason = offence.map_or(reason, offence_reason);
-                self.call_refused(kind.unwrap_or(RefusalKind::Call), ended, reason, source.ip());
+                let kind = kind.unwrap_or(RefusalKind::Call);
+                self.call_refused(kind, refused_call(call, at, status, (reason, key)), source.ip());
             }
             _ => {}
+        }
+    }
+
+    fn registration(&mut self, at: Wall, kind: Option<RefusalKind>, event: Event) {
+        let Event::Registration { outcome, status, reason, aor, before, bindings, expires, flow, record, key, .. } =
+            event
+        else {
+            return;
+        };
+        match outcome {
+            // These have a line at level debug only.
+            Registration::Queried | Registration::Challenged => {}
+            Registration::Registered => self.registered(&aor, &flow, record.as_ref(), (before, bindings), expires),
+            Registration::Unregistered => {
+                let (user, from) = (self.names.user(&aor), self.names.address(flow.remote.ip()));
+                info!("{user} unregistered from {from}, {} left", counted::phones(bindings as usize));
+            }
+            Registration::Refused | Registration::Failed => {
+                let kind = kind.unwrap_or(RefusalKind::Registration);
+                self.register_refused(at, kind, outcome, (status, reason, key), &aor, flow.remote.ip());
+            }
         }
     }
 
@@ -163,7 +182,7 @@ impl EventLog {
         let device = record.and_then(|record| device_name(record, flow));
         let device = device.map(|name| format!(" ({name})")).unwrap_or_default();
         let expires = humantime::format_duration(Duration::from_secs(u64::from(expires)));
-        let others = if bindings > 1 { format!(", {}", PhoneCount(bindings as usize)) } else { String::new() };
+        let others = if bindings > 1 { format!(", {}", counted::phones(bindings as usize)) } else { String::new() };
         if bindings > before {
             info!("{user} registered from {from} over {over}{device}, expires in {expires}{others}");
         } else {
@@ -176,18 +195,20 @@ impl EventLog {
         at: Wall,
         kind: RefusalKind,
         outcome: Registration,
-        (status, reason): (u16, &str),
+        (status, reason, key): (u16, &str, Option<ConfigKey>),
         aor: &Aor,
         source: IpAddr,
     ) {
+        let why = match status {
+            404 if key == Some(ConfigKey::Accounts) => "no such account",
+            423 => "the phone asks for too short a time",
+            _ => reason,
+        };
+        let why = format!("{why}{}", hint(key));
+        self.keep(kind, Some(aor), source, &why, key, at);
         let (user, from) = (self.names.user(aor), self.names.address(source));
         let Some(time) = self.rate_limit.count(kind, source, Some(aor), at) else { return metrics::count(SUPPRESSED) };
         let time = Occurrence(time);
-        let why = match status {
-            404 => "no such account",
-            423 => "the phone asks for too short a time (see registrar.min_expires)",
-            _ => reason,
-        };
         match outcome {
             Registration::Failed => error!("registration of {user} failed: {status} {reason}{time} from {from}"),
             _ => warn!("registration of {user} refused: {why}{time} from {from}"),
@@ -202,15 +223,16 @@ impl EventLog {
         user: &Aor,
         source: IpAddr,
     ) {
-        let Some(time) = self.rate_limit.count(RefusalKind::Credentials, source, Some(user), at) else {
-            return metrics::count(SUPPRESSED);
-        };
         let known = self.active_config.borrow().loaded.accounts.find(user).is_some();
         let why = match reason {
             AuthenticationFailure::Credentials if known => "wrong password",
             AuthenticationFailure::Credentials => "no such account",
             AuthenticationFailure::Replay => "its credentials were used before",
             AuthenticationFailure::Stale | AuthenticationFailure::Identity => return,
+        };
+        self.keep(RefusalKind::Credentials, Some(user), source, why, None, at);
+        let Some(time) = self.rate_limit.count(RefusalKind::Credentials, source, Some(user), at) else {
+            return metrics::count(SUPPRESSED);
         };
         let request = match method {
             "REGISTER" => "registration",
@@ -222,6 +244,7 @@ impl EventLog {
     }
 
     fn dialog_request_refused(&mut self, at: Wall, method: &str, source: IpAddr) {
+        self.keep(RefusalKind::Dialog, None, source, "not a side of that call", None, at);
         let Some(time) = self.rate_limit.count(RefusalKind::Dialog, source, None, at) else {
             return metrics::count(SUPPRESSED);
         };
@@ -229,15 +252,25 @@ impl EventLog {
         warn!("{method} in a call refused: {from} is not a side of that call{}", Occurrence(time));
     }
 
-    fn request_refused(&mut self, at: Wall, offence: Offence, method: &str, user: &Aor, source: IpAddr) {
-        let kind = RefusalKind::of_offence(offence);
+    fn request_refused(
+        &mut self,
+        at: Wall,
+        kind: RefusalKind,
+        method: &str,
+        (reason, key): (&str, Option<ConfigKey>),
+        user: &Aor,
+        source: IpAddr,
+    ) {
+        let why = format!("{reason}{}", hint(key));
+        self.keep(kind, Some(user), source, &why, key, at);
         let Some(time) = self.rate_limit.count(kind, source, Some(user), at) else { return metrics::count(SUPPRESSED) };
         let (user, from) = (self.names.user(user), self.names.address(source));
-        warn!("{method} of {user} refused: {}{} from {from}", offence_reason(offence), Occurrence(time));
+        warn!("{method} of {user} refused: {why}{} from {from}", Occurrence(time));
     }
 
     fn parse_error(&mut self, at: Wall, flow: &Flow) {
         let source = flow.remote.ip();
+        self.keep(RefusalKind::Garbage, None, source, "not a SIP message", None, at);
         let Some(time) = self.rate_limit.count(RefusalKind::Garbage, source, None, at) else {
             return metrics::count(SUPPRESSED);
         };
@@ -251,35 +284,36 @@ impl EventLog {
 
     fn call_ended(&self, ended: EndedCall) {
         if enabled!(Level::INFO) {
-            let EndedCall { call, at, ending, status, by } = &ended;
+            let EndedCall { call, at, ending, status, by, phones, .. } = &ended;
             let (from, to) = (self.names.user(&call.from), self.names.user(&call.to));
-            let (phones, words) = (PhoneCount(call.phones), ending.words(*status));
+            let (phones, words) = (phones_of_call(*phones), ending.words(*status));
             let by = match (by, ending) {
                 (Some(name), Ending::Answered | Ending::Declined) => format!(" by {to}'s {name}"),
                 (Some(name), _) => format!(" ({to}'s {name})"),
                 (None, _) => String::new(),
             };
             let after = humantime::format_duration(Duration::from_secs((at.millis_since(call.began) + 500) / 1000));
-            info!("call {from} -> {to}: rang {phones}, {words}{by} after {after}");
+            info!("call {from} -> {to}: {phones}, {words}{by} after {after}");
         }
         self.store_ended(ended);
     }
 
-    fn call_refused(&mut self, kind: RefusalKind, ended: EndedCall, reason: &str, source: IpAddr) {
+    fn call_refused(&mut self, kind: RefusalKind, ended: EndedCall, source: IpAddr) {
         let is_logged = self.rate_limit.count(kind, source, Some(&ended.call.from), ended.at).is_some();
         if is_logged {
             let (from, to) = (self.names.user(&ended.call.from), self.names.user(&ended.call.to));
-            let why = match ended.ending {
-                Ending::Forbidden | Ending::Failed => reason.to_owned(),
-                // There is a phone, but not one that this request may be sent to.
-                Ending::Unregistered if reason != reason_phrase(480) => reason.to_owned(),
-                ending => ending.words(ended.status),
-            };
-            info!("call {from} -> {to} refused: {why}, from {}", self.names.address(source));
+            let (why, key) = ended.refusal.as_ref().map_or(("", None), |(why, key)| (why.as_str(), *key));
+            info!("call {from} -> {to} refused: {why}{}, from {}", hint(key), self.names.address(source));
         } else {
             metrics::count(SUPPRESSED);
         }
         self.store_ended(ended);
+    }
+
+    /// Adds a refusal to those that the page shows.
+    fn keep(&self, kind: RefusalKind, user: Option<&Aor>, source: IpAddr, why: &str, key: Option<ConfigKey>, at: Wall) {
+        let (user, why) = (user.cloned(), why.to_owned());
+        self.refusals.lock().add(Refusal { kind, user, source, why, key, count: 1, first: at, last: at });
     }
 
     /// The trunk that a call from this address comes from.
@@ -302,6 +336,22 @@ impl EventLog {
     }
 }
 
+/// A call that this server refused.
+fn refused_call(
+    call: ActiveCall,
+    at: Wall,
+    status: u16,
+    (reason, key): (&'static str, Option<ConfigKey>),
+) -> EndedCall {
+    let ending = Ending::refused(status);
+    // The words of the ending say as much as a standard reason phrase, and without terms of SIP.
+    let is_precise = matches!(ending, Ending::Forbidden | Ending::Failed)
+        || matches!(ending, Ending::Unregistered | Ending::Unknown) && reason != reason_phrase(status);
+    let why = if is_precise { reason.to_owned() } else { ending.words(Some(status)) };
+    let (phones, refusal) = (TriedPhones::default(), Some((why, key)));
+    EndedCall { call, at, ending, status: Some(status), by: None, phones, refusal }
+}
+
 /// The User-Agent of the phone that registered over this flow.
 fn device_name(record: &Record, flow: &Flow) -> Option<String> {
     let same_address = record.bindings().iter().filter(|binding| binding.flow().remote == flow.remote);
@@ -313,12 +363,12 @@ fn printable(user_agent: &[u8]) -> Option<String> {
     (!user_agent.is_empty()).then(|| sanitize(user_agent))
 }
 
-/// The reason in a log line.
-const fn offence_reason(offence: Offence) -> &'static str {
-    match offence {
-        Offence::Identity => "authenticated as another user",
-        Offence::Stranger => "a stranger (see strangers, trusted)",
-        Offence::Relay => "not relaying to foreign domains (see foreign)",
-        Offence::ForeignRoute => "a Route that was not issued here",
+/// The keys that an administrator can change, in a log line.
+fn hint(key: Option<ConfigKey>) -> String {
+    match key {
+        Some(ConfigKey::Strangers) => " (see strangers, trusted)".to_owned(),
+        Some(ConfigKey::Domains) => " (see domains, aliases)".to_owned(),
+        Some(key) => format!(" (see {})", key.as_str()),
+        None => String::new(),
     }
 }

@@ -70,18 +70,6 @@ pub(crate) fn sanitize(text: &[u8]) -> String {
     sanitized
 }
 
-/// A number of phones.
-pub(crate) struct PhoneCount(pub(crate) usize);
-
-impl fmt::Display for PhoneCount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            1 => f.write_str("1 phone"),
-            count => write!(f, "{count} phones"),
-        }
-    }
-}
-
 /// `, 3rd time`; only the comma for the first.
 pub(crate) struct Occurrence(pub(crate) u32);
 

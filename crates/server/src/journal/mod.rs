@@ -4,12 +4,15 @@
 
 mod bans;
 mod calls;
+mod debug_line;
 mod event_log;
 mod format;
 mod queue;
 mod rate_limit;
+mod refusals;
 
 pub(crate) use calls::{ActiveCall, CallHistory, EndedCall};
 pub(crate) use event_log::EventLog;
-pub(crate) use format::{PhoneCount, sanitize};
+pub(crate) use format::sanitize;
 pub(crate) use queue::EventQueue;
+pub(crate) use refusals::{Refusal, Refusals};

@@ -1,13 +1,13 @@
 //! The events of a worker that wait for the main thread.
 //!
 //! Decides which events are queued, and which are dropped when the queue is full. An event is queued unchanged under a
-//! short lock: no text is formatted while a message waits. Faults of peers are debug lines of the worker. Must not
-//! count: see `metrics`.
+//! short lock: no text is formatted while a message waits. Events that get a line at level debug only are not queued at
+//! another level, and take at most half of the queue. Must not count: see `metrics`.
 
 use location::Wall;
 use parking_lot::Mutex;
 use proxy::{AuthenticationFailure, DialogRequest, Event, Registration, TrunkTask};
-use tracing::{Level, debug, enabled, info, warn};
+use tracing::{Level, enabled, info, warn};
 
 use super::rate_limit::{REFUSAL_KINDS, RefusalKind};
 
@@ -59,7 +59,11 @@ impl EventQueue {
             | Event::TrunkFull { .. }
             | Event::TrunkChallenged { .. }
             | Event::GroupCall { .. }
-            | Event::Notified { .. } => debug!("{event:?}"),
+            | Event::Notified { .. } => {
+                if enabled!(Level::DEBUG) {
+                    self.push_debug(QueuedEvent { at, event });
+                }
+            }
             Event::Trunk { trunk, task, status } => log_trunk(&trunk, task, status),
             // Refreshes are frequent and logged at debug level only.
             Event::Registration { outcome: Registration::Registered, before, bindings, .. }
@@ -78,6 +82,14 @@ impl EventQueue {
             | Event::ResponseSent { .. } => {}
         }
         true
+    }
+
+    /// Queues an event that gets a line at level debug only, if less than half of the queue is in use.
+    fn push_debug(&self, queued: QueuedEvent) {
+        let mut waiting = self.waiting.lock();
+        if waiting.list.len() < self.capacity / 2 {
+            waiting.list.push(queued);
+        }
     }
 
     fn push(&self, queued: QueuedEvent) -> bool {

@@ -10,7 +10,8 @@ use std::net::IpAddr;
 
 use hashbrown::{HashMap, HashSet};
 use location::{Aor, Wall};
-use proxy::{AuthenticationFailure, Event, Offence, Registration};
+use proxy::{AuthenticationFailure, DialogRequest, Event, Offence, Registration};
+use strum::IntoStaticStr;
 
 /// Limit of sources per kind, and of addresses and users that a summary counts exactly.
 const MAX_SOURCES: usize = 1024;
@@ -22,7 +23,8 @@ const FORGET_AFTER_MILLIS: u64 = 600_000;
 const MINUTE_MILLIS: u64 = 60_000;
 
 /// The kinds of refusals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum RefusalKind {
     /// Refused credentials.
     Credentials,
@@ -70,7 +72,7 @@ impl RefusalKind {
             }
             Event::CallRefused { offence, .. } => Self::or_offence(Self::Call, *offence),
             Event::RequestRefused { offence, .. } => Self::of_offence(*offence),
-            Event::DialogRequest { .. } => Self::Dialog,
+            Event::DialogRequest { outcome: DialogRequest::Refused, .. } => Self::Dialog,
             Event::ParseError { .. } => Self::Garbage,
             _ => return None,
         })
@@ -101,17 +103,22 @@ impl RefusalKind {
         }
     }
 
-    /// Plural noun for the summary.
-    const fn description(self) -> &'static str {
+    /// Name for programs (docs/openapi.yaml).
+    pub(crate) fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// Singular and plural for the summary.
+    const fn description(self) -> (&'static str, &'static str) {
         match self {
-            Self::Credentials => "wrong passwords or unknown users",
-            Self::Identity => "requests in the name of another user",
-            Self::Stranger => "requests of strangers",
-            Self::Relay => "requests to be relayed",
-            Self::Registration => "refused registrations",
-            Self::Call => "refused calls",
-            Self::Dialog => "requests in calls of others",
-            Self::Garbage => "unreadable messages",
+            Self::Credentials => ("wrong password or unknown user", "wrong passwords or unknown users"),
+            Self::Identity => ("request in the name of another user", "requests in the name of another user"),
+            Self::Stranger => ("request of a stranger", "requests of strangers"),
+            Self::Relay => ("request to be relayed", "requests to be relayed"),
+            Self::Registration => ("refused registration", "refused registrations"),
+            Self::Call => ("refused call", "refused calls"),
+            Self::Dialog => ("request in a call of others", "requests in calls of others"),
+            Self::Garbage => ("unreadable message", "unreadable messages"),
         }
     }
 }
@@ -242,7 +249,9 @@ impl Summary {
             0 => String::new(),
             count => format!(", in the name of {}", many(count, "user", "users")),
         };
-        format!("not logged in the last minute: {count} {}{from}{users}", kind.description())
+        let (one, more) = kind.description();
+        let what = if *count == 1 { one } else { more };
+        format!("not logged in the last minute: {count} {what}{from}{users}")
     }
 }
 

@@ -22,6 +22,7 @@ use crate::error::CliError;
 use crate::metrics::{self, Gauge, ReloadResult, Series};
 use crate::process::interfaces;
 use crate::process::log::LevelSwitch;
+use crate::text::counted;
 use crate::transport::Inbound;
 
 /// How long a worker may take to apply the settings.
@@ -165,7 +166,7 @@ impl Reload {
         self.interfaces = interfaces::list();
         self.level.set(loaded.config.log.level);
         self.activate(loaded, inboxes).await;
-        tracing::info!("configuration reloaded, {accounts} accounts");
+        tracing::info!("configuration reloaded, {}", counted::accounts(accounts));
         if !needs_restart.is_empty() {
             tracing::warn!("these settings need a restart: {}", needs_restart.join(", "));
         }

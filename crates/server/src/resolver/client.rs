@@ -69,7 +69,7 @@ impl Client {
         };
         answer.unwrap_or_else(|error| {
             if !error.is_no_records_found() {
-                tracing::debug!(%error, ?query, "no answer from DNS");
+                tracing::debug!(%error, %query, "no answer from DNS");
             }
             none
         })

@@ -91,7 +91,7 @@ impl Resolver {
                 self.client.look_up(&query).await
             };
             timeout(self.timeout, permitted).await.unwrap_or_else(|_| {
-                tracing::debug!(?query, "no answer from DNS");
+                tracing::debug!(%query, "no answer from DNS");
                 Records::Addresses(Vec::new())
             })
         };

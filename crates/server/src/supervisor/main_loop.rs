@@ -31,11 +31,12 @@ use crate::cluster::SharedValues;
 use crate::config::Listen;
 use crate::data::first_start::{self, InitialAccounts};
 use crate::error::CliError;
-use crate::journal::{CallHistory, EventLog};
+use crate::journal::{CallHistory, EventLog, Refusals};
 use crate::metrics::{self, Gauge, Series, UnwrittenLine};
 use crate::process::interfaces;
 use crate::process::log::{LevelSwitch, LogThread};
 use crate::reload::{ActiveConfig, Reload, ReloadOutcome, TrunkAddresses};
+use crate::text::counted;
 
 /// Interval of expiry, gauges, health checks and histogram upkeep.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
@@ -82,13 +83,13 @@ async fn serve(
     let restored = prepared.restored();
     let (mut server, mut rule_requests) = prepared.start(reload.subscribe())?;
     let mut certificates = Certificates::new(&reload.active_config().loaded, &server.tls);
-    let calls = Arc::new(Mutex::new(CallHistory::new(reload.active_config().loaded.config.limits.journal_calls.0)));
+    let seen = nothing_seen(&reload);
     let sources = (server.event_queues.clone(), server.defence.clone());
-    let mut event_log = EventLog::new(sources, calls.clone(), reload.subscribe());
+    let mut event_log = EventLog::new(sources, seen.clone(), reload.subscribe());
     let removals = start_removals(&server);
     let admin_address = server.metrics.as_ref().and_then(|listener| listener.local_addr().ok());
     let shared_state = SharedState::new(&mut server, &reload);
-    let mut commands = spawn_admin(&mut server, &reload, metrics.clone(), &calls, &removals, &shared_state)?;
+    let mut commands = spawn_admin(&mut server, &reload, metrics.clone(), &seen, &removals, &shared_state)?;
     apply_to_defence(&server, &reload.active_config());
     log_start(&server, &reload.active_config(), restored);
     initial_accounts.iter().for_each(|accounts| show_accounts(accounts, &server.listeners, admin_address, &reload));
@@ -118,7 +119,7 @@ async fn serve(
             _ = log_drains.tick() => event_log.drain(),
             _ = maintenance.tick() => {
                 follow_clock(&mut reload, &server).await;
-                calls.lock().sweep(clock::wall());
+                seen.0.lock().sweep(clock::wall());
                 maintain(&server, &reload.active_config(), log, started);
                 shared_state.maintain(&mut server, &reload).await;
                 trunk_gauges.publish(&reload.active_config().settings);
@@ -144,6 +145,14 @@ async fn stop(server: Server) {
     notify::stopping();
     server.health.set_stopping();
     server.stop().await;
+}
+
+/// What the status page shows of the past: the calls, and the senders that were refused.
+type Seen = (Arc<Mutex<CallHistory>>, Arc<Mutex<Refusals>>);
+
+fn nothing_seen(reload: &Reload) -> Seen {
+    let max_calls = reload.active_config().loaded.config.limits.journal_calls.0;
+    (Arc::new(Mutex::new(CallHistory::new(max_calls))), Arc::default())
 }
 
 /// Reloads, between the `RELOADING` and `READY` notifications for the service manager.
@@ -216,7 +225,7 @@ fn spawn_admin(
     server: &mut Server,
     reload: &Reload,
     metrics: Option<PrometheusHandle>,
-    calls: &Arc<Mutex<CallHistory>>,
+    (calls, refusals): &Seen,
     removals: &Arc<Removals>,
     shared_state: &SharedState,
 ) -> Result<mpsc::Receiver<AdminCommand>, CliError> {
@@ -232,6 +241,7 @@ fn spawn_admin(
         nodes: server.nodes.clone(),
         shared: SharedValues::of(&server.store),
         calls: calls.clone(),
+        refusals: refusals.clone(),
         metrics,
         active_config: reload.subscribe(),
         health: server.health.clone(),
@@ -286,17 +296,21 @@ fn log_clock_shift(millis: i64) {
     }
 }
 
+fn number(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
 fn log_start(server: &Server, active_config: &ActiveConfig, restored: location::Counts) {
     let config = match &active_config.loaded.file {
         Some(file) => file.display().to_string(),
         None => "defaults".to_owned(),
     };
     tracing::info!(
-        "frontdesk {} with {} accounts, {} phones of {} users restored, configuration: {config}",
+        "frontdesk {} with {}, {} of {} restored, configuration: {config}",
         env!("CARGO_PKG_VERSION"),
-        active_config.loaded.accounts.len(),
-        restored.bindings,
-        restored.users,
+        counted::accounts(active_config.loaded.accounts.len()),
+        counted::phones(number(restored.bindings)),
+        counted::users(number(restored.users)),
     );
     for listener in &server.listeners {
         tracing::info!("listening on {}", Listen { transport: listener.transport, address: listener.address });
@@ -311,7 +325,7 @@ fn show_accounts(
     reload: &Reload,
 ) {
     if let (Some(file), true) = (&initial_accounts.file, initial_accounts.created.is_empty()) {
-        tracing::info!("no accounts are configured: those of the first start are in {}", file.display());
+        tracing::info!("no accounts are configured: those in {} may register", file.display());
         return;
     }
     // The ones that a phone on a desk uses at first.

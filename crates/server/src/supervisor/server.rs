@@ -29,6 +29,7 @@ use crate::me::{self, MePages};
 use crate::process::{descriptors, interfaces};
 use crate::reload::ActiveConfig;
 use crate::resolver::{Resolver, ResolverSettings};
+use crate::text::counted::counted;
 use crate::tls::ActiveTls;
 use crate::transport::{self, BoundListener, ClientRules, Directory, HandshakeLimits, Inbound, PageReply, Pages};
 use crate::worker::{Completions, Health, Loads};
@@ -182,8 +183,10 @@ fn connections(limits: &Limits, files: usize, workers: u8) -> usize {
     let limit = descriptors::connections(configured, files, open, workers, limits.admin_connections.0);
     if limit < configured {
         tracing::warn!(
-            "limits.connections is {configured}, but the system lets this process open {files} files only: \
-             at most {limit} connections are accepted (see `ulimit -n`, LimitNOFILE)"
+            "limits.connections is {configured}, but the system lets this process open {} only: at most {} accepted (see \
+             `ulimit -n`, LimitNOFILE)",
+            counted(files, "file", "files"),
+            counted(limit, "connection is", "connections are"),
         );
     }
     limit

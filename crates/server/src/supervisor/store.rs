@@ -50,7 +50,9 @@ pub(super) fn open(loaded: &Loaded, observers: &Observers, interfaces: &Interfac
         StoreKind::Disk => {
             let mut options = DiskOptions::new(clock::machine_time());
             (options.queue, options.pace) = (limits.store_queue.0, section.pace.0);
-            Ok(AnyStore::Disk(DiskStore::open(&section.path, options, observers.hooks())?))
+            // Errors name the whole path: under systemd a relative one starts at another folder.
+            let path = std::path::absolute(&section.path).unwrap_or_else(|_| section.path.clone());
+            Ok(AnyStore::Disk(DiskStore::open(&path, options, observers.hooks())?))
         }
         StoreKind::Redis => {
             // Until it has been read.

@@ -14,8 +14,9 @@ use tokio::sync::watch;
 use crate::admin::Removals;
 use crate::clock;
 use crate::config::Masked;
-use crate::journal::{PhoneCount, sanitize};
+use crate::journal::sanitize;
 use crate::reload::ActiveConfig;
+use crate::text::counted;
 
 /// Users that get a log line each; one line counts the rest.
 const MAX_LINES: usize = 20;
@@ -44,13 +45,19 @@ pub(crate) async fn remove(
     let masked = active_config.borrow().loaded.config.log.mask.contains(&Masked::Users);
     for (aor, phones) in removed.iter().take(MAX_LINES) {
         let whose = if masked { "a user".to_owned() } else { name(aor, active_config) };
-        tracing::info!("registrations of {whose} removed: there is no such account ({})", PhoneCount(*phones));
+        tracing::info!("registrations of {whose} removed: there is no such account ({})", counted::phones(*phones));
     }
     if removed.len() > MAX_LINES {
-        tracing::info!("registrations of {} more users removed: there are no such accounts", removed.len() - MAX_LINES);
+        tracing::info!(
+            "registrations of {} more removed: there are no such accounts",
+            counted::users(removed.len() - MAX_LINES)
+        );
     }
     if failed > 0 {
-        tracing::error!("registrations of {failed} users without an account could not be removed from the disk");
+        tracing::error!(
+            "registrations of {} without an account could not be removed from the disk",
+            counted::users(failed)
+        );
     }
 }
 

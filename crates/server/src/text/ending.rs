@@ -3,7 +3,10 @@
 //! Decides what each status means to a person who does not know SIP.
 
 use parser::reason_phrase;
+use proxy::TriedPhones;
 use strum::{IntoStaticStr, VariantArray};
+
+use super::counted;
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
@@ -19,6 +22,8 @@ pub(crate) enum Ending {
     Cancelled,
     /// Nobody answered in time.
     Unanswered,
+    /// No phone responded to the call.
+    Unreachable,
     /// The phone reports that its user is not available.
     Unavailable,
     /// No phone of this user is registered.
@@ -50,6 +55,15 @@ impl Ending {
         }
     }
 
+    /// The same for a call to phones that were tried.
+    pub(crate) const fn of_call(status: Option<u16>, phones: TriedPhones) -> Self {
+        match status {
+            // RFC 3261 16.7 step 6, 16.9: the statuses that this server chooses if no phone responds.
+            None | Some(408 | 480 | 500 | 503) if phones.tried > 0 && phones.responded == 0 => Self::Unreachable,
+            _ => Self::of(status),
+        }
+    }
+
     /// From a refusal by this server.
     pub(crate) const fn refused(status: u16) -> Self {
         match status {
@@ -71,6 +85,7 @@ impl Ending {
             Self::Declined => "declined",
             Self::Cancelled => "the caller hung up",
             Self::Unanswered => "nobody answered",
+            Self::Unreachable => "no phone responded",
             Self::Unavailable => "not available",
             Self::Unregistered => "no phone is registered",
             Self::Unknown => "no such user",
@@ -82,5 +97,53 @@ impl Ending {
             (Self::Failed, Some(status)) => format!("failed: {status} {}", reason_phrase(status)),
             _ => plain.to_owned(),
         }
+    }
+}
+
+/// The phones of a call that ended: how many rang, and how many did not respond.
+pub(crate) fn phones_of_call(TriedPhones { tried, responded, rang }: TriedPhones) -> String {
+    let all = counted::phones(tried);
+    match (rang, responded) {
+        _ if tried == 0 => "no phone was called".to_owned(),
+        (0, 0) => format!("called {all}"),
+        (0, responded) if responded == tried => format!("called {all}"),
+        (0, responded) => format!("called {all}, {} did not respond", tried.saturating_sub(responded)),
+        (rang, _) if rang == tried => format!("rang {all}"),
+        (rang, _) => format!("rang {rang} of {all}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn phones(tried: usize, responded: usize, rang: usize) -> TriedPhones {
+        TriedPhones { tried, responded, rang }
+    }
+
+    /// Issue 18: "rang N phones" counts phones that never answered the INVITE.
+    #[test]
+    fn only_phones_that_rang_are_said_to_have_rung() {
+        for (phones, words) in [
+            (phones(0, 0, 0), "no phone was called"),
+            (phones(1, 1, 1), "rang 1 phone"),
+            (phones(2, 2, 2), "rang 2 phones"),
+            (phones(2, 1, 1), "rang 1 of 2 phones"),
+            (phones(1, 1, 0), "called 1 phone"),
+            (phones(2, 1, 0), "called 2 phones, 1 did not respond"),
+            (phones(1, 0, 0), "called 1 phone"),
+        ] {
+            assert_eq!(phones_of_call(phones), words);
+        }
+    }
+
+    /// Issue 18: a 500 of our own is called the phone's.
+    #[test]
+    fn a_status_of_this_server_is_not_a_failure_of_a_phone() {
+        for status in [None, Some(408), Some(480), Some(500)] {
+            assert_eq!(Ending::of_call(status, phones(1, 0, 0)), Ending::Unreachable, "{status:?}");
+        }
+        assert_eq!(Ending::of_call(Some(500), phones(1, 1, 0)), Ending::Failed);
+        assert_eq!(Ending::of_call(Some(487), phones(1, 0, 0)), Ending::Cancelled);
     }
 }
