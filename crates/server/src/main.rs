@@ -73,7 +73,7 @@ fn run_command() -> Result<(), CliError> {
         Command::RotateKeys => server_commands::rotate_keys(&client()?)?,
         Command::Bans(what) => server_commands::bans(&client()?, &what)?,
         Command::Account { command, password_stdin } => {
-            let loaded = config::load_for_accounts(config.as_deref())?;
+            let loaded = config::load_for_accounts(config.as_deref(), &node)?;
             let message = cli::account::edit(&loaded, &command, password_stdin)?;
             print!("{message}");
             server_commands::after_edit(&loaded, admin.as_deref(), &command)?

@@ -321,7 +321,7 @@ outgoing:
         let folder = tempfile::tempdir().expect("a folder");
         let text = format!("location: {{ store: disk, path: {:?} }}\n", folder.path().join("location"));
         let config: Config = serde_yaml::from_str(&text).expect("a configuration");
-        let mut loaded = Loaded { file: None, config, accounts: proxy::Accounts::default(), tls: None };
+        let mut loaded = Loaded { config, ..Loaded::default() };
         let stored = first_start::add_stored(&mut loaded).expect("no file");
         assert!(summary(&loaded, stored.as_deref()).contains("101, 102 and 103"));
         std::fs::write(folder.path().join(first_start::FILE), "- { user: 105, password: x }\n").expect("a file");
