@@ -33,6 +33,7 @@ pub(crate) enum Purpose {
     Phone = 14,
     Answer = 15,
     Node = 16,
+    From = 17,
 }
 
 impl Purpose {
@@ -98,6 +99,15 @@ impl Mac {
             hash.write(part);
         }
         hash.finish()
+    }
+
+    /// A key for encryption.
+    pub(crate) fn key(&self, purpose: Purpose) -> [u8; 32] {
+        let mut key = [0; 32];
+        for (part, number) in key.as_chunks_mut().0.iter_mut().zip(0u8..) {
+            *part = self.sign(purpose, &[&[number]]).to_be_bytes();
+        }
+        key
     }
 }
 

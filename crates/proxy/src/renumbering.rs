@@ -118,18 +118,15 @@ pub(crate) fn invite_of(message: &Message) -> Option<u32> {
     }
 }
 
-/// A response of the trunk with the CSeq number that the sender of its request knows.
-pub(crate) fn with_number_of_sender(response: &Message, rewrite: &mut Rewrite) -> Option<Message> {
-    let (number, span) = cseq(response)?;
-    rewrite.clear();
-    rewrite.replace(span, |out| write_decimal(out, number >> BITS));
-    let mut out = Vec::new();
-    rewrite.write(response, &mut out);
-    Message::parse(out.into()).ok()
+/// Gives a response of the trunk the CSeq number that the sender of its request knows.
+pub(crate) fn restore_number(response: &Message, rewrite: &mut Rewrite) {
+    if let Some((number, span)) = cseq(response) {
+        rewrite.replace(span, |out| write_decimal(out, number >> BITS));
+    }
 }
 
 /// The CSeq number and its position.
-pub(crate) fn cseq(message: &Message) -> Option<(u32, Span)> {
+fn cseq(message: &Message) -> Option<(u32, Span)> {
     number_at(message, message.value(HeaderName::CSeq)?)
 }
 

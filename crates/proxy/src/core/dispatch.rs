@@ -13,7 +13,7 @@ use crate::ask::{Answer, Continuation, Question, Resume};
 use crate::clock::Now;
 use crate::context::Context;
 use crate::event::{Drop, Event};
-use crate::forward::{ViaBranch, without_challenges, without_claims};
+use crate::forward::{ViaBranch, with_values_of_sender, without_challenges, without_claims};
 use crate::ingress;
 use crate::node_link::token_in;
 use crate::notifier::{self, LocalTag, SubscribeKind};
@@ -21,7 +21,7 @@ use crate::outbox::{CoreMessage, Handover, Outbox};
 use crate::pin::Match;
 use crate::registrar::PendingRegister;
 use crate::reject::Reject;
-use crate::renumbering::{has_changeable_number, with_number_of_sender};
+use crate::renumbering::has_changeable_number;
 use crate::request::{Proven, Received, Request};
 use crate::response_context::ResponseContext;
 use crate::route::{self, ContactSearch, Destination, DialogCheck, NextStep, Toward, next_step, office_step};
@@ -204,6 +204,8 @@ impl Core {
         source: Option<&Flow>,
         outbox: &mut Outbox,
     ) {
+        let restored = branch.and_then(|branch| with_values_of_sender(message, branch, &self.mac, &mut self.rewrite));
+        let message = restored.as_ref().unwrap_or(message);
         match (branch, source) {
             (Some(branch @ ViaBranch::Transaction { id, .. }), Some(source)) => {
                 let (response_contexts, mut context) = self.split(now, outbox);
@@ -213,9 +215,6 @@ impl Core {
                     Some(()) => {}
                     // The response context has ended, but a phone still answers: the caller must get the 2xx.
                     None if is_2xx_to_invite(message) => {
-                        let renumbered = branch.origin().filter(|origin| origin.is_renumbered);
-                        let renumbered = renumbered.and_then(|_| with_number_of_sender(message, &mut self.rewrite));
-                        let message = renumbered.as_ref().unwrap_or(message);
                         self.forward_marked(message, &branch, Some(source), outbox);
                     }
                     None => outbox.emit(Event::Dropped(Drop::StrayResponse)),

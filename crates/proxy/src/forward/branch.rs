@@ -4,12 +4,13 @@
 //! z9hG4bK s           <mark:16> <peer>                                   stateless
 //! z9hG4bK p <worker:2> <mark:16> <peer>                                   stateless, pinned by that worker
 //! z9hG4bK t <worker:2> <fork:16> <index:2> <loop:16> <mark:16> <peer>     a client transaction of that worker
-//! z9hG4bK T ...                                                          the same, with another CSeq number (`renumbering`)
+//! z9hG4bK u ...                                                          the same, with another CSeq number (`renumbering`)
+//! z9hG4bK S, P, T, U ...                                                 the same, with another From (`restore`)
 //! z9hG4bK n <worker:2> <subscription:16> <sequence:8>                     a NOTIFY of that worker
 //! z9hG4bK r <worker:2> <id:16> <sequence:8>                               a request of that worker to a trunk
 //! z9hG4bK a           <mark:16> <peer>                                    an ACK over TCP that could go over UDP
 //! z9hG4bK d           <mark:16> <peer>                                    a request of another node to a flow of this one
-//! z9hG4bK S, P, u, U  ... x <address:14|38>                               s, p, t, T for a phone at another node
+//! z9hG4bK v, q, x, y  ... x <address:14|38>                               s, p, t, u for a phone at another node
 //! ```
 //!
 //! A branch contains the peer that the response goes to, and a mark: a keyed hash of that peer, of the address that the
@@ -33,6 +34,7 @@ use std::net::SocketAddr;
 use location::Flow;
 use parser::{Transport, read_hex, write_hex};
 
+use super::caller::shown_in_from;
 use crate::hop::{Hop, Over};
 use crate::mac::{Mac, Purpose, octets_of};
 use crate::peer::Peer;
@@ -100,6 +102,8 @@ pub(crate) struct Origin {
     mark: u64,
     /// Whether the request was sent with another CSeq number, which only one with a transaction is.
     pub(crate) is_renumbered: bool,
+    /// Whether the request was sent with another From.
+    pub(crate) has_other_from: bool,
     /// The address of the phone that the request was sent to, if another node holds its flow.
     pub(crate) at_node: Option<SocketAddr>,
 }
@@ -119,7 +123,8 @@ impl Origin {
         let parts = Parts { peer: &peer, node: own_number(&peer, settings), at_node };
         let mark = mark(&parts, &Destination::of(hop, target, settings), request.key, fork, mac);
         let is_renumbered = fork.is_some() && target.uri.renumbering(request).is_some();
-        Self { peer, mark, is_renumbered, at_node }
+        let has_other_from = shown_in_from(request, target, hop, settings).is_some();
+        Self { peer, mark, is_renumbered, has_other_from, at_node }
     }
 
     /// The address that the response goes to.
@@ -129,7 +134,8 @@ impl Origin {
 
     fn parse(text: &[u8]) -> Option<Self> {
         let (mark, peer) = text.split_at_checked(16)?;
-        Some(Self { peer: Peer::parse(peer)?, mark: read_hex(mark)?, is_renumbered: false, at_node: None })
+        let (peer, mark) = (Peer::parse(peer)?, read_hex(mark)?);
+        Some(Self { peer, mark, is_renumbered: false, has_other_from: false, at_node: None })
     }
 
     /// With the address of a phone at another node behind it.
@@ -248,28 +254,32 @@ impl ViaBranch {
 
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let (kind, rest) = text.strip_prefix(COOKIE)?.split_first()?;
-        match kind {
-            b's' => Some(Self::Stateless(Origin::parse(rest)?)),
-            b'S' => Some(Self::Stateless(Origin::parse_at_node(rest)?)),
-            b'd' => Some(Self::ForNode(Origin::parse(rest)?)),
-            b'p' | b'P' => {
+        let has_other_from = kind.is_ascii_uppercase();
+        let lower = kind.to_ascii_lowercase();
+        // No request to a phone has another From.
+        let origin_of = |text| match lower {
+            b'v' | b'q' | b'x' | b'y' if has_other_from => None,
+            b'v' | b'q' | b'x' | b'y' => Origin::parse_at_node(text),
+            _ => Some(Origin { has_other_from, ..Origin::parse(text)? }),
+        };
+        match lower {
+            b's' | b'v' => Some(Self::Stateless(origin_of(rest)?)),
+            b'p' | b'q' => {
                 let (worker, origin) = rest.split_at_checked(2)?;
-                let origin = if *kind == b'p' { Origin::parse(origin)? } else { Origin::parse_at_node(origin)? };
-                Some(Self::Pinned { worker: byte(worker)?, origin })
+                Some(Self::Pinned { worker: byte(worker)?, origin: origin_of(origin)? })
             }
-            b't' | b'T' | b'u' | b'U' => {
+            b'd' if !has_other_from => Some(Self::ForNode(Origin::parse(rest)?)),
+            b't' | b'u' | b'x' | b'y' => {
                 let (worker, rest) = rest.split_at_checked(2)?;
                 let (fork, rest) = rest.split_at_checked(16)?;
                 let (index, rest) = rest.split_at_checked(2)?;
                 let (loop_mark, origin) = rest.split_at_checked(16)?;
                 let id = BranchId { context: read_hex(fork)?, index: byte(index)? };
                 let (worker, loop_mark) = (byte(worker)?, read_hex(loop_mark)?);
-                let origin =
-                    if matches!(kind, b't' | b'T') { Origin::parse(origin)? } else { Origin::parse_at_node(origin)? };
-                let origin = Origin { is_renumbered: matches!(kind, b'T' | b'U'), ..origin };
+                let origin = Origin { is_renumbered: matches!(lower, b'u' | b'y'), ..origin_of(origin)? };
                 Some(Self::Transaction { worker, id, loop_mark, origin })
             }
-            b'n' | b'r' => {
+            b'n' | b'r' if !has_other_from => {
                 let (worker, rest) = rest.split_at_checked(2)?;
                 let (subscription, sequence) = rest.split_at_checked(16)?;
                 let sequence = Some(sequence).filter(|sequence| sequence.len() == 8)?;
@@ -277,7 +287,7 @@ impl ViaBranch {
                 let (worker, id) = (byte(worker)?, NotifyId { subscription, sequence });
                 Some(if *kind == b'n' { Self::Notify { worker, id } } else { Self::Trunk { worker, id } })
             }
-            b'a' => {
+            b'a' if !has_other_from => {
                 let Origin { mark, peer: over_udp, .. } = Origin::parse(rest)?;
                 Some(Self::LargeAck { mark, over_udp })
             }
@@ -287,9 +297,14 @@ impl ViaBranch {
 
     pub(crate) fn write(self, out: &mut Vec<u8>) {
         out.extend_from_slice(COOKIE);
+        let kind = |(here, at_node): (u8, u8), origin: Origin| match (origin.at_node, origin.has_other_from) {
+            (Some(_), _) => at_node,
+            (None, true) => here.to_ascii_uppercase(),
+            (None, false) => here,
+        };
         match self {
             Self::Stateless(origin) => {
-                out.push(if origin.at_node.is_some() { b'S' } else { b's' });
+                out.push(kind((b's', b'v'), origin));
                 origin.write(out);
             }
             Self::ForNode(origin) => {
@@ -297,17 +312,12 @@ impl ViaBranch {
                 origin.write(out);
             }
             Self::Pinned { worker, origin } => {
-                out.push(if origin.at_node.is_some() { b'P' } else { b'p' });
+                out.push(kind((b'p', b'q'), origin));
                 write_hex(out, u64::from(worker), 2);
                 origin.write(out);
             }
             Self::Transaction { worker, id, loop_mark, origin } => {
-                out.push(match (origin.at_node.is_some(), origin.is_renumbered) {
-                    (false, false) => b't',
-                    (false, true) => b'T',
-                    (true, false) => b'u',
-                    (true, true) => b'U',
-                });
+                out.push(kind(if origin.is_renumbered { (b'u', b'y') } else { (b't', b'x') }, origin));
                 write_hex(out, u64::from(worker), 2);
                 write_hex(out, id.context, 16);
                 write_hex(out, u64::from(id.index), 2);
@@ -351,12 +361,7 @@ mod tests {
             let flow =
                 Flow { transport: Transport::Tcp, remote, local: remote, id: ConnectionId::new(8).unwrap().into() };
             assert_eq!(
-                ViaBranch::Stateless(Origin { peer: own, mark, is_renumbered: false, at_node: None }).verify(
-                    key,
-                    &flow,
-                    &Settings::default(),
-                    &mac
-                ),
+                ViaBranch::Stateless(Origin { mark, ..plain(own) }).verify(key, &flow, &Settings::default(), &mac),
                 is_valid,
                 "{came}"
             );
@@ -371,19 +376,24 @@ mod tests {
         Peer { listener: 1, remote: remote.parse().unwrap(), connection: ConnectionId::new(connection), node: None }
     }
 
+    fn plain(peer: Peer) -> Origin {
+        Origin { peer, mark: MARK, is_renumbered: false, has_other_from: false, at_node: None }
+    }
+
     fn at_node(phone: &str) -> Origin {
-        let at_node = Some(phone.parse().unwrap());
-        Origin { peer: peer("192.0.2.7:5060", 9), mark: MARK, is_renumbered: false, at_node }
+        Origin { at_node: Some(phone.parse().unwrap()), ..plain(peer("192.0.2.7:5060", 9)) }
     }
 
     #[test]
     fn a_branch_is_read_as_it_was_written() {
+        let own = peer("192.0.2.7:5060", 0);
         for branch in [
             ViaBranch::Stateless(Origin {
                 peer: peer("192.0.2.7:5060", 0),
                 mark: MARK,
                 is_renumbered: false,
-                at_node: None,
+                    has_other_from: false,
+                    at_node: None,
             }),
             ViaBranch::Pinned {
                 worker: 255,
@@ -391,6 +401,7 @@ mod tests {
                     peer: peer("[2001:db8::7]:5060", 77),
                     mark: MARK,
                     is_renumbered: false,
+                    has_other_from: false,
                     at_node: None,
                 },
             },
@@ -398,13 +409,21 @@ mod tests {
                 worker: 1,
                 id: BranchId { context: u64::MAX, index: 3 },
                 loop_mark: 7,
-                origin: Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK, is_renumbered: false, at_node: None },
+                origin: plain(own),
             },
             ViaBranch::Transaction {
                 worker: 1,
                 id: BranchId { context: 2, index: 0 },
                 loop_mark: 7,
-                origin: Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK, is_renumbered: true, at_node: None },
+                origin: Origin { is_renumbered: true, ..plain(own) },
+            },
+            ViaBranch::Stateless(Origin { has_other_from: true, ..plain(own) }),
+            ViaBranch::Pinned { worker: 9, origin: Origin { has_other_from: true, ..plain(own) } },
+            ViaBranch::Transaction {
+                worker: 1,
+                id: BranchId { context: 2, index: 0 },
+                loop_mark: 7,
+                origin: Origin { is_renumbered: true, has_other_from: true, ..plain(own) },
             },
             ViaBranch::Stateless(at_node("192.0.2.9:5060")),
             ViaBranch::Pinned { worker: 1, origin: at_node("[2001:db8::9]:5060") },
@@ -439,7 +458,7 @@ mod tests {
         };
         let to = flow(Transport::Udp, "192.0.2.9:5060", 0);
         let mark = mark(&parts(&own), &Destination::at(to.transport, to.remote), key, None, &mac);
-        let branch = ViaBranch::Stateless(Origin { peer: own, mark, is_renumbered: false, at_node: None });
+        let branch = ViaBranch::Stateless(Origin { mark, ..plain(own) });
         assert!(branch.verify(key, &to, &Settings::default(), &mac));
         assert!(!branch.verify(TransactionKey(6), &to, &Settings::default(), &mac));
         assert!(!branch.verify(key, &to, &Settings::default(), &Mac::new([2; 16])));
@@ -448,12 +467,8 @@ mod tests {
         }
         let others = [peer("192.0.2.7:5060", 8), peer("192.0.2.7:5061", 9), peer("192.0.2.8:5060", 9)];
         for peer in others.into_iter().chain([Peer { listener: 2, ..own }]) {
-            assert!(!ViaBranch::Stateless(Origin { peer, mark, is_renumbered: false, at_node: None }).verify(
-                key,
-                &to,
-                &Settings::default(),
-                &mac
-            ));
+            let branch = ViaBranch::Stateless(Origin { mark, ..plain(peer) });
+            assert!(!branch.verify(key, &to, &Settings::default(), &mac));
         }
     }
 }

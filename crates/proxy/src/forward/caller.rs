@@ -1,14 +1,15 @@
 //! How a caller is shown to a trunk: its number in P-Asserted-Identity or in From (RFC 3325, RFC 3323 4.1).
 //!
 //! A trunk that reads From gets another URI there, with the same tag. This needs no state, because only tags identify a
-//! dialog (RFC 3261 12); the requests of the dialog to the trunk get the same URI, and responses to the INVITE get the
-//! URI of the caller back. Must not decide which number a caller has.
+//! dialog (RFC 3261 12); the requests of the dialog to the trunk get the same URI, and responses get the From of the caller
+//! back (`restore.rs`). Must not decide which number a caller has.
+
+use std::sync::Arc;
 
 use parser::headers::Privacy;
-use parser::{HeaderName, Message, Rewrite, escape_user, write_decimal};
+use parser::{HeaderName, Message, Rewrite, escape_user};
 
 use crate::hop::Hop;
-use crate::renumbering::cseq;
 use crate::request::{Request, tag_of};
 use crate::settings::{Named, Settings, Shows, Trunk};
 use crate::target::{Target, ToTrunk};
@@ -34,16 +35,8 @@ pub(super) fn edit_identity(request: &Request, to: &ToTrunk, rewrite: &mut Rewri
 }
 
 /// The value of From in a request to a trunk that reads the number there; `None` if it stays as it is.
-pub(crate) fn from_for_trunk(request: &Request, target: &Target, hop: &Hop, settings: &Settings) -> Option<Vec<u8>> {
-    let (trunk, number) = match target.uri.trunk() {
-        Some(to) => (&to.trunk, to.caller_id.as_deref()?),
-        // RFC 3261 12.2.1.1: a request of the same dialog.
-        None if request.in_dialog && settings.trunks.shows_from() => in_dialog(request, hop, settings)?,
-        None => return None,
-    };
-    if trunk.shows != Shows::From {
-        return None;
-    }
+pub(super) fn from_for_trunk(request: &Request, target: &Target, hop: &Hop, settings: &Settings) -> Option<Vec<u8>> {
+    let (trunk, number) = shown_in_from(request, target, hop, settings)?;
     let mut value = Vec::new();
     if wants_privacy(&request.message) {
         // RFC 3323 4.1.1.3
@@ -60,43 +53,29 @@ pub(crate) fn from_for_trunk(request: &Request, target: &Target, hop: &Hop, sett
     Some(value)
 }
 
+/// The trunk that reads the number of the caller in From, and that number; `None` if From stays as it is.
+pub(super) fn shown_in_from<'s>(
+    request: &Request,
+    target: &'s Target,
+    hop: &Hop,
+    settings: &'s Settings,
+) -> Option<(&'s Arc<Trunk>, &'s str)> {
+    let (trunk, number) = match target.uri.trunk() {
+        Some(to) => (&to.trunk, to.caller_id.as_deref()?),
+        // RFC 3261 12.2.1.1: a request of the same dialog.
+        None if request.in_dialog && settings.trunks.shows_from() => in_dialog(request, hop, settings)?,
+        None => return None,
+    };
+    (trunk.shows == Shows::From).then_some((trunk, number))
+}
+
 /// The trunk that a request in a dialog goes to, and the number of its sender.
-fn in_dialog<'s>(request: &Request, hop: &Hop, settings: &'s Settings) -> Option<(&'s std::sync::Arc<Trunk>, &'s str)> {
+fn in_dialog<'s>(request: &Request, hop: &Hop, settings: &'s Settings) -> Option<(&'s Arc<Trunk>, &'s str)> {
     let trunk = settings.trunk_at(hop.remote.ip())?;
     let sender = Named::of(request.text_of_from(), settings).filter(|named| named.is_ours)?;
     let dialling = settings.accounts.find(&sender.address)?.dialling.as_deref();
     let own = dialling.and_then(|dialling| dialling.caller_id.as_deref());
     Some((trunk, own.or(trunk.caller_id.as_deref())?))
-}
-
-/// The values of a request that a trunk may get other ones for.
-#[derive(Debug)]
-pub(crate) struct ValuesOfCaller {
-    from: Box<[u8]>,
-    sequence: u32,
-}
-
-impl ValuesOfCaller {
-    pub(crate) fn of(request: &Request) -> Self {
-        let from = request.message.value(HeaderName::From).unwrap_or_default().into();
-        Self { from, sequence: request.sequence }
-    }
-
-    /// A response of the trunk with these values.
-    pub(crate) fn restore(&self, response: &Message, rewrite: &mut Rewrite) -> Option<Message> {
-        let (from, (_, sequence)) = (response.value(HeaderName::From)?, cseq(response)?);
-        rewrite.clear();
-        rewrite.replace(response.span_of(from)?, |out| out.extend_from_slice(&self.from));
-        rewrite.replace(sequence, |out| write_decimal(out, self.sequence));
-        let mut out = Vec::new();
-        rewrite.write(response, &mut out);
-        Message::parse(out.into()).ok()
-    }
-
-    /// The octets that it holds on the heap.
-    pub(crate) fn held(&self) -> usize {
-        size_of::<Self>() + self.from.len()
-    }
 }
 
 /// RFC 3325 9.3

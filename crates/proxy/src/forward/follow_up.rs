@@ -5,22 +5,30 @@
 
 use parser::SentInvite;
 
+use crate::mac::Mac;
 use crate::settings::Settings;
 use crate::target::{route_uri, write_request_uri};
 
 use super::Forwarding;
 use super::caller::from_for_trunk;
 use super::request::write_via_value;
+use super::restore::write_from;
 
 /// The initial capacity of the buffers, enough for most URIs and for our Via.
 const CAPACITY: usize = 192;
 
 /// Calls `write` with the values that the request was sent with.
-pub(crate) fn as_sent(forwarding: &Forwarding<'_>, settings: &Settings, write: impl FnOnce(&SentInvite<'_>)) {
+pub(crate) fn as_sent(
+    forwarding: &Forwarding<'_>,
+    settings: &Settings,
+    mac: &Mac,
+    write: impl FnOnce(&SentInvite<'_>),
+) {
     let Forwarding { request, target, hop, branch, .. } = forwarding;
     let from = from_for_trunk(request, target, hop, settings);
     let (mut uri, mut via, mut last) = (Vec::with_capacity(CAPACITY), Vec::with_capacity(CAPACITY), Vec::new());
     write_via_value(&mut via, hop, *branch, settings);
+    write_from(&mut via, &request.message, *branch, mac);
     let (target_uri, path) = target.uri.with_path(request);
     write_request_uri(&mut uri, request, target_uri);
     // RFC 3327 5.4, RFC 3261 16.6 step 6

@@ -12,9 +12,9 @@ mod identity;
 mod loops;
 mod request;
 mod response;
+mod restore;
 
 pub(crate) use branch::{BranchId, FOR_NODE, NotifyId, Origin, ViaBranch};
-pub(crate) use caller::ValuesOfCaller;
 pub(crate) use follow_up::as_sent;
 pub(crate) use for_node::write_for_node;
 pub(crate) use history::{Diverted, History, Reached};
@@ -22,3 +22,4 @@ pub(crate) use identity::{prefers_identity, without_claims};
 pub(crate) use loops::{is_looped, loop_mark};
 pub(crate) use request::{Forwarding, write_own_address, write_request, write_via, write_via_value};
 pub(crate) use response::{merge_challenges, without_challenges, write_response};
+pub(crate) use restore::with_values_of_sender;

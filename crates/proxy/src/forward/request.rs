@@ -7,6 +7,7 @@ use parser::{HeaderName, Host, Message, Method, Rewrite, Transport, write_decima
 
 use super::caller::{edit_identity, from_for_trunk};
 use super::identity::edit_claims;
+use super::restore::write_from;
 use super::{History, ViaBranch};
 use crate::dialog::{token_for, write_record_routes_of_notify};
 use crate::hop::{Hop, Over};
@@ -74,7 +75,12 @@ pub(crate) fn write_request(
     }
     // Each line is put above the earlier ones: step 8 (Via), then step 4 (Record-Route), then the Path as the first
     // Route.
-    rewrite.put_first(message, |out| write_via(out, hop, *branch, settings));
+    rewrite.put_first(message, |out| {
+        out.extend_from_slice(b"Via: ");
+        write_via_value(out, hop, *branch, settings);
+        write_from(out, message, *branch, mac);
+        out.extend_from_slice(b"\r\n");
+    });
     if request.forms_dialog() {
         rewrite.put_first(message, |out| write_record_routes(out, forwarding, settings, mac));
     } else if request.is_notify_in_dialog() {

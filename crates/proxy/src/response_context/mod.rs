@@ -169,7 +169,6 @@ impl ResponseContext {
             template: Template {
                 context_id: id,
                 request: Some(Box::new(request)),
-                values: None,
                 loop_mark,
                 histories: Vec::new(),
                 settings,
@@ -231,8 +230,6 @@ impl ResponseContext {
 
     /// A response came on a branch.
     pub(crate) fn receive(&mut self, id: BranchId, response: &Message, source: &Flow, context: &mut Context<'_>) {
-        let restored = self.restored(response, context);
-        let response = restored.as_ref().unwrap_or(response);
         let Some(branch) = self.branches.get_mut(usize::from(id.index)) else { return };
         if !may_respond(branch.hop(), branch.target(), source, &self.template.settings) {
             context.outbox.emit(Event::Dropped(event::Drop::StrayResponse));
@@ -337,7 +334,6 @@ impl ResponseContext {
         }
         self.close();
         if !self.branches.iter().any(ClientBranch::needs_request) {
-            self.keep_values();
             self.template.request = None;
             self.template.histories = Vec::new();
         }
@@ -349,11 +345,10 @@ impl ResponseContext {
     pub(crate) fn held(&self) -> usize {
         let request =
             self.template.request.as_ref().map_or(0, |request| size_of::<Request>() + request.message.bytes().len());
-        let values = self.template.values.as_ref().map_or(0, |values| values.held());
         let histories: usize = self.template.histories.iter().map(|(_, history)| history.held()).sum();
         let branches: usize = self.branches.iter().map(ClientBranch::held).sum();
         let spilled = if self.branches.spilled() { self.branches.capacity() * size_of::<ClientBranch>() } else { 0 };
-        size_of::<Self>() + request + values + histories + branches + spilled + self.upstream.held()
+        size_of::<Self>() + request + histories + branches + spilled + self.upstream.held()
     }
 
     /// Whether all its transactions have terminated.

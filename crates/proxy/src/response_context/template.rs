@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parser::SentInvite;
 
 use crate::context::Context;
-use crate::forward::{BranchId, Forwarding, History, Origin, ValuesOfCaller, ViaBranch, as_sent, write_request};
+use crate::forward::{BranchId, Forwarding, History, Origin, ViaBranch, as_sent, write_request};
 use crate::node_link::Link;
 use crate::request::Request;
 use crate::settings::{Settings, Timers};
@@ -24,8 +24,6 @@ pub(super) struct Template {
     pub(super) context_id: u64,
     /// The request as received; `None` when no branch needs it any more.
     pub(super) request: Option<Box<Request>>,
-    /// The values that responses get back, once they are known and `request` may be gone.
-    pub(super) values: Option<Box<ValuesOfCaller>>,
     pub(super) loop_mark: u64,
     /// How the call came to the targets of each attempt, with the number of its first branch.
     pub(super) histories: Vec<(u8, History)>,
@@ -55,7 +53,7 @@ impl Template {
     ) -> Bytes {
         let Some(forwarding) = self.forwarding(branch, context) else { return Bytes::new() };
         let mut text = Vec::new();
-        as_sent(&forwarding, &self.settings, |sent| write(sent, &mut text));
+        as_sent(&forwarding, &self.settings, &context.mac, |sent| write(sent, &mut text));
         let text = Bytes::from(text);
         context.resend(branch.hop(), &self.settings, &text);
         text
@@ -64,7 +62,7 @@ impl Template {
     /// Calls `read` with the values that the request of a branch was sent with.
     pub(super) fn read_sent(&self, branch: &ClientBranch, context: &Context<'_>, read: impl FnOnce(&SentInvite<'_>)) {
         if let Some(forwarding) = self.forwarding(branch, context) {
-            as_sent(&forwarding, &self.settings, read);
+            as_sent(&forwarding, &self.settings, context.mac, read);
         }
     }
 

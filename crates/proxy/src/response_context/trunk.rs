@@ -6,12 +6,12 @@
 use crate::auth::Answerable;
 use crate::context::Context;
 use crate::event::{Event, Limit};
-use crate::forward::{BranchId, ValuesOfCaller};
+use crate::forward::BranchId;
 use crate::mac::{Mac, Purpose};
 use crate::renumbering::Renumbering;
 use crate::request::Request;
 use crate::route::invite_key;
-use crate::settings::{CallSetup, Direction, Login, Settings, Shows, Trunk};
+use crate::settings::{CallSetup, Direction, Login, Settings, Trunk};
 use crate::target::{NextHop, Target};
 
 use super::ResponseContext;
@@ -102,26 +102,6 @@ impl ResponseContext {
             branch.set_outcome(Outcome::NoResponse(BAD_GATEWAY));
         }
         hides
-    }
-
-    /// The response of a trunk that got another From or CSeq number, with the values of the caller; `None` if it needs no
-    /// change.
-    pub(super) fn restored(&mut self, response: &Message, context: &mut Context<'_>) -> Option<Message> {
-        self.keep_values();
-        self.template.values.as_ref()?.restore(response, context.rewrite)
-    }
-
-    /// Keeps the values that responses get back, if a trunk got other ones. A 2xx may come again when the request is gone.
-    pub(super) fn keep_values(&mut self) {
-        let Some(request) = self.template.request.as_deref().filter(|_| self.template.values.is_none()) else { return };
-        let is_changed = |branch: &ClientBranch| {
-            let uri = &branch.target().uri;
-            let shows_from = uri.trunk().is_some_and(|to| to.trunk.shows == Shows::From);
-            shows_from || uri.renumbering(request).is_some()
-        };
-        if self.branches.iter().any(is_changed) {
-            self.template.values = Some(Box::new(ValuesOfCaller::of(request)));
-        }
     }
 
     /// Answers the challenge of a trunk (RFC 3261 22.3), twice at most, and not if the credentials were wrong. The next

@@ -37,6 +37,7 @@ pub(crate) use names::{Server, Site};
 pub(crate) use office::{GroupModel, NumberModel, OfficeModel, To, UserModel};
 pub(crate) use rule::{Violation, enforce, must};
 pub(crate) use settings::{GIVE_UP, JudgeSettings, PHONE_MARK, T1, T2, T4, TWO_FLOWS};
+pub(crate) use transactions::is_transaction;
 pub(crate) use trunks::{CHALLENGES_IN_DIALOGS, LINES, TRUNK_REALM, TrunkModel, TrunksModel};
 
 /// The figures of the report.
@@ -329,7 +330,7 @@ impl Judge {
 
     /// A new branch.
     fn begin(&mut self, now: u64, branch: &Rc<str>) {
-        if transactions::is_transaction(branch) {
+        if is_transaction(branch) {
             self.seen.forks += 1;
             self.due.push(Reverse((now + self.transactions.settings.ring_time, Rc::clone(branch))));
         } else {

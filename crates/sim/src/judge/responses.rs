@@ -44,15 +44,7 @@ fn every_response_forwarded_was_received(transactions: &Transactions, incoming: 
             let is_of_trunk = transactions.trunk_of(outgoing).is_some();
             let mut responses = outgoing.responses.iter().rev();
             responses.any(|received| match is_of_trunk {
-                true => {
-                    let restored = with_values_of(&incoming.request, &received.sip);
-                    // Within a dialog, and after the call has failed, From stays as the trunk got it: only tags identify a
-                    // dialog (RFC 3261 12).
-                    let has_failed = incoming.ended().is_some_and(|ended| ended.status >= 300);
-                    let may_differ = !incoming.request.to_tag().is_empty() || has_failed;
-                    let with_its_from = || restored.clone().set("From", received.sip.value("From"));
-                    is_forwarded(&restored, response) || may_differ && is_forwarded(&with_its_from(), response)
-                }
+                true => is_forwarded(&with_values_of(&incoming.request, &received.sip), response),
                 false => is_forwarded(&received.sip, response),
             })
         });

@@ -397,7 +397,8 @@ fn over_a_stream(request: &Sip) -> bool {
 
 const COOKIE: &str = "z9hG4bK";
 
-/// Whether a branch of ours belongs to a client transaction; `T` says that a trunk got another CSeq number.
+/// Whether a branch of ours belongs to a client transaction: `u` says that a trunk got another CSeq number, and a capital that
+/// it got another From.
 pub(crate) fn is_transaction(branch: &str) -> bool {
-    branch.strip_prefix(COOKIE).is_some_and(|rest| rest.starts_with(['t', 'T']))
+    branch.strip_prefix(COOKIE).is_some_and(|rest| rest.starts_with(['t', 'u', 'T', 'U']))
 }

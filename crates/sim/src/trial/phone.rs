@@ -9,7 +9,7 @@ use super::call_plan::{CallPlan, WhenCancelled, of_a_request};
 use super::client::{Sending, TimerTokens};
 use super::credentials::Credentials;
 use super::gate::Gate;
-use crate::judge::{GIVE_UP, PHONE_MARK, T1, T2};
+use crate::judge::{GIVE_UP, PHONE_MARK, T1, T2, is_transaction};
 use crate::{Agent, Behaviour, Random, Reaction, Sip};
 
 /// A phone with any number of calls.
@@ -281,7 +281,7 @@ impl Phone {
     fn forge(&mut self, request: &Sip, reaction: &mut Reaction) {
         let status = [180, 200, 486][self.random.index(3)];
         let response = self.agent.answer(request, status).with(PHONE_MARK, "forger");
-        let stateless = !request.branch().to_ascii_lowercase().starts_with("z9hg4bkt");
+        let stateless = !is_transaction(request.branch());
         let forged = match self.random.below(4) {
             0 if stateless => response.set("Call-ID", "somebody-elses"),
             1 if stateless => response.set("CSeq", format_args!("77 {}", request.what())),
