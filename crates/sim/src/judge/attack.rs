@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::Judge;
 use super::attack_log::{Answered, Attacks, Named, is_proven, named};
+use super::legs::user_of;
 use super::rule::{Verdict, enforce, must, rules};
 use super::transactions::Transactions;
 use super::trunks::is_emergency;
@@ -67,6 +68,7 @@ pub(super) const OF_REQUESTS: &[OfLeaving] = rules![
     an_attack_is_forwarded_only_in_its_own_name,
     an_attack_enters_no_dialog_of_others,
     an_attack_asserts_no_identity,
+    an_attack_reaches_no_trunk_but_by_dialling,
 ];
 
 /// For responses that an attack caused.
@@ -155,6 +157,21 @@ fn an_attack_asserts_no_identity(leaving: &Leaving<'_>) -> Verdict {
     };
     let lie = ASSERTIONS.into_iter().find(|name| leaving.sip.values(name).any(lies));
     must(lie.is_none() && !claims_a_way(leaving), || leaving.show())
+}
+
+/// Nobody calls at the expense of the office: a call of an attack reaches a trunk if it dials a number of a line of that
+/// trunk, or if a user's rules forward it there, and not by a registration, a redirection or a Route.
+fn an_attack_reaches_no_trunk_but_by_dialling(leaving: &Leaving<'_>) -> Verdict {
+    let Leaving { sip, attacks, .. } = leaving;
+    let attack = leaving.attack();
+    let begins_call = sip.to_tag().is_empty() && !matches!(sip.what(), "ACK" | "CANCEL");
+    if !leaving.is_to_trunk() || !begins_call || leaving.to.is_some_and(|to| attacks.is_adversary(to)) {
+        return Ok(());
+    }
+    let is_dialled =
+        leaving.transactions.number_at_trunk(attack.uri()).is_some_and(|number| number == user_of(sip.uri()));
+    let is_forwarded = sip.values("History-Info").count() > 1;
+    must(is_dialled || is_forwarded, || leaving.show())
 }
 
 /// Whether a request has the History-Info or Diversion of an attack. The server adds its own if it diverts the call:

@@ -125,6 +125,11 @@ impl Transactions {
         Some(format!("{}{}", line.add, &dialled[line.strip..]))
     }
 
+    /// The number that a trunk gets for a URI that dials one.
+    pub(super) fn number_at_trunk(&self, uri: &str) -> Option<String> {
+        self.is_outside(uri).then(|| self.number_outside(user_of(uri)))?
+    }
+
     /// Whether the rules of a user lead to this trunk, and the user may dial the number.
     fn is_forwarded_outside(&self, outgoing: &Outgoing) -> bool {
         let incoming = self.incoming_of(outgoing);

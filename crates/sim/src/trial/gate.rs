@@ -13,10 +13,15 @@ pub(super) struct Gate {
     status: u16,
     /// So many nonces of a call are stale.
     stale: u64,
+    /// Whether it takes long for the challenge of a call, so that the next trunk may be tried before.
+    is_slow: bool,
 }
 
 /// More than the server answers.
 const FOR_EVER: u64 = 100;
+
+/// The longest time until the challenge of a slow trunk, in microseconds: the next trunk is tried after 16 s.
+const SLOWEST: u64 = 30_000_000;
 
 impl Gate {
     /// A trunk that challenges every call: once, twice because the first nonce was stale, or for ever. `None` if it does not.
@@ -28,7 +33,13 @@ impl Gate {
             65..90 => 1,
             _ => FOR_EVER,
         };
-        Some(Self { status, stale })
+        Some(Self { status, stale, is_slow: random.chance(300) })
+    }
+
+    /// How long a challenge takes, in microseconds.
+    pub(super) fn delay(&self, request: &Sip, random: &mut Random) -> u64 {
+        let is_slow = self.is_slow && request.what() == "INVITE" && request.to_tag().is_empty();
+        if is_slow { random.below(SLOWEST) } else { 0 }
     }
 
     /// The status and the challenge for a request without the right credentials.

@@ -133,7 +133,8 @@ impl Phone {
         let (decides, says, when) = match request.what() {
             what if let Some((status, _)) = refusal => {
                 call.call_plan = (what == "INVITE").then(|| CallPlan::for_hold(&mut self.random));
-                (Some((0, status)), None, None)
+                let delay = self.gate.map_or(0, |gate| gate.delay(request, &mut self.random));
+                (Some((delay, status)), None, None)
             }
             "INVITE" => {
                 let in_dialog = !request.to_tag().is_empty();

@@ -4,7 +4,7 @@ use super::replay::Move;
 use super::{Adversary, AdversaryState, MALLORY};
 use crate::{DOMAIN, Sip, uri_in};
 
-pub(super) const OWN_MOVES: [Move; 16] = [
+pub(super) const OWN_MOVES: [Move; 18] = [
     call,
     call_as_another,
     follow_routes,
@@ -15,6 +15,8 @@ pub(super) const OWN_MOVES: [Move; 16] = [
     speak_by_twin,
     register,
     register_elsewhere,
+    register_at_trunk,
+    call_at_trunk,
     call_itself,
     call_itself,
     go_on_in_twin,
@@ -126,6 +128,28 @@ fn register_elsewhere(state: &mut AdversaryState, address: usize) -> Option<Sip>
     Some(state.registered_at(address, branch.uri()))
 }
 
+/// A registration of its own that leads to the address of a trunk, so that calls to mallory would be calls to a number at
+/// the expense of the office.
+fn register_at_trunk(state: &mut AdversaryState, address: usize) -> Option<Sip> {
+    let uri = state.uri_at_trunk()?;
+    Some(state.registered_at(address, &uri))
+}
+
+/// A call that names the address of a trunk, instead of a number that mallory may dial.
+fn call_at_trunk(state: &mut AdversaryState, address: usize) -> Option<Sip> {
+    let (uri, tag) = (state.uri_at_trunk()?, state.name());
+    let from = state.as_mallory(&tag);
+    let own = format!("sip:{MALLORY}@{DOMAIN}");
+    let (target, route) = match state.random.below(3) {
+        0 => (uri, None),
+        1 => (own, None),
+        _ => (own, Some(uri.replace(";user=phone", ";lr"))),
+    };
+    let request = state.request(address, "INVITE", &target, &from, &format!("<{target}>"));
+    let request = route.into_iter().fold(request, |request, route| request.with("Route", format_args!("<{route}>")));
+    Some(state.signed(address, request))
+}
+
 /// A call to its own phone with the Call-ID and a tag of a dialog of others. Its phone answers with the other tag, so
 /// that the Route has a token for the identifiers of that dialog.
 fn call_itself(state: &mut AdversaryState, address: usize) -> Option<Sip> {
@@ -163,6 +187,13 @@ fn call_other_side(state: &mut AdversaryState, address: usize) -> Option<Sip> {
 }
 
 impl AdversaryState {
+    /// The Request-URI of a call that a trunk got, with another number.
+    fn uri_at_trunk(&mut self) -> Option<String> {
+        let call = self.captured(|sent| sent.by_server && sent.sip.uri().ends_with(";user=phone"))?;
+        let (_, server) = call.uri().split_once('@')?;
+        Some(format!("sip:+4990012345@{server}"))
+    }
+
     /// After the callee has responded to such a call: a request in the dialog of others, with the Route of its own.
     pub(super) fn enter_other_dialog(&mut self, address: usize, response: &Sip) -> Option<Sip> {
         let theirs = self.models.remove(response.value("Call-ID"))?;
