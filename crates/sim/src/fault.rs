@@ -16,6 +16,8 @@ pub enum Fault {
     Store(StoreState),
     /// From now on DNS behaves like this.
     Dns(DnsState),
+    /// The server ends its registrations at trunks, as it does before it stops.
+    EndRegistrations,
 }
 
 /// How the store behaves.

@@ -242,6 +242,9 @@ impl State {
             Fault::StepClock(millis) => self.wall_step += millis,
             Fault::Store(state) => self.store_state = state,
             Fault::Dns(state) => self.dns.state = state,
+            Fault::EndRegistrations => self.drive(0, |core, now, outbox| {
+                core.stop(now, outbox);
+            }),
         }
     }
 

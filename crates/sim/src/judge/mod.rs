@@ -10,6 +10,7 @@ mod end;
 mod legs;
 mod names;
 mod office;
+mod registrations;
 mod requests;
 mod responses;
 mod rule;
@@ -29,12 +30,14 @@ use hashbrown::HashMap;
 use crate::{Cause, Observer, Sip};
 
 use attack_log::Attacks;
+use registrations::Registrations;
 use rule::Verdict;
 use transactions::{Incoming, Outgoing, ReceivedResponse, SentResponse, Transactions};
 
 pub(crate) use attack_log::{AttackLog, Roles};
 pub(crate) use names::{Server, Site};
 pub(crate) use office::{GroupModel, NumberModel, OfficeModel, To, UserModel};
+pub(crate) use registrations::{LEAST_EXPIRY, RegistrarModel};
 pub(crate) use rule::{Violation, enforce, must};
 pub(crate) use settings::{GIVE_UP, JudgeSettings, PHONE_MARK, T1, T2, T4, TWO_FLOWS};
 pub(crate) use transactions::is_transaction;
@@ -61,6 +64,7 @@ pub(crate) struct Counters {
 pub(crate) struct Judge {
     transactions: Transactions,
     attacks: Attacks,
+    registrations: Registrations,
     seen: Counters,
     /// The requests that this step affected.
     touched: BTreeSet<Rc<str>>,
@@ -83,11 +87,12 @@ impl SharedJudge {
         settings: JudgeSettings,
         rules: (Vec<Site>, Option<OfficeModel>, Option<TrunksModel>),
         attack_log: AttackLog,
-        roles: Roles,
+        (roles, registrar): (Roles, Option<RegistrarModel>),
     ) -> Self {
         Self(Rc::new(RefCell::new(Judge {
             transactions: Transactions::new(settings, rules, roles.trusted.clone()),
             attacks: Attacks::new(attack_log, roles),
+            registrations: Registrations::new(registrar),
             seen: Counters::default(),
             touched: BTreeSet::new(),
             copies: Vec::new(),
@@ -130,7 +135,9 @@ impl Observer for SharedJudge {
         if judge.attacks.hears(agent, sip) {
             return;
         }
-        if sip.is_request() {
+        if judge.registrations.is_own(Some(agent), sip) {
+            judge.registrations.received(now, sip);
+        } else if sip.is_request() {
             judge.request_received(now, agent, sip);
         } else {
             judge.response_received(now, agent, sip);
@@ -142,6 +149,9 @@ impl Observer for SharedJudge {
         judge.transactions.now = now;
         if let Some(attack) = judge.attacks.behind(agent, sip, cause) {
             return judge.attack_sent(&attack, agent, sip);
+        }
+        if judge.registrations.is_own(agent, sip) {
+            return judge.registrations.sent(now, sip);
         }
         let count = judge.sent.entry_ref(sip.value("Call-ID")).or_default();
         *count += 1;
@@ -169,6 +179,7 @@ impl Observer for SharedJudge {
         let mut judge = self.0.borrow_mut();
         judge.transactions.now = now;
         judge.check_step(now);
+        judge.registrations.check(now);
     }
 }
 

@@ -96,6 +96,11 @@ impl Conditions {
         }
     }
 
+    /// How long DNS takes, in microseconds; `None` if it fails sometimes.
+    pub(super) fn longest_dns(&self) -> Option<u64> {
+        (self.dns_failures == 0).then(|| u64::try_from(self.dns.as_micros()).unwrap_or(u64::MAX))
+    }
+
     pub(super) const fn loses_core_messages(&self) -> bool {
         self.impair.core_messages_lost > 0
     }

@@ -14,6 +14,7 @@ mod nodes;
 mod office;
 mod phone;
 mod population;
+mod registrar;
 mod report;
 mod security;
 mod sites;
@@ -29,6 +30,7 @@ use adversary::plan_attack;
 use conditions::Conditions;
 use office::TrialOffice;
 use population::Population;
+use registrar::close_registrar;
 use security::Adversary;
 use trunks::TrialTrunks;
 
@@ -76,12 +78,15 @@ impl Trial {
             trunks: TrialTrunks::draw(seed, conditions.security),
         };
         let mut others = population.add_agents(&report);
+        let registrar = population.add_registrar(&conditions, seed);
+        others.trunks.extend(registrar.iter().flat_map(|registrar| registrar.agents.clone()));
         let sites = population.sites.clone();
         let office = population.office.as_ref().map(|office| office.model.clone());
         let trunks = population.trunks.as_ref().map(|trunks| trunks.model.clone());
         let addresses = population.add_adversary(&attack_log, &report, others.mallory.take(), attacks);
         let roles = population.roles(&addresses, &others, conditions.loses_core_messages());
-        let judge = SharedJudge::new(conditions.judge_settings(), (sites, office, trunks), attack_log, roles);
+        let judge =
+            SharedJudge::new(conditions.judge_settings(), (sites, office, trunks), attack_log, (roles, registrar));
         sim.observe_with(judge.clone());
         let Population { mut random, security, .. } = population;
         let others = (0..sim.agents()).filter(|agent| !addresses.iter().any(|address| address.id() == *agent));
@@ -98,6 +103,7 @@ impl Trial {
         }
         // Captured messages must be useless after a restart too.
         if !self.addresses.is_empty() {
+            close_registrar(&self.sim);
             self.sim.restart();
             let addresses = self.addresses.iter().cycle();
             (0..LATE_ATTACKS).zip(addresses).for_each(|(second, address)| plan_attack(address, second * 1_000_000));
