@@ -87,10 +87,9 @@ pub enum Passed {
     Final {
         /// 200..=699.
         status: u16,
-        /// A checksum of the To tag.
-        to_tag: u64,
-        /// Whether this server made it, because the request could not be sent.
-        is_own: bool,
+        /// A checksum of the To tag; `None` if this server has sent the response itself, because the request could not be
+        /// sent: its ACK ends here.
+        to_tag: Option<u64>,
     },
 }
 

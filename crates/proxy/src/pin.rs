@@ -247,23 +247,25 @@ impl Pins {
         }
     }
 
-    /// A final response was forwarded, whose To tag has this [`tag_checksum`]: the pin is kept until this moment.
-    /// `is_own`: whether this server made it. Returns the pin if the call ends by it.
+    /// A final response was forwarded, whose To tag has this [`tag_checksum`] unless it is of this server: the pin is kept
+    /// until this moment. Returns the pin if the call ends by it.
     pub(crate) fn answered(
         &mut self,
         key: TransactionKey,
-        (status, to_tag, is_own): (u16, u64, bool),
+        (status, to_tag): (u16, Option<u64>),
         until: Instant,
         timers: &mut TimerQueue,
     ) -> Option<&Pin> {
         let pin = self.by_key.get_mut(&key)?;
-        *(if status < 300 { &mut pin.accepted } else { &mut pin.refused }) = Some(to_tag);
+        if let Some(to_tag) = to_tag {
+            *(if status < 300 { &mut pin.accepted } else { &mut pin.refused }) = Some(to_tag);
+        }
         if pin.is_answered {
             return None;
         }
         (pin.is_answered, pin.until) = (true, until);
-        pin.setup.has_responded |= !is_own;
-        pin.setup.has_rung |= TriedPhones::is_ringing(status) && !is_own;
+        pin.setup.has_responded |= to_tag.is_some();
+        pin.setup.has_rung |= TriedPhones::is_ringing(status) && to_tag.is_some();
         pin.timer.arm(Some(until), Timer::Pin(key), timers);
         self.answered.push_back((until, key));
         let is_reported = std::mem::replace(&mut pin.setup.is_reported, true);

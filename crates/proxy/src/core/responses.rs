@@ -29,9 +29,8 @@ pub(super) struct Forwarded<'m> {
     /// The method of that request.
     pub(super) method: Method<'m>,
     status: u16,
-    to_tag: &'m [u8],
-    /// Whether this server made it.
-    is_own: bool,
+    /// `None` for a response of this server.
+    to_tag: Option<&'m [u8]>,
 }
 
 impl Core {
@@ -82,7 +81,7 @@ impl Core {
         let changed = if is_of_node && status == 430 { with_status_for_caller(response, rewrite) } else { None };
         let shown = changed.as_ref().unwrap_or(response);
         outbox.send(&hop, false, |out| write_response(shown, callee, settings, mac, rewrite, out, |_| {}));
-        Some(Forwarded { key, method, status, to_tag, is_own: source.is_none() })
+        Some(Forwarded { key, method, status, to_tag: source.map(|_| to_tag) })
     }
 
     /// The address that the request went to, if the response comes from there with a valid mark, or from another
@@ -147,12 +146,12 @@ impl Core {
         &mut self,
         now: Now,
         worker: u8,
-        Forwarded { key, status, to_tag, is_own, .. }: Forwarded<'_>,
+        Forwarded { key, status, to_tag, .. }: Forwarded<'_>,
         outbox: &mut Outbox,
     ) {
         let response = match status {
             ..200 => Passed::Provisional { status },
-            _ => Passed::Final { status, to_tag: tag_checksum(to_tag), is_own },
+            _ => Passed::Final { status, to_tag: to_tag.map(tag_checksum) },
         };
         if worker == self.worker {
             self.response_passed(now, key, response, outbox);
@@ -167,13 +166,12 @@ impl Core {
         let timers = &self.settings.timers;
         match response {
             Passed::Provisional { status } => self.pins.proceeds(key, status, now.mono + timers.c),
-            Passed::Final { status, to_tag, is_own } => {
+            Passed::Final { status, to_tag } => {
                 let until = now.mono + timers.last_copy();
-                let response = (status, to_tag, is_own);
-                if let Some(pin) = self.pins.answered(key, response, until, &mut self.timers) {
+                if let Some(pin) = self.pins.answered(key, (status, to_tag), until, &mut self.timers) {
                     let phones = pin.phones();
                     // A response of this server is not one of the phone, which may have responded before.
-                    let by = if is_own && phones.responded > 0 { None } else { pin.target.uri.phone() };
+                    let by = if to_tag.is_none() && phones.responded > 0 { None } else { pin.target.uri.phone() };
                     outbox.emit(Event::CallEnded { call: key.0, status: Some(status), phones, by });
                 }
             }

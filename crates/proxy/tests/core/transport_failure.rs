@@ -1,6 +1,8 @@
 //! Messages that cannot be delivered: RFC 3261 16.9, 18.4.
 
-use sim::{Agent, Simulation, StoreState, sequential};
+use std::time::Duration;
+
+use sim::{Agent, Fault, Simulation, StoreState, sequential};
 
 #[test]
 fn an_unreachable_phone_counts_as_503_and_does_not_delay_the_others() {
@@ -287,4 +289,25 @@ fn a_late_failure_of_a_server_tries_no_further_one() {
     first.answers(&invite, 408);
     sim.seconds(2);
     assert_eq!(third.all_received(), []);
+}
+
+#[test]
+fn the_ack_of_a_refusal_is_forwarded_although_a_later_copy_was_not_delivered() {
+    // RFC 3261 16.11: the caller gets two failures, of the phone and of this server, and acknowledges both.
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
+    bob.registers();
+    let invite = alice.calls("bob");
+    let at_bob = bob.expects("INVITE");
+    bob.answers(&at_bob, 486);
+    let refusal = alice.expects("486");
+    bob.reports_failures();
+    bob.is_unplugged();
+    alice.sends(&invite);
+    let unavailable = alice.expects("500");
+    sim.inject(Duration::ZERO, Fault::Plug(bob.id()));
+    alice.acks(&invite, &unavailable);
+    bob.receives_nothing();
+    alice.acks(&invite, &refusal);
+    assert_eq!(bob.expects("ACK").value("To"), refusal.value("To"));
 }
