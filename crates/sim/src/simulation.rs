@@ -301,7 +301,11 @@ impl Simulation {
     pub fn run_to_end(&self) -> Result<(), String> {
         let mut state = self.state.borrow_mut();
         if !state.run_until_quiet(LONGEST_LIFE) {
-            return Err("still busy after an hour".to_owned());
+            let timers: Vec<_> = state.cores.iter().map(proxy::Core::next_timeout).collect();
+            let wire = state.wire.borrow();
+            let last = wire.last().map(|sent| format!("at {} {}", sent.micros, sent.sip));
+            let packet = state.net.next();
+            return Err(format!("still busy after an hour: {packet:?}, {timers:?}, last {}", last.unwrap_or_default()));
         }
         let load = |core: &proxy::Core| Load { nonces: 0, moved_dialogs: 0, ..core.load() };
         match state.cores.iter().map(load).find(|load| *load != Load::default()) {

@@ -170,7 +170,7 @@ fn an_attack_reaches_no_trunk_but_by_dialling(leaving: &Leaving<'_>) -> Verdict 
     }
     let is_dialled =
         leaving.transactions.number_at_trunk(attack.uri()).is_some_and(|number| number == user_of(sip.uri()));
-    let is_forwarded = sip.values("History-Info").count() > 1;
+    let is_forwarded = leaving.transactions.rules_lead_outside(user_of(sip.uri()));
     must(is_dialled || is_forwarded, || leaving.show())
 }
 

@@ -120,8 +120,9 @@ fn max_breadth_is_divided(transactions: &Transactions, outgoing: &Outgoing) -> V
 /// Credentials for our realm are removed (22.3).
 fn only_what_must_change_is_changed(transactions: &Transactions, outgoing: &Outgoing) -> Verdict {
     const OURS: [&str; 6] = ["Via:", "Route:", "Record-Route:", "Max-Forwards:", "Max-Breadth:", "Content-Length:"];
-    // RFC 3261 22.2, RFC 3325, RFC 3323 4.1: `trunks.rs` checks the CSeq.
-    const FOR_TRUNKS: [&str; 5] = ["CSeq:", "From:", "P-Asserted-Identity:", "Authorization:", "Proxy-Authorization:"];
+    // RFC 3261 22.2, RFC 3325, RFC 3323 4.1: `trunks.rs` checks CSeq and RAck.
+    const FOR_TRUNKS: [&str; 6] =
+        ["CSeq:", "RAck:", "From:", "P-Asserted-Identity:", "Authorization:", "Proxy-Authorization:"];
     let proof = |line: &String| line.starts_with("Proxy-Authorization:") && quoted(line, "realm") == DOMAIN;
     let incoming = transactions.incoming_of(outgoing);
     let (came, went) = (&incoming.request, &outgoing.request);

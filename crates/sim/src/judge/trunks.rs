@@ -58,6 +58,7 @@ pub(super) const OF_NEW_BRANCHES: &[Rule<Outgoing>] = rules![
     only_who_may_dial_reaches_a_trunk,
     a_dialled_number_reaches_its_trunks_only,
     a_trunk_gets_numbers_of_its_own,
+    a_prack_names_its_response,
     the_next_trunk_is_tried_for_a_reason,
     a_trunk_has_at_most_its_calls,
     a_trunk_reaches_numbers_only,
@@ -128,6 +129,13 @@ impl Transactions {
     /// The number that a trunk gets for a URI that dials one.
     pub(super) fn number_at_trunk(&self, uri: &str) -> Option<String> {
         self.is_outside(uri).then(|| self.number_outside(user_of(uri)))?
+    }
+
+    /// Whether the rules of any user lead to this number of a trunk.
+    pub(super) fn rules_lead_outside(&self, number: &str) -> bool {
+        let Some(office) = &self.office else { return false };
+        let is_number = |to: &String| self.number_outside(to).is_some_and(|outside| outside == number);
+        office.users.keys().any(|user| office.leads_to(user).into_iter().any(is_number))
     }
 
     /// Whether the rules of a user lead to this trunk, and the user may dial the number.
@@ -240,6 +248,25 @@ fn a_trunk_gets_numbers_of_its_own(transactions: &Transactions, outgoing: &Outgo
         _ => went == 8 * came + answered,
     };
     must(is_right && answered <= MOST_CHALLENGES, || format!("CSeq {came} became {went} after {answered} challenges"))
+}
+
+/// RFC 3262 7.2: the RAck of a PRACK has the RSeq of a provisional response and the CSeq of its INVITE, as the phone or trunk
+/// that sent the response knows them.
+fn a_prack_names_its_response(transactions: &Transactions, outgoing: &Outgoing) -> Verdict {
+    let prack = &outgoing.request;
+    if prack.what() != "PRACK" {
+        return Ok(());
+    }
+    let is_named = transactions.outgoing.values().any(|invite| {
+        let cseq = invite.request.value("CSeq");
+        invite.request.value("Call-ID") == prack.value("Call-ID")
+            && invite.responses.iter().any(|received| {
+                let response = &received.sip;
+                response.to_tag() == prack.to_tag()
+                    && prack.value("RAck") == format!("{} {cseq}", response.value("RSeq"))
+            })
+    });
+    must(is_named, || format!("no response has the numbers in RAck\n{prack}"))
 }
 
 /// RFC 3261 21.5, 21.6: the next trunk is tried if the one before could not set up the call, and not if the called party has

@@ -10,7 +10,7 @@ use super::client::{Sending, TimerTokens};
 use super::credentials::Credentials;
 use super::report::Report;
 use crate::judge::PHONE_MARK;
-use crate::{Agent, Behaviour, Reaction, Sip, hop_by_hop};
+use crate::{Agent, Behaviour, Reaction, Sip, cseq, hop_by_hop};
 
 /// The header with credentials for a proxy.
 const PROOF: &str = "Proxy-Authorization";
@@ -49,6 +49,9 @@ struct Transaction {
     cancel: Option<Sending>,
     /// The ACK of each 2xx by To tag.
     acks: HashMap<String, Rc<Sip>>,
+    /// The last RSeq of each early dialog by To tag (RFC 3262 4), and how many PRACKs were sent.
+    early: HashMap<String, u32>,
+    pracks: u32,
     /// Status, To tag, and whether a phone sent it.
     failure: Option<(u16, String, bool)>,
 }
@@ -84,6 +87,8 @@ impl Caller {
             wants_cancel: false,
             cancel: None,
             acks: HashMap::new(),
+            early: HashMap::new(),
+            pracks: 0,
             failure: None,
         });
         index
@@ -117,8 +122,12 @@ impl Caller {
         let transaction = &mut self.transactions[index];
         transaction.sending.on_response(status);
         match status {
-            100..200 if transaction.wants_cancel => self.cancel(index, reaction),
-            100..200 => {}
+            100..200 => {
+                if transaction.wants_cancel {
+                    self.cancel(index, reaction);
+                }
+                self.rings(index, sip, reaction);
+            }
             200..300 => self.answered(index, sip, reaction),
             _ => {
                 let failure = (status, sip.to_tag().to_owned(), sip.value(PHONE_MARK).starts_with("sip:"));
@@ -141,9 +150,26 @@ impl Caller {
         }
     }
 
+    /// RFC 3262 4: each reliable provisional response gets a PRACK, in the order of their numbers. Copies get none.
+    fn rings(&mut self, index: usize, early: &Sip, reaction: &mut Reaction) {
+        let Some(number) = early.number("RSeq") else { return };
+        let Transaction { sending, early: known, pracks, .. } = &mut self.transactions[index];
+        let last = known.get(early.to_tag()).copied();
+        if sending.is_over() || last.is_some_and(|last| number != last + 1) {
+            return;
+        }
+        known.insert(early.to_tag().to_owned(), number);
+        *pracks += 1;
+        let invite = Rc::clone(&sending.request);
+        let prack = self.agent.within(&invite, early, "PRACK").set("CSeq", cseq(&invite, *pracks, "PRACK"));
+        let rack = format!("{number} {}", invite.value("CSeq"));
+        self.begin(prack.with("RAck", rack), reaction);
+    }
+
     /// RFC 3261 13.2.2.4: each 2xx gets an ACK, and each dialog but the first is ended at once.
     fn answered(&mut self, index: usize, ok: &Rc<Sip>, reaction: &mut Reaction) {
-        let Transaction { sending, acks, intent, .. } = &mut self.transactions[index];
+        let Transaction { sending, acks, intent, pracks, .. } = &mut self.transactions[index];
+        let later = *pracks + 1;
         if let Some(ack) = acks.get(ok.to_tag()) {
             return reaction.resend(ack);
         }
@@ -158,18 +184,17 @@ impl Caller {
         acks.insert(ok.to_tag().to_owned(), ack);
         let Some(intent) = intent else { return };
         if !first {
-            return self.begin(self.agent.within(&invite, ok, "BYE"), reaction);
+            let bye = self.agent.within(&invite, ok, "BYE").set("CSeq", cseq(&invite, later, "BYE"));
+            return self.begin(bye, reaction);
         }
         let Some(talks) = intent.talks else { return };
         let (bye, hold) = (self.agent.within(&invite, ok, "BYE"), intent.holds);
         if hold {
-            let index = self.add(Sending::new(self.agent.within(&invite, ok, "INVITE")), None);
+            let hold = self.agent.within(&invite, ok, "INVITE").set("CSeq", cseq(&invite, later, "INVITE"));
+            let index = self.add(Sending::new(hold), None);
             reaction.set_timer(talks / 2, self.timers.add((index, Todo::Hold)));
         }
-        let number = format!(
-            "{} BYE",
-            bye.value("CSeq").split(' ').next().unwrap_or_default().parse::<u32>().unwrap_or_default() + 1
-        );
+        let number = cseq(&invite, later + 1, "BYE");
         let index = self.add(Sending::new(bye.set("CSeq", number)), None);
         reaction.set_timer(talks, self.timers.add((index, Todo::Bye)));
     }

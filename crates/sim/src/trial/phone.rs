@@ -39,6 +39,17 @@ struct Call {
     finals: Vec<Final>,
     /// The challenge of a trunk, which is its answer.
     challenge: Option<String>,
+    /// Its provisional responses, if they are reliable (RFC 3262 3).
+    reliable: Option<Reliable>,
+}
+
+/// The last reliable provisional response, retransmitted until its PRACK.
+#[derive(Clone, Copy)]
+struct Reliable {
+    number: u32,
+    interval: u64,
+    spent: u64,
+    acknowledged: bool,
 }
 
 /// A final response to an INVITE, retransmitted until its ACK.
@@ -54,6 +65,8 @@ enum Todo {
     Ring(usize),
     Answer(usize, u16),
     AnswerAgain(usize),
+    /// The reliable provisional response with this number.
+    RingAgain(usize, u32),
     Repeat(usize, usize),
     HangUp(usize),
     /// A request of its own.
@@ -123,8 +136,14 @@ impl Phone {
     fn asked(&mut self, request: &Rc<Sip>, reaction: &mut Reaction) {
         let index = self.calls.len();
         self.by_branch.insert(request.branch().to_owned(), index);
-        let mut call =
-            Call { request: Rc::clone(request), call_plan: None, last: None, finals: Vec::new(), challenge: None };
+        let mut call = Call {
+            request: Rc::clone(request),
+            call_plan: None,
+            last: None,
+            finals: Vec::new(),
+            challenge: None,
+            reliable: None,
+        };
         if self.random.chance(self.forges) {
             self.forge(request, reaction);
         }
@@ -142,9 +161,13 @@ impl Phone {
                 let call_plan = draw(&mut self.random);
                 let plan = (call_plan.decides, call_plan.trying.then_some(100), call_plan.rings);
                 call.call_plan = Some(call_plan);
+                let first = 1 + self.random.below(1000) as u32;
+                call.reliable = (request.value("Supported").contains("100rel") && self.random.chance(700))
+                    .then_some(Reliable { number: first, interval: T1, spent: 0, acknowledged: true });
                 plan
             }
             "BYE" => (Some((0, 200)), None, None),
+            "PRACK" => (Some((0, self.acknowledges(request))), None, None),
             _ => {
                 let (answer, announces) = of_a_request(&mut self.random);
                 (answer, announces, None)
@@ -180,6 +203,10 @@ impl Phone {
         } else {
             response
         };
+        let reliable = self.calls[index].reliable.filter(|_| (101..200).contains(&status));
+        let response = reliable
+            .into_iter()
+            .fold(response, |response, reliable| response.with("Require", "100rel").with("RSeq", reliable.number));
         Rc::new(match (status, &self.calls[index].challenge) {
             (401, Some(challenge)) => response.with("WWW-Authenticate", challenge),
             (407, Some(challenge)) => response.with("Proxy-Authenticate", challenge),
@@ -196,10 +223,50 @@ impl Phone {
         let call = &self.calls[index];
         let Some(call_plan) = call.call_plan.as_ref().filter(|_| call.finals.is_empty()) else { return };
         let again = call_plan.rings_again;
+        // RFC 3262 3: a second one does not follow before the PRACK of the first.
+        if call.reliable.is_some_and(|reliable| !reliable.acknowledged) {
+            return;
+        }
+        if let Some(reliable) = &mut self.calls[index].reliable {
+            *reliable = Reliable { number: reliable.number + 1, interval: T1, spent: 0, acknowledged: false };
+            reaction.set_timer(T1, self.timers.add(Todo::RingAgain(index, reliable.number)));
+        }
+        let call_plan = self.calls[index].call_plan.as_ref().expect("it rings");
         self.say(index, call_plan.rings.map_or(180, |(_, status)| status), reaction);
         if let Some(micros) = again {
             reaction.set_timer(micros, self.timers.add(Todo::Ring(index)));
         }
+    }
+
+    /// RFC 3262 3: until its PRACK, the final response of the call or 64*T1.
+    fn ring_again(&mut self, index: usize, number: u32, reaction: &mut Reaction, token: u64) {
+        let call = &mut self.calls[index];
+        let (Some(last), true) = (&call.last, call.finals.is_empty()) else { return };
+        let Some(reliable) = call.reliable.as_mut().filter(|reliable| reliable.number == number) else { return };
+        reliable.spent += reliable.interval;
+        if !reliable.acknowledged && reliable.spent < GIVE_UP {
+            reaction.resend(last);
+            reliable.interval *= 2;
+            reaction.set_timer(reliable.interval, token);
+        }
+    }
+
+    /// RFC 3262 3: a PRACK names the number of the provisional response and the CSeq of its INVITE, as this phone got it. The
+    /// status for it.
+    fn acknowledges(&mut self, prack: &Sip) -> u16 {
+        let is_own = |call: &&mut Call| {
+            let rings = call.last.as_ref().is_some_and(|last| last.to_tag() == prack.to_tag());
+            let rings = rings || call.finals.iter().any(|last| last.response.to_tag() == prack.to_tag());
+            rings && call.request.value("Call-ID") == prack.value("Call-ID") && call.reliable.is_some()
+        };
+        let Some(call) = self.calls.iter_mut().find(is_own) else { return 481 };
+        let Some(reliable) = &mut call.reliable else { return 481 };
+        let is_last = prack.value("RAck") == format!("{} {}", reliable.number, call.request.value("CSeq"));
+        if is_last && !reliable.acknowledged {
+            reliable.acknowledged = true;
+            return 200;
+        }
+        481
     }
 
     fn answer(&mut self, index: usize, status: u16, reaction: &mut Reaction) {
@@ -341,6 +408,7 @@ impl Behaviour for Phone {
             Todo::Answer(index, status) => self.answer(index, status, reaction),
             Todo::AnswerAgain(index) => self.answer_again(index, reaction),
             Todo::Repeat(index, number) => self.repeat(index, number, reaction, token),
+            Todo::RingAgain(index, number) => self.ring_again(index, number, reaction, token),
             Todo::HangUp(index) => self.hang_up(index, reaction),
             Todo::Own(index) => self.send_own(index, reaction, token),
         }

@@ -371,6 +371,11 @@ fn add_headers(request: Sip, user: &str, is_office: bool, random: &mut Random) -
         15..18 => request.with("Max-Breadth", 100),
         _ => request,
     };
-    let request = if random.chance(200) { request.with("Supported", "199") } else { request };
+    let request = match random.below(100) {
+        0..15 => request.with("Supported", "199"),
+        15..20 => request.with("Supported", "199, 100rel"),
+        20..40 => request.with("Supported", "100rel"),
+        _ => request,
+    };
     if random.chance(300) { request.with("Subject", "lunch").with_body("v=0\r\n") } else { request }
 }
