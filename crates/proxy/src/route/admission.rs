@@ -116,6 +116,8 @@ pub(crate) fn required_domain<'s>(request: &Request, settings: &'s Settings) -> 
     let to = destination_of(request, settings).ok()?;
     match auth_requirement(request, &to, settings) {
         Ok(AuthRequirement::Credentials(domain)) => Some(domain),
+        // It was forwarded to the Contact of a user, although its sender may not call foreign addresses (`contacts.rs`).
+        Err(Reject::Relay) => request.domain_of_from(settings),
         _ => None,
     }
 }

@@ -309,3 +309,25 @@ fn critical_privacy_that_is_not_available_is_refused() {
     bob.expects("BYE");
     sim.skip_final_check();
 }
+
+#[test]
+fn a_retransmission_to_a_contact_has_the_same_identity() {
+    // RFC 3261 16.11: a copy is the same, also if users may not call foreign addresses, as which a Contact counts at first.
+    for foreign in [Foreign::Refuse, Foreign::Authenticated] {
+        let sim = Simulation::with(|settings| {
+            secured(settings);
+            settings.foreign = foreign;
+        });
+        // The first agent is in the trusted network.
+        let (bob, alice) = (sim.udp("bob"), sim.udp("alice"));
+        sign_in(&bob, BOB);
+        sign_in(&alice, ALICE);
+        let own = "<sip:alice@office.example>";
+        let message = alice.request("MESSAGE", &bob.contact()).with("P-Preferred-Identity", own);
+        let message = proven(&alice, ALICE, &message);
+        let received = bob.expects("MESSAGE");
+        assert_eq!(received.value("P-Asserted-Identity"), own);
+        alice.sends(&message);
+        assert_eq!(bob.expects("MESSAGE"), received);
+    }
+}
