@@ -22,7 +22,7 @@ use crate::pin::Match;
 use crate::reject::Reject;
 use crate::renumbering::Renumbering;
 use crate::request::{Proven, Request};
-use crate::response_context::{ResponseContext, ResponseContexts, call_setup, end_by_bye};
+use crate::response_context::{ResponseContext, ResponseContexts, bye_frees_line_later, call_setup};
 use crate::route::{self, Plan, check_privacy};
 use crate::settings::{Direction, Named, Settings, SingleTarget, Trunk};
 use crate::target::{NextHop, Target, TargetUri};
@@ -38,14 +38,12 @@ impl Core {
         if is_new_call(request) {
             self.log_call(request, plan, outbox);
         }
-        if request.method() == Method::Bye {
-            end_by_bye(request, &self.settings, &self.mac);
-        }
+        let needs_context = bye_frees_line_later(request, &self.settings, &self.mac);
         // RFC 5393 5.3.3: Max-Breadth allows no branch.
         if request.max_breadth() == 0 && !matches!(request.method(), Method::Ack | Method::Cancel) {
             return self.refuse(now, request, Reject::Breadth, outbox);
         }
-        if !is_stateless(request, plan, &self.settings) {
+        if needs_context || !is_stateless(request, plan, &self.settings) {
             return self.fork(now, request.clone(), std::mem::take(plan), outbox);
         }
         let mark = outbox.mark();

@@ -112,7 +112,7 @@ impl ResponseContext {
     ) {
         let request = self.template.request.as_ref();
         if request.is_some_and(|request| request.in_dialog) {
-            return;
+            return self.free_line_by_bye(status, context);
         }
         context.outbox.emit(Event::Fork { outcome });
         self.free_lines(status, context);

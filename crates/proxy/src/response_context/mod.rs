@@ -46,7 +46,7 @@ use upstream::Upstream;
 
 pub(crate) use best::status_for_caller;
 pub(crate) use table::ResponseContexts;
-pub(crate) use trunk::{call_setup, end_by_bye};
+pub(crate) use trunk::{bye_frees_line_later, call_setup};
 
 /// The Reason in the CANCEL to a phone that rings after another phone has accepted the call (RFC 3326 2).
 const COMPLETED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call completed elsewhere\"";

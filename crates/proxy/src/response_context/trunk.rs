@@ -36,10 +36,33 @@ pub(crate) fn call_setup(request: &Request, mac: &Mac) -> CallSetup {
     CallSetup { call: call_id(&request.message, request.tags()[0], mac), transaction: request.key.0 }
 }
 
+/// Ends the call of a BYE, if the trunk has sent it. Returns whether the response of the trunk decides that, which needs a
+/// response context.
+pub(crate) fn bye_frees_line_later(bye: &Request, settings: &Settings, mac: &Mac) -> bool {
+    if bye.method() != Method::Bye || !settings.trunks.limits_calls() {
+        return false;
+    }
+    if settings.is_of_trunk(bye.flow.remote.ip()) {
+        end_call(bye, settings, mac);
+        return false;
+    }
+    bye.tags().into_iter().any(|tag| settings.trunks.calls.has(call_id(&bye.message, tag, mac)))
+}
+
 /// Ends the call of a BYE of either side.
-pub(crate) fn end_by_bye(bye: &Request, settings: &Settings, mac: &Mac) {
-    if settings.trunks.limits_calls() {
-        bye.tags().into_iter().for_each(|tag| settings.trunks.calls.end(call_id(&bye.message, tag, mac)));
+fn end_call(bye: &Request, settings: &Settings, mac: &Mac) {
+    bye.tags().into_iter().for_each(|tag| settings.trunks.calls.end(call_id(&bye.message, tag, mac)));
+}
+
+/// Whether a BYE with this outcome has ended the dialog (RFC 3261 15.1.1), also at the trunk.
+fn has_ended_dialog(branch: &ClientBranch) -> bool {
+    match branch.outcome() {
+        None | Some(Outcome::Final(_)) => {
+            matches!(branch.outcome().and_then(Outcome::status), Some(200..=299 | 408 | 481))
+        }
+        // The challenge of the trunk was not answered.
+        Some(Outcome::NoResponse(status)) => *status != BAD_GATEWAY,
+        Some(_) => true,
     }
 }
 
@@ -66,6 +89,16 @@ impl ResponseContext {
         let trunks = &self.template.settings.trunks;
         if let Some(request) = self.template.request.as_deref().filter(|_| status >= 300 && trunks.limits_calls()) {
             trunks.calls.fail(call_setup(request, context.mac));
+        }
+    }
+
+    /// A BYE has its final response: the call does not count any more, unless the trunk has refused the BYE.
+    pub(super) fn free_line_by_bye(&self, status: u16, context: &Context<'_>) {
+        let settings = &self.template.settings;
+        let Some(request) = self.template.request.as_deref().filter(|_| settings.trunks.limits_calls()) else { return };
+        let has_ended = (200..300).contains(&status) || self.branches.iter().all(has_ended_dialog);
+        if request.method() == Method::Bye && has_ended {
+            end_call(request, settings, context.mac);
         }
     }
 

@@ -49,8 +49,9 @@ entry! {
         shows: Option<ShowsName>,
         /// the number that callers are shown by if their account has no `caller_id`
         caller_id: Option<CalledName>,
-        /// how many calls the trunk carries at a time, in both directions together. A call counts until it fails or ends, at
-        /// most 12 hours. Further calls take the next trunk; those from the trunk get 486
+        /// how many calls the trunk carries at a time, in both directions together. A call counts until it fails or the trunk
+        /// has ended it, at most 12 hours: if the trunk refuses to end a call, it still counts. Further calls take the next
+        /// trunk; those from the trunk get 486
         max_calls: Option<Count>,
     }
 }

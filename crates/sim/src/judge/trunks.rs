@@ -161,12 +161,20 @@ impl Transactions {
         (dials || self.dialled(incoming).is_some()) && limited()
     }
 
-    /// The calls that a trunk certainly has now: they began, did not fail, and no side has sent a BYE.
+    /// Whether a trunk has refused a BYE, which has not ended the call there then (RFC 3261 15.1.1).
+    fn is_refused_by_trunk(&self, bye: &Incoming) -> bool {
+        let last = self.branches(bye).last().filter(|last| self.trunk_of(last).is_some());
+        let ended = last.and_then(|last| last.ended());
+        ended.is_some_and(|ended| !matches!(ended.status, 200..=299 | 401 | 407 | 408 | 481))
+    }
+
+    /// The calls that a trunk certainly has now: they began, did not fail, and no side has sent a BYE that the trunk has not refused.
     fn calls_at<'a>(&'a self, trunk: &'a TrunkModel) -> impl Iterator<Item = &'a Incoming> {
         let ended = |incoming: &Incoming| {
             let call_id = incoming.request.value("Call-ID");
-            let mut others = self.incoming.values();
-            others.any(|other| other.request.what() == "BYE" && other.request.value("Call-ID") == call_id)
+            let mut byes = self.incoming.values().filter(|other| other.request.what() == "BYE");
+            // A BYE that the trunk has refused ends nothing.
+            byes.any(|bye| bye.request.value("Call-ID") == call_id && !self.is_refused_by_trunk(bye))
         };
         let has_failed = |incoming: &Incoming| incoming.ended().is_some_and(|sent| sent.status >= 300);
         let invites = self.incoming.values().filter(|incoming| incoming.is_invite());

@@ -166,6 +166,8 @@ impl Phone {
                     .then_some(Reliable { number: first, interval: T1, spent: 0, acknowledged: true });
                 plan
             }
+            // A trunk refuses some: the call goes on.
+            "BYE" if self.gate.is_some() && self.random.chance(50) => (Some((0, 500)), None, None),
             "BYE" => (Some((0, 200)), None, None),
             "PRACK" => (Some((0, self.acknowledges(request))), None, None),
             _ => {

@@ -1,7 +1,9 @@
 //! The calls that trunks with a limit carry now; one table for all workers, because the BYE of a call may come to another
 //! worker than its INVITE.
 //!
-//! A call is counted from its INVITE to its failure or BYE, at most [`LIFETIME`]. A called party may send the INVITE of a call
+//! A call is counted from its INVITE to its failure or end, at most [`LIFETIME`]. The BYE of the trunk ends it, and the BYE of
+//! the other side when the trunk has confirmed it: otherwise a phone could have more calls than the limit, with BYEs that the
+//! trunk refuses. A called party may send the INVITE of a call
 //! back; each INVITE is counted by itself, so that the failure of one does not end the count of another. The table has at
 //! most as many entries as the limits of all trunks together.
 
@@ -67,6 +69,11 @@ impl TrunkCalls {
     /// The call has ended.
     pub(crate) fn end(&self, call: u64) {
         self.0.lock().retain(|(setup, _), _| setup.call != call);
+    }
+
+    /// Whether a call is counted.
+    pub(crate) fn has(&self, call: u64) -> bool {
+        self.0.lock().keys().any(|(setup, _)| setup.call == call)
     }
 
     /// The number of calls that are counted for a trunk.

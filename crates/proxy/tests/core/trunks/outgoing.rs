@@ -135,6 +135,66 @@ fn a_trunk_with_a_limit_takes_no_more_calls() {
     }
 }
 
+/// Whether a second call finds the first trunk free, which has one line.
+fn has_free_line(office: &Office) -> bool {
+    let invite = office.alice_dials("0891239");
+    office.alice.expects("100");
+    let (trunk, is_free) = match office.provider.next_message_if_any() {
+        Some(at_provider) => ((&office.provider, at_provider), true),
+        None => ((&office.backup, office.backup.expects("INVITE")), false),
+    };
+    refuses(trunk.0, &trunk.1, 486);
+    is_refused(&office.alice, &invite, "486");
+    is_free
+}
+
+#[test]
+fn a_bye_frees_the_line_when_the_trunk_has_ended_the_call() {
+    // RFC 3261 15.1.1: 481, 408 and no response end the dialog, too.
+    for has_login in [false, true] {
+        for (status, ends) in [(200, true), (481, true), (408, true), (500, false), (403, false), (407, false)] {
+            let office = Office::with(|settings| {
+                secured(settings, |trunk| {
+                    trunk.max_calls = Some(1);
+                    trunk.login = has_login.then(|| Login { user: "4989100".into(), password: "secret".into() });
+                });
+            });
+            let (first, at_provider) = office.alice_reaches("0891234");
+            let ok = accepts(&office.alice, &first, &office.provider, &at_provider);
+            let bye = office.alice.within(&first, &ok, "BYE");
+            office.alice.sends(&bye);
+            let at_provider = office.provider.expects("BYE");
+            assert!(!has_free_line(&office), "the call may go on until the trunk has responded");
+            office.provider.answers(&at_provider, status);
+            // RFC 4320 4.2: a 408 is not forwarded.
+            assert_eq!(office.alice.next_message_if_any().is_some(), status != 408);
+            assert_eq!(has_free_line(&office), ends, "{status}");
+            // The next BYE ends it.
+            let again = office.alice.again(&bye);
+            office.alice.sends(&again);
+            let at_provider = office.provider.expects("BYE");
+            office.provider.answers(&at_provider, 200);
+            office.alice.expects("200");
+            assert!(has_free_line(&office));
+        }
+    }
+}
+
+#[test]
+fn a_bye_without_a_response_frees_the_line_after_its_time() {
+    let office = Office::with(|settings| secured(settings, |trunk| trunk.max_calls = Some(1)));
+    let (first, at_provider) = office.alice_reaches("0891234");
+    let ok = accepts(&office.alice, &first, &office.provider, &at_provider);
+    office.alice.sends(&office.alice.within(&first, &ok, "BYE"));
+    office.sim.seconds(31);
+    office.provider.all_received();
+    office.alice.all_received();
+    assert!(!has_free_line(&office));
+    office.sim.seconds(2);
+    office.provider.all_received();
+    assert!(has_free_line(&office));
+}
+
 #[test]
 fn a_call_that_comes_back_and_fails_is_still_counted() {
     let office = Office::with(|settings| {
