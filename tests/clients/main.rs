@@ -32,6 +32,7 @@ mod kamailio;
 mod linphone;
 mod pjsua;
 mod sipp;
+mod sipp_provider;
 mod sipsak;
 mod softphone;
 mod twinkle;

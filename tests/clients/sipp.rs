@@ -2,7 +2,7 @@
 //! result: 0 only if every step of the scenario happened as written.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::harness::{PATIENCE, Server, wait_for};
 
 /// A transport as SIPp names it, and as a URI does.
 #[derive(Clone, Copy)]
-enum Over {
+pub(crate) enum Over {
     Udp,
     Tcp,
 }
@@ -37,7 +37,7 @@ impl Over {
 }
 
 /// One SIPp process with one scenario.
-struct Sipp {
+pub(crate) struct Sipp {
     process: Process,
     folder: TempDir,
     scenario: &'static str,
@@ -47,7 +47,12 @@ struct Sipp {
 impl Sipp {
     /// Starts a scenario for one call on its own loopback address.
     fn start(server: &Server, scenario: &'static str, over: Over, options: &[&str]) -> Self {
-        let address = SocketAddr::new(fresh_ip(), 5060);
+        Self::start_at(fresh_ip(), server, scenario, over, options)
+    }
+
+    /// The same on this address.
+    pub(crate) fn start_at(ip: IpAddr, server: &Server, scenario: &'static str, over: Over, options: &[&str]) -> Self {
+        let address = SocketAddr::new(ip, 5060);
         let folder = TempDir::with_prefix("frontdesk-sipp-").expect("a temporary folder");
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../tests/clients/sipp/{scenario}.xml"));
         let mut command = Command::new("sipp");
@@ -60,9 +65,18 @@ impl Sipp {
         Self { process, folder, scenario, address }
     }
 
+    /// Waits until it can be called.
+    #[track_caller]
+    pub(crate) fn listens(&mut self, over: Over) {
+        if wait_for(PATIENCE, || listens(self.address, over).then_some(())).is_none() {
+            self.process.kill();
+            self.succeeds();
+        }
+    }
+
     /// Waits for success: every step happened as the scenario says.
     #[track_caller]
-    fn succeeds(&mut self) {
+    pub(crate) fn succeeds(&mut self) {
         let status = self.process.wait(Duration::from_secs(40));
         let read = |name: &str| fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
         assert!(
@@ -85,11 +99,7 @@ fn setup(config: &str) -> Server {
 /// A registered phone of bob that plays `scenario` when it is called.
 fn phone(server: &Server, scenario: &'static str, over: Over, q: &str) -> Sipp {
     let mut phone = Sipp::start(server, scenario, over, &[]);
-    let ended = wait_for(PATIENCE, || listens(phone.address, over).then_some(()));
-    if ended.is_none() {
-        phone.process.kill();
-        phone.succeeds();
-    }
+    phone.listens(over);
     let contact = format!("sip:bob@{};transport={}", phone.address, over.name());
     register(server, over, &contact, q);
     phone
@@ -111,7 +121,7 @@ fn caller(server: &Server, scenario: &'static str, over: Over) -> Sipp {
 
 /// Whether a socket listens there, according to the kernel.
 fn listens(address: SocketAddr, over: Over) -> bool {
-    let std::net::IpAddr::V4(ip) = address.ip() else { return false };
+    let IpAddr::V4(ip) = address.ip() else { return false };
     let wanted = format!("{:08X}:{:04X}", u32::from_ne_bytes(ip.octets()), address.port());
     let table = fs::read_to_string(format!("/proc/net/{}", over.name())).unwrap_or_default();
     table.lines().filter_map(|line| line.split_whitespace().nth(1)).any(|local| local == wanted)
