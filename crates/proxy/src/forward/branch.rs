@@ -386,54 +386,26 @@ mod tests {
 
     #[test]
     fn a_branch_is_read_as_it_was_written() {
-        let own = peer("192.0.2.7:5060", 0);
+        let (own, ipv6) = (peer("192.0.2.7:5060", 0), peer("[2001:db8::7]:5060", 77));
+        let origin = |peer, is_renumbered, has_other_from| Origin { is_renumbered, has_other_from, ..plain(peer) };
+        let transaction = |context, origin| {
+            let id = BranchId { context, index: 3 };
+            ViaBranch::Transaction { worker: 1, id, loop_mark: 7, origin }
+        };
         for branch in [
-            ViaBranch::Stateless(Origin {
-                peer: peer("192.0.2.7:5060", 0),
-                mark: MARK,
-                is_renumbered: false,
-                    has_other_from: false,
-                    at_node: None,
-            }),
-            ViaBranch::Pinned {
-                worker: 255,
-                origin: Origin {
-                    peer: peer("[2001:db8::7]:5060", 77),
-                    mark: MARK,
-                    is_renumbered: false,
-                    has_other_from: false,
-                    at_node: None,
-                },
-            },
-            ViaBranch::Transaction {
-                worker: 1,
-                id: BranchId { context: u64::MAX, index: 3 },
-                loop_mark: 7,
-                origin: plain(own),
-            },
-            ViaBranch::Transaction {
-                worker: 1,
-                id: BranchId { context: 2, index: 0 },
-                loop_mark: 7,
-                origin: Origin { is_renumbered: true, ..plain(own) },
-            },
-            ViaBranch::Stateless(Origin { has_other_from: true, ..plain(own) }),
-            ViaBranch::Pinned { worker: 9, origin: Origin { has_other_from: true, ..plain(own) } },
-            ViaBranch::Transaction {
-                worker: 1,
-                id: BranchId { context: 2, index: 0 },
-                loop_mark: 7,
-                origin: Origin { is_renumbered: true, has_other_from: true, ..plain(own) },
-            },
+            ViaBranch::Stateless(origin(own, false, false)),
+            ViaBranch::Stateless(origin(own, false, true)),
+            ViaBranch::Pinned { worker: 255, origin: origin(ipv6, false, false) },
+            ViaBranch::Pinned { worker: 9, origin: origin(own, false, true) },
+            transaction(u64::MAX, origin(own, false, false)),
+            transaction(2, origin(own, true, false)),
+            transaction(2, origin(own, false, true)),
+            transaction(2, origin(own, true, true)),
             ViaBranch::Stateless(at_node("192.0.2.9:5060")),
             ViaBranch::Pinned { worker: 1, origin: at_node("[2001:db8::9]:5060") },
-            ViaBranch::ForNode(Origin { at_node: None, ..at_node("192.0.2.9:5060") }),
-            ViaBranch::Transaction {
-                worker: 1,
-                id: BranchId { context: 2, index: 0 },
-                loop_mark: 7,
-                origin: Origin { is_renumbered: true, ..at_node("192.0.2.9:5060") },
-            },
+            ViaBranch::ForNode(plain(own)),
+            transaction(2, at_node("192.0.2.9:5060")),
+            transaction(2, Origin { is_renumbered: true, ..at_node("192.0.2.9:5060") }),
             ViaBranch::Notify { worker: 7, id: NotifyId { subscription: u64::MAX, sequence: 1 } },
             ViaBranch::Trunk { worker: 7, id: NotifyId { subscription: u64::MAX, sequence: 1 } },
             ViaBranch::LargeAck { mark: MARK, over_udp: peer("192.0.2.9:5060", 0) },

@@ -182,7 +182,7 @@ fn keeps_call_id(last: &Sip, next: &Sip) -> Verdict {
 /// The expiry of the Contact in a 200, in microseconds (RFC 3261 10.2.4); `None` if it is not the one of the request.
 fn granted(request: &Sip, ok: &Sip) -> Option<u64> {
     let own = request.value("Contact");
-    let whole = ok.values("Expires").next().unwrap_or(request.value("Expires"));
+    let whole = ok.values("Expires").next().unwrap_or_else(|| request.value("Expires"));
     let listed = ok.values("Contact").find(|contact| contact.starts_with(own));
     let expires = match listed.map(|contact| contact.rsplit_once(";expires=")) {
         Some(Some((_, expires))) => expires,

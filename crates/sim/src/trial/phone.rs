@@ -161,7 +161,7 @@ impl Phone {
                 let call_plan = draw(&mut self.random);
                 let plan = (call_plan.decides, call_plan.trying.then_some(100), call_plan.rings);
                 call.call_plan = Some(call_plan);
-                let first = 1 + self.random.below(1000) as u32;
+                let first = u32::try_from(1 + self.random.below(1000)).expect("a small number");
                 call.reliable = (request.value("Supported").contains("100rel") && self.random.chance(700))
                     .then_some(Reliable { number: first, interval: T1, spent: 0, acknowledged: true });
                 plan

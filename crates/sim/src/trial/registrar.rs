@@ -132,7 +132,7 @@ impl Behaviour for Registrar {
 
 impl Population<'_> {
     /// Adds a trunk that the server registers at, in some seeds with trunks.
-    pub(super) fn add_registrar(&mut self, conditions: &Conditions, seed: u64) -> Option<RegistrarModel> {
+    pub(super) fn add_registrar(&self, conditions: &Conditions, seed: u64) -> Option<RegistrarModel> {
         let mut random = Random::new(seed ^ 0x7265_6769_7374);
         if self.trunks.is_none() || !random.chance(REGISTRARS) {
             return None;
@@ -174,7 +174,7 @@ impl Population<'_> {
         self.sim.inject(Duration::from_micros(ends), Fault::EndRegistrations);
         Some(RegistrarModel {
             agents: agents.iter().map(Agent::id).collect(),
-            ends: self.sim.elapsed().as_micros() as u64 + ends,
+            ends: u64::try_from(self.sim.elapsed().as_micros()).expect("a short time") + ends,
             dns: has_name.then(|| conditions.longest_dns()),
         })
     }
