@@ -147,8 +147,8 @@ async fn api(state: &AdminState, method: &Method, path: &[&[u8]], query: &Query<
         ([b"openapi.yaml"], &Method::GET) => reply::response(StatusCode::OK, "application/yaml", OPENAPI),
         (
             [
-                b"server" | b"nodes" | b"bans" | b"users" | b"groups" | b"trunks" | b"calls" | b"failures" | b"refusals"
-                | b"explain" | b"openapi.yaml",
+                b"server" | b"nodes" | b"bans" | b"users" | b"groups" | b"trunks" | b"calls" | b"failures"
+                | b"refusals" | b"explain" | b"openapi.yaml",
             ]
             | [b"users", _],
             _,

@@ -308,10 +308,19 @@ mod tests {
         let (folder, _) = office("");
         fs::remove_file(folder.path().join("accounts.yaml")).expect("it is removed");
         let file = folder.path().join("frontdesk.yaml");
-        assert!(config::load(Some(&file), &config::NodeArguments::default()).expect_err("no file").to_string().contains("account add USER"));
-        let loaded = config::load_for_accounts(Some(&file), &config::NodeArguments::default()).expect("a configuration");
+        assert!(
+            config::load(Some(&file), &config::NodeArguments::default())
+                .expect_err("no file")
+                .to_string()
+                .contains("account add USER")
+        );
+        let loaded =
+            config::load_for_accounts(Some(&file), &config::NodeArguments::default()).expect("a configuration");
         edit(&loaded, &AccountCommand::Add("105".into()), false).expect("done");
-        assert_eq!(config::load(Some(&file), &config::NodeArguments::default()).expect("a configuration").accounts.len(), 1);
+        assert_eq!(
+            config::load(Some(&file), &config::NodeArguments::default()).expect("a configuration").accounts.len(),
+            1
+        );
     }
 
     /// Issue 18: `account add` tells of a line that nobody wrote.
@@ -322,7 +331,8 @@ mod tests {
         let text = "accounts: [{ user: 101, password: x }]\naccounts_file: accounts.yaml\n\
                     groups: [{ user: 600, members: [101] }]\n";
         fs::write(&file, text).expect("a file");
-        let loaded = config::load_for_accounts(Some(&file), &config::NodeArguments::default()).expect("a configuration");
+        let loaded =
+            config::load_for_accounts(Some(&file), &config::NodeArguments::default()).expect("a configuration");
         for command in [AccountCommand::Add, AccountCommand::Passwd, AccountCommand::Remove] {
             let message = edit(&loaded, &command("101".into()), false).expect_err("refused").to_string();
             assert!(message.contains("in the configuration itself") && message.contains("frontdesk.yaml"), "{message}");

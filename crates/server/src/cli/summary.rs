@@ -276,7 +276,8 @@ numbers:
 voicemail: sip:vm@192.0.2.9
 ";
         std::fs::write(&file, text).expect("a file");
-        let summary = summary(&config::load(Some(&file), &config::NodeArguments::default()).expect("a configuration"), None);
+        let summary =
+            summary(&config::load(Some(&file), &config::NodeArguments::default()).expect("a configuration"), None);
         for line in [
             "To 600 (Sales): a group with one member.",
             "To 7: to 101.",
