@@ -28,8 +28,17 @@ pub(crate) fn current_flow(
     settings: &Settings,
 ) -> Option<Hop> {
     let is_known = |binding: &Binding<'_>| side.peer.is_flow(&binding.flow(), settings);
-    if record.live(now).any(|binding| is_known(&binding)) && side.peer.may_be_open(connections, settings) {
-        return None;
+    let known = record.live(now).find(is_known);
+    if let Some(known) = known.filter(|_| side.peer.may_be_open(connections, settings)) {
+        // Whether a connection to another node is closed is not known here. A phone that has registered later over another
+        // flow has left it; without a reg-id the binding of the old flow stays, if the Contact is another one.
+        let is_later = |binding: &Binding<'_>| {
+            binding.registered_at() > known.registered_at() && is_same_phone(binding, side) == Some(true)
+        };
+        let is_elsewhere = side.peer.connection.is_some() && side.peer.connection_here(settings).is_none();
+        if !is_elsewhere || !record.live(now).any(|binding| is_later(&binding)) {
+            return None;
+        }
     }
     // A registration older than the last message in the dialog does not know better than the dialog.
     let is_newer = |binding: &Binding<'_>| binding.registered_at() >= side.seen;

@@ -123,6 +123,26 @@ fn a_phone_that_moves_takes_its_calls_with_it() {
 }
 
 #[test]
+fn a_phone_that_moves_with_a_new_contact_takes_its_calls_with_it() {
+    let sim = nodes(3);
+    let (alice, bob) = (registered(&sim, "alice", Kind::Udp, 0), phone(&sim, "bob", Kind::Tcp, 1));
+    let registers = |port: u16| {
+        let contact = format!("<sip:bob@192.0.2.7:{port};transport=tcp>;+sip.instance=\"<urn:uuid:1>\"");
+        bob.sends(&bob.register().set("Contact", contact));
+        bob.expects("200");
+    };
+    registers(40_001);
+    let up = call(&alice, &bob);
+    sim.seconds(1);
+    // Without reg-id both bindings stay, and only node 1 knows that the connection of the first one is closed.
+    bob.disconnects();
+    bob.reaches_node(2);
+    registers(40_002);
+    up.caller_sends(&alice, &bob, "INFO");
+    up.caller_sends(&alice, &bob, "BYE");
+}
+
+#[test]
 fn a_nat_does_not_notice_that_its_node_restarts() {
     let sim = nodes(2);
     let (alice, bob) = (registered(&sim, "alice", Kind::Udp, 0), registered(&sim, "bob", Kind::Nat, 1));
