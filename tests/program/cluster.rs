@@ -140,6 +140,7 @@ fn the_phones_of_a_server_that_is_gone_are_skipped_unless_others_reach_them() {
     knows(&b, 3.0);
     drop(a.kill());
     b.counts("frontdesk_nodes", &[], |nodes| nodes == 1.0);
+    b.logs("node a is gone");
     // A fork to both phones would have waited for the one that is gone.
     let mut alice = Phone::udp("alice", b.address());
     alice.calls_busy_phone(BOB, &mut desk);

@@ -73,6 +73,8 @@ pub(crate) fn server(state: &AdminState) -> Reply {
 /// The servers that share the registrations.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct NodeList {
+    /// False while this server cannot use the database that they share: then it does not notice who comes and goes.
+    pub(crate) is_current: bool,
     pub(crate) nodes: Vec<NodeState>,
 }
 
@@ -93,7 +95,8 @@ pub(crate) fn nodes(state: &AdminState) -> Reply {
         let address = advert.map(|advert| advert.address().to_string());
         NodeState { own: own.as_ref() == Some(&name), name, address, alive }
     };
-    reply::json(StatusCode::OK, &NodeList { nodes: state.nodes.list().into_iter().map(node).collect() })
+    let nodes = state.nodes.list().into_iter().map(node).collect();
+    reply::json(StatusCode::OK, &NodeList { is_current: state.health.is_store_usable(), nodes })
 }
 
 /// GET /health: liveness.

@@ -54,7 +54,7 @@ pub(crate) fn bindings(client: &Client, what: &BindingsCommand) -> Result<String
 
 /// `frontdesk nodes`
 pub(crate) fn nodes(client: &Client) -> Result<String, CliError> {
-    let NodeList { nodes } = client.request(Method::GET, "nodes")?;
+    let NodeList { is_current, nodes } = client.request(Method::GET, "nodes")?;
     if nodes.is_empty() {
         return Ok("this server shares its registrations with no other\n".to_owned());
     }
@@ -64,7 +64,9 @@ pub(crate) fn nodes(client: &Client) -> Result<String, CliError> {
         let own = if own { ", this server" } else { "" };
         format!("{}  {}  {state}{own}\n", escape_line(&name), escape_line(&address))
     };
-    Ok(nodes.into_iter().map(line).collect())
+    let old = "this server cannot use the database that the servers share: the list may be out of date\n";
+    let lines = nodes.into_iter().map(line);
+    Ok(lines.chain((!is_current).then(|| old.to_owned())).collect())
 }
 
 /// `frontdesk keys rotate`

@@ -39,7 +39,14 @@ impl NodeTable {
     /// For the `nodes` hook of the store: those that are alive.
     pub(crate) fn update(&self, alive: &[NodeEntry]) {
         let mut inner = self.inner.lock();
-        inner.known.values_mut().for_each(|known| known.is_alive = false);
+        let own = inner.nodes.as_ref().and_then(Nodes::own).map(|own| own.number.get());
+        for (number, known) in &mut inner.known {
+            let is_still_there = alive.iter().any(|entry| entry.node.number.get() == *number);
+            if known.is_alive && !is_still_there && own != Some(*number) {
+                tracing::warn!("node {} is gone: it gave no sign of life, or it was stopped", known.name);
+            }
+            known.is_alive &= is_still_there;
+        }
         for NodeEntry { node, name, advertise } in alive {
             let advert = Advert::read(advertise);
             if advert.is_none() {
@@ -47,7 +54,7 @@ impl NodeTable {
             }
             let known = Known { node: *node, name: name.clone(), advert, is_alive: true };
             let before = inner.known.insert(node.number.get(), known);
-            if before.is_none_or(|before| before.node != *node) {
+            if before.is_none_or(|before| before.node != *node || !before.is_alive) {
                 tracing::info!("node {name} is there");
             }
         }
