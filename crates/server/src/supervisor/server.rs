@@ -271,6 +271,7 @@ impl Prepared {
             stop: CancellationToken::new(),
             resolver: Arc::new(resolver(&self.loaded.config, self.dns_queries)),
             limits,
+            silence: self.loaded.config.cluster.node.as_ref().map(|_| self.loaded.config.cluster.lease.0),
         };
         let workers = start_workers(&shared, &mut self.bound, receivers, &exit_sender)?;
         let server = Server {

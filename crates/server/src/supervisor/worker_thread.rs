@@ -5,6 +5,7 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use location::AnyStore;
 use proxy::{Core, Keys, Listener, Settings, SubscriberIndex};
@@ -49,6 +50,8 @@ pub(super) struct Shared {
     pub(super) stop: CancellationToken,
     pub(super) resolver: Arc<Resolver>,
     pub(super) limits: Limits,
+    /// See [`StreamLimits::silence`].
+    pub(super) silence: Option<Duration>,
 }
 
 /// Owned by one worker.
@@ -124,7 +127,7 @@ impl Shared {
         }
         let epoch = (seed >> 32) as u32;
         let connections = Arc::clone(self.directory.connections());
-        let limits = StreamLimits::of(&self.limits);
+        let limits = StreamLimits::of(&self.limits, self.silence);
         let streams = Streams::new(number, epoch, self.directory, Arc::clone(&self.inboxes), limits, self.tls);
         let lookups = LookupLimits {
             max: self.limits.lookups.0,

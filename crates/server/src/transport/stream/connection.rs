@@ -112,10 +112,12 @@ impl OpeningConnection {
     ) -> Self {
         let instead_of_udp = first.hop.over == Over::InsteadOfUdp;
         let limit = if instead_of_udp { limits.brief_connect_timeout } else { limits.connect_timeout };
+        let silence = limits.silence;
+        let limit = silence.map_or(limit, |silence| silence.min(limit));
         let host = host_of(first.hop).cloned();
         let expected = host.clone();
         let task = tokio::spawn(async move {
-            let outcome = connect(flow, expected, tls, limit).await;
+            let outcome = connect(flow, expected, tls, (limit, silence)).await;
             let _ = inbox.send(Inbound::Connected { connection, outcome }).await;
         });
         let (waiting, task) = (Vec::new(), task.abort_handle());

@@ -20,6 +20,10 @@ pub(crate) struct StreamLimits {
     pub(crate) connect_timeout: Duration,
     /// The same where the request can go over UDP instead (RFC 3261 18.1.1).
     pub(crate) brief_connect_timeout: Duration,
+    /// How long a server that this one has connected to may take to accept the connection, and to acknowledge what was sent;
+    /// `None`: as long as TCP waits. After an interruption TCP sends again only when it has lasted twice as long, and until
+    /// then nothing would reach the phones of another node.
+    pub(crate) silence: Option<Duration>,
     /// Bytes that may be queued for sending.
     pub(crate) max_queue: usize,
 }
@@ -34,9 +38,10 @@ pub(crate) struct HandshakeLimits {
 }
 
 impl StreamLimits {
-    /// By the configuration.
-    pub(crate) const fn of(limits: &Limits) -> Self {
+    /// By the configuration; `silence` if several servers share the registrations.
+    pub(crate) const fn of(limits: &Limits, silence: Option<Duration>) -> Self {
         Self {
+            silence,
             max_message: limits.message_size.0,
             idle_timeout: limits.connection_idle.0,
             message_timeout: limits.message_time.0,

@@ -13,6 +13,7 @@ use location::Flow;
 use parser::Transport;
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, Connection};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
@@ -214,14 +215,16 @@ fn accepted(stream: server::TlsStream<TcpStream>) -> ByteStream {
 
 /// Opens a connection within the time limit, handshakes included. Its local address is the one of the flow, with an
 /// ephemeral port. Over TLS the peer has to prove that it is `host`, or without one that it has the address of the flow.
+/// `silence`: after this time without an acknowledgement the connection is closed.
 pub(super) async fn connect(
     flow: Flow,
     host: Option<Arc<str>>,
     tls: Arc<ActiveTls>,
-    limit: Duration,
+    (limit, silence): (Duration, Option<Duration>),
 ) -> io::Result<ByteStream> {
     let deadline = Instant::now() + limit;
     let socket = timeout_at(deadline, connect_socket(flow.local, flow.remote)).await??;
+    SockRef::from(&socket).set_tcp_user_timeout(silence)?;
     if flow.transport != Transport::Tls {
         return Ok(ByteStream::plain(socket));
     }

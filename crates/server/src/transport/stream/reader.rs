@@ -227,6 +227,7 @@ mod tests {
         let (inbox, receiver) = mpsc::channel(8);
         let (read_half, write_half) = ByteStream::plain(ours).into_split();
         let limits = StreamLimits {
+            silence: None,
             max_message: 1000,
             idle_timeout: Duration::from_secs(7200),
             message_timeout: Duration::from_secs(15),

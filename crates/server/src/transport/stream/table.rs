@@ -289,6 +289,7 @@ mod tests {
         let directory = Arc::new(Directory::new(10, 10));
         let second_of = Duration::from_secs(1);
         let limits = StreamLimits {
+            silence: None,
             max_message: 1000,
             idle_timeout: second_of,
             message_timeout: second_of,

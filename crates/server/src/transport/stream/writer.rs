@@ -184,6 +184,7 @@ mod tests {
         let (read_half, write_half) = ByteStream::plain(stream).into_split();
         let (idle_timeout, connect_timeout) = (message_timeout, message_timeout);
         let limits = StreamLimits {
+            silence: None,
             max_message: 1000,
             idle_timeout,
             message_timeout,
