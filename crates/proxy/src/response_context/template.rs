@@ -53,7 +53,7 @@ impl Template {
     ) -> Bytes {
         let Some(forwarding) = self.forwarding(branch, context) else { return Bytes::new() };
         let mut text = Vec::new();
-        as_sent(&forwarding, &self.settings, &context.mac, |sent| write(sent, &mut text));
+        as_sent(&forwarding, &self.settings, context.mac, |sent| write(sent, &mut text));
         let text = Bytes::from(text);
         context.resend(branch.hop(), &self.settings, &text);
         text

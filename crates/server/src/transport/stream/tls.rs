@@ -346,7 +346,7 @@ mod tests {
         let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
         let (transport, id) = (Transport::Tls, ConnectionId::FIRST.into());
         let flow = Flow { transport, remote: unknown, local: unknown, id };
-        let limits = StreamLimits::of(&Limits::default());
+        let limits = StreamLimits::of(&Limits::default(), None);
         let (inbox, _keep) = mpsc::channel(1);
         let encoder = framing(transport, limits.max_message).1;
         let writer = ConnectionWriter::new(write_half, encoder, &limits, (ConnectionId::FIRST, flow), inbox);
