@@ -349,7 +349,13 @@ impl Server {
     /// Closes the store, which makes all commits durable; lets the workers send the responses; stops them.
     pub(crate) async fn stop(mut self) {
         if !self.health.is_store_usable() {
-            tracing::error!("the location store could not be written: the last registrations are lost");
+            match &*self.store {
+                // A phone whose registration did not reach it got 503.
+                AnyStore::Redis(_) => tracing::warn!("Redis cannot be used: the last registrations were refused"),
+                AnyStore::Memory(_) | AnyStore::Disk(_) => {
+                    tracing::error!("the location store could not be written: the last registrations are lost");
+                }
+            }
         }
         let store = Arc::clone(&self.store);
         let closed = tokio::task::spawn_blocking(move || store.close());
