@@ -16,6 +16,7 @@
 #[expect(dead_code, reason = "all that counts here is that an answer came")]
 #[path = "../../harness/flood.rs"]
 mod flood;
+mod redis;
 mod server;
 mod slices;
 #[path = "../usage.rs"]
@@ -38,10 +39,14 @@ const WINDOW_OF_DISK: u32 = 512;
 
 fn main() {
     let Some(program) = std::env::args().nth(1) else {
-        println!("usage: growth PROGRAM");
+        println!("usage: growth PROGRAM [redis]");
         return;
     };
     let program = Path::new(&program);
+    if std::env::args().nth(2).is_some_and(|what| what == "redis") {
+        redis::measure(program);
+        return;
+    }
     users(program);
     calls(program);
     disk(program);

@@ -13,6 +13,8 @@ use tempfile::TempDir;
 pub(crate) enum Store {
     Memory,
     Disk,
+    /// In the Redis at this port, as the node with this name.
+    Redis(u16, &'static str),
 }
 
 /// The processors of a server.
@@ -95,17 +97,21 @@ impl Drop for Server {
 }
 
 fn config(address: SocketAddr, store: Store, layout: Layout) -> String {
-    let store = match store {
-        Store::Memory => "memory",
-        Store::Disk => "disk",
+    let location = match store {
+        Store::Memory => "{ store: memory }".to_owned(),
+        Store::Disk => "{ store: disk, path: data/location }".to_owned(),
+        Store::Redis(port, node) => format!(
+            "{{ store: redis, url: \"redis://127.0.0.1:{port}/0\" }}\n\
+             cluster: {{ node: {node}, advertise: \"{address}\", lease: 3s }}"
+        ),
     };
     let workers = match layout {
         Layout::Pinned => "workers: 1\n",
         Layout::Free => "",
     };
     format!(
-        "domains: [office.example]\nlisten: [\"udp://{address}\"]\nauthentication: off\n{workers}\
-         location: {{ store: {store}, path: data/location }}\nmetrics: {{ listen: \"127.0.0.1:0\" }}\n\
+        "domains: [office.example]\nlisten: [\"udp://{address}\", \"tcp://{address}\"]\nauthentication: off\n{workers}\
+         location: {location}\nmetrics: {{ listen: \"127.0.0.1:0\" }}\n\
          forking: {{ ring_time: 3m }}\nlimits: {{ users: 2000000 }}\nlog: {{ level: warn }}\n"
     )
 }
