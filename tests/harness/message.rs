@@ -208,8 +208,9 @@ pub(crate) fn param<'a>(value: &'a str, name: &str) -> Option<&'a str> {
 
 /// The URI of a name-addr or addr-spec.
 pub(crate) fn uri(value: &str) -> &str {
-    match (value.find('<'), value.rfind('>')) {
-        (Some(start), Some(end)) => &value[start + 1..end],
+    // A parameter after it may contain another one, as `+sip.instance="<urn:uuid:…>"`.
+    match value.split_once('<').and_then(|(_, rest)| rest.split_once('>')) {
+        Some((uri, _)) => uri,
         _ => value.split(';').next().unwrap_or_default().trim(),
     }
 }
