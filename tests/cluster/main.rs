@@ -97,7 +97,8 @@ fn run(rounds: usize, random: &mut Random) -> usize {
                 failures += 1;
                 println!("round {round} FAILED:\n  {}\n{}", problems.join("\n  "), world.logs());
                 for node in &mut world.nodes {
-                    println!("{}: ended: {:?}", node.host.name, node.ended());
+                    let ended = node.ended();
+                    println!("{}: ended: {ended:?}", node.host.name);
                 }
                 break;
             }
