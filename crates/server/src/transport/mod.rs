@@ -3,6 +3,7 @@
 //! Decides by the hop which socket or connection sends. A new transport is a file here and an arm of
 //! [`Transports::send`]. Must not look into messages.
 
+mod arena;
 mod bind;
 mod inbox;
 mod outgoing;

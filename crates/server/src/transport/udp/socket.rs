@@ -11,7 +11,7 @@ use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use location::{Flow, FlowId};
 use parser::Transport;
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
@@ -22,6 +22,7 @@ use tokio::net::UdpSocket;
 use super::{icmp, stun};
 use crate::defence::BanList;
 use crate::metrics::{DriverLimit, Loss, Series, Tally};
+use crate::transport::arena::Arena;
 
 /// Size of one receive buffer: the longest datagram, or several coalesced ones (UDP_GRO).
 const BUFFER: usize = 1 << 16;
@@ -31,9 +32,6 @@ const BATCHES: usize = 4;
 
 /// How often a datagram is sent again because ICMP messages about others came.
 const ICMP_RETRIES: usize = 3;
-
-/// Size of the buffers that datagrams are copied into. A stored message keeps its buffer alive, so they are small.
-const ARENA: usize = 16 << 10;
 
 /// One listening address of one worker.
 pub(crate) struct Udp {
@@ -55,7 +53,7 @@ pub(crate) struct Datagram {
 pub(crate) struct UdpReceiver {
     buffers: Box<[u8]>,
     metas: [RecvMeta; BATCH_SIZE],
-    arena: BytesMut,
+    arena: Arena,
     max_message: usize,
 }
 
@@ -138,7 +136,7 @@ impl UdpReceiver {
         Self {
             buffers: vec![0; BUFFER * BATCH_SIZE].into_boxed_slice(),
             metas: [RecvMeta::default(); BATCH_SIZE],
-            arena: BytesMut::new(),
+            arena: Arena::default(),
             max_message,
         }
     }
@@ -191,7 +189,7 @@ impl UdpReceiver {
                     // A lost response is requested again.
                     let _ = socket.send(flow.remote, flow.local.ip(), &answer);
                 } else {
-                    datagrams.push(Datagram { bytes: copy(&mut self.arena, octets), flow });
+                    datagrams.push(Datagram { bytes: self.arena.copy(octets).freeze(), flow });
                 }
             }
         }
@@ -214,14 +212,6 @@ fn classify(octets: &[u8], local: IpAddr, max_message: usize) -> Option<Series> 
         return Some(Loss::Broadcast.into());
     }
     (octets.len() > max_message).then_some(DriverLimit::MessageSize.into())
-}
-
-fn copy(arena: &mut BytesMut, octets: &[u8]) -> Bytes {
-    if arena.capacity() < octets.len() {
-        arena.reserve(octets.len().max(ARENA));
-    }
-    arena.extend_from_slice(octets);
-    arena.split().freeze()
 }
 
 #[cfg(test)]
