@@ -128,7 +128,7 @@ impl Shared {
         let epoch = (seed >> 32) as u32;
         let connections = Arc::clone(self.directory.connections());
         let limits = StreamLimits::of(&self.limits, self.silence);
-        let streams = Streams::new(number, epoch, self.directory, Arc::clone(&self.inboxes), limits, self.tls);
+        let streams = Streams::new(number, epoch, self.directory, Arc::clone(&self.inboxes), limits, self.tls)?;
         let lookups = LookupLimits {
             max: self.limits.lookups.0,
             max_per_source: self.limits.lookups_per_source.0,

@@ -1,15 +1,15 @@
-//! The inbox of a worker: one bounded channel for everything but datagrams and outcomes of commits.
+//! The inbox of a worker: one bounded channel for everything but messages of peers and outcomes of commits.
 //!
-//! Decides what may wait there. The sender decides what happens if there is no room: the reader of a connection waits,
-//! so that TCP slows down its peer, but workers never wait for each other: they drop the message and count it.
+//! Decides what may wait there. The sender decides what happens if there is no room: a task that accepts or opens
+//! connections waits, but workers never wait for each other: they drop the message and count it.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use location::{ConnectionId, Flow};
-use parser::{ParseError, Transport};
+use location::ConnectionId;
+use parser::Transport;
 use proxy::{CoreMessage, Endpoints, Keys, Settings};
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
@@ -21,13 +21,6 @@ use crate::metrics::DriverLimit;
 /// An item in the inbox.
 #[derive(Debug)]
 pub(crate) enum Inbound {
-    /// A message was received over a connection.
-    Message {
-        /// The message.
-        bytes: Bytes,
-        /// Its addresses and connection.
-        flow: Flow,
-    },
     /// A peer opened a connection.
     Accepted {
         /// The connection.
@@ -49,27 +42,6 @@ pub(crate) enum Inbound {
         connection: ConnectionId,
         /// The connection.
         outcome: io::Result<ByteStream>,
-    },
-    /// A connection sent data without a recognisable message boundary: it has to be closed.
-    FramingError {
-        /// Its addresses and connection id.
-        flow: Flow,
-        /// The received data and its error, if it may be a request that can be answered.
-        unread: Option<(Bytes, ParseError)>,
-    },
-    /// A connection has ended.
-    Closed {
-        /// Its id.
-        connection: ConnectionId,
-        /// The limit that ended it.
-        limit: Option<DriverLimit>,
-    },
-    /// A connection sent a keep-alive.
-    Ping {
-        /// Its addresses and connection id.
-        flow: Flow,
-        /// Whether the response could not be sent.
-        refused: bool,
     },
     /// A limit was reached elsewhere.
     LimitReached(DriverLimit),

@@ -12,14 +12,16 @@ mod udp;
 
 use bytes::Bytes;
 use parser::Transport;
-use proxy::Over;
+use proxy::{Instant, Over};
 
 use crate::metrics::{Loss, Tally};
 
 pub(crate) use bind::{BoundListener, WorkerSocket, bind_all};
 pub(crate) use inbox::{Inbound, ResolvedNames};
 pub(crate) use outgoing::{OutgoingMessage, SendRequest, UndeliveredMessage};
-pub(crate) use stream::{Acceptor, ClientRules, Directory, HandshakeLimits, PageReply, Pages, StreamLimits, Streams};
+pub(crate) use stream::{
+    Acceptor, ClientRules, Directory, HandshakeLimits, PageReply, Pages, StreamEvent, StreamLimits, Streams,
+};
 pub(crate) use udp::{Datagram, Udp, UdpReceiver, UdpSendQueue, report_icmp};
 
 /// The sockets and connections of one worker.
@@ -33,9 +35,9 @@ pub(crate) struct Transports {
 }
 
 impl Transports {
-    /// Sends a message over a stream, or queues a datagram for [`flush`](Self::flush). A failure that is found later,
-    /// at the flush or when a connection cannot be opened, is reported to the worker `report_to`.
-    pub(crate) fn send(&mut self, message: OutgoingMessage<'_>, tally: &mut Tally) -> Result<(), Loss> {
+    /// Queues a message for [`flush`](Self::flush). A failure that is found later, at the flush or when a connection cannot
+    /// be opened, is reported to the worker `report_to`.
+    pub(crate) fn send(&mut self, message: &OutgoingMessage<'_>) -> Result<(), Loss> {
         let hop = message.hop;
         match hop.transport {
             // The node that holds the flow is gone.
@@ -47,12 +49,21 @@ impl Transports {
                 let is_queued = self.udp_send_queue.push(socket, hop, message.bytes, message.report_to.is_some());
                 if is_queued { Ok(()) } else { Err(Loss::Unsendable) }
             }
-            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => self.streams.send(message, tally),
+            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
+                self.streams.send(message);
+                Ok(())
+            }
         }
     }
 
-    /// Sends the queued datagrams. Undelivered ones with `report_to` are appended to `failed`.
-    pub(crate) fn flush(&mut self, failed: &mut Vec<Bytes>, tally: &mut Tally) {
+    /// Whether the queues have to be flushed before anything is added.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.udp_send_queue.is_full() || self.streams.is_full()
+    }
+
+    /// Sends the queued messages. Undelivered ones with `report_to` are appended to `failed`.
+    pub(crate) fn flush(&mut self, now: Instant, failed: &mut Vec<Bytes>, tally: &mut Tally) {
         self.udp_send_queue.flush(&self.udp, failed, tally);
+        self.streams.flush(now, failed, tally);
     }
 }

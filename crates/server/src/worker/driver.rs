@@ -9,7 +9,7 @@
 //! reach the worker that forwarded the INVITE before this worker's message that the failure was forwarded.
 
 use std::future::poll_fn;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use location::Flow;
-use parser::Message;
+use parser::{Message, Transport};
 use proxy::{Answer, Continuation, Core, Event, Now, Outbox, Question, Received, Settings};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Sleep, sleep_until};
@@ -32,9 +32,9 @@ use crate::clock::Clock;
 use crate::defence::{BanList, Defence};
 use crate::journal::EventQueue;
 use crate::metrics::{DriverLimit, Loss, Series, Tally};
-use crate::transport::{self, Datagram, Inbound, Transports, UdpReceiver, UndeliveredMessage};
+use crate::transport::{self, Datagram, Inbound, StreamEvent, Transports, UdpReceiver, UndeliveredMessage};
 
-/// Items taken from the inbox per batch.
+/// Items that the inbox passes on when it wakes the worker. The others follow in the same batch.
 const BATCH: usize = 64;
 
 /// How long the end of a registration at a trunk is waited for; shorter than the time that a worker has to stop.
@@ -88,6 +88,7 @@ pub(crate) struct Scratch {
     questions: Vec<(Question, Continuation)>,
     failed: Vec<Bytes>,
     datagrams: Vec<Datagram>,
+    stream_events: Vec<StreamEvent>,
     inbound: Vec<Inbound>,
     committed: Vec<(u64, CommitOutcome)>,
 }
@@ -108,13 +109,14 @@ impl Worker {
                     }
                 };
                 let (mut notified, mut stopped) = (pin!(notified), pin!(self.stop.cancelled()));
-                let (udp, inbox) = (&self.transports.udp, &mut self.inbox);
+                let (Transports { udp, streams, .. }, inbox) = (&self.transports, &mut self.inbox);
                 poll_fn(|cx| {
                     // Every source is polled, so that each of them registers the waker.
                     let stopped = stopped.as_mut().poll(cx).is_ready();
                     let mut ready = notified.as_mut().poll(cx).is_ready();
                     ready |= has_timer && timer.as_mut().poll(cx).is_ready();
                     ready |= udp.iter().fold(false, |ready, udp| ready | udp.socket().poll_recv_ready(cx).is_ready());
+                    ready |= streams.poll_ready(cx).is_ready();
                     ready |= inbox.poll_recv_many(cx, &mut inbound, BATCH).is_ready();
                     if stopped || ready { Poll::Ready(stopped) } else { Poll::Pending }
                 })
@@ -126,7 +128,7 @@ impl Worker {
                 return self.end_trunk_registrations(&mut inbound).await;
             }
             if has_more {
-                // The tasks of connections run on this thread too.
+                // Handshakes and look-ups run on this thread too.
                 tokio::task::yield_now().await;
             }
         }
@@ -146,9 +148,10 @@ impl Worker {
         }
     }
 
-    /// Sets the timer to the core's next timeout; returns whether there is one.
+    /// Sets the timer to the next timeout; returns whether there is one.
     fn arm_timer(&self, timer: Pin<&mut Sleep>) -> bool {
-        let Some(next) = self.core.next_timeout() else { return false };
+        let timeouts = [self.core.next_timeout(), self.transports.streams.next_deadline()];
+        let Some(next) = timeouts.into_iter().flatten().min() else { return false };
         let next = self.clock.at(next);
         if timer.deadline() != next {
             timer.reset(next);
@@ -160,18 +163,20 @@ impl Worker {
     fn run_batch(&mut self, now: Now, inbound: &mut Vec<Inbound>) -> bool {
         let mut has_more = false;
         // Before the sockets: datagrams of an address whose ban was lifted are received again.
-        self.apply_bans();
+        self.apply_bans(now);
+        let mut stream_events = std::mem::take(&mut self.scratch.stream_events);
+        self.transports.streams.receive(now.mono, &mut stream_events, &mut self.tally);
         let mut datagrams = std::mem::take(&mut self.scratch.datagrams);
         for udp in &self.transports.udp {
             has_more |= self.udp_receiver.receive(udp, &self.banned, &mut datagrams, &mut self.tally);
         }
-        // After the sockets: a datagram may be the effect of a core message that has only just arrived.
-        while inbound.len() < BATCH
+        // After the sockets: what they received may be the effect of a core message that has only just arrived.
+        // All of them, but not those that come meanwhile.
+        while inbound.len() < self.inbox.max_capacity()
             && let Ok(next) = self.inbox.try_recv()
         {
             inbound.push(next);
         }
-        has_more |= inbound.len() >= BATCH;
         let mut committed = std::mem::take(&mut self.scratch.committed);
         if let Some(own) = self.completions.get(usize::from(self.number)) {
             own.take_all(&mut committed);
@@ -186,61 +191,34 @@ impl Worker {
             self.core.timeout(now, &mut self.scratch.outbox);
             self.run_until_idle(now);
         }
-        for inbound in inbound.drain(..) {
-            if !self.is_from_banned(&inbound) {
-                self.handle_inbound(now, inbound);
-            }
-        }
-        for Datagram { bytes, flow } in datagrams.drain(..) {
-            // Checked again: an earlier message of this batch may have caused a ban.
-            if self.is_banned(flow.remote.ip()) {
-                self.tally.count(Series::Banned { transport: flow.transport });
-            } else {
-                self.receive(now, bytes, flow);
-            }
-        }
+        inbound.drain(..).for_each(|inbound| self.handle_inbound(now, inbound));
+        stream_events.drain(..).for_each(|event| self.handle_stream_event(now, event));
+        self.scratch.stream_events = stream_events;
+        // Bans are checked again: an earlier message of this batch may have caused one.
+        datagrams.drain(..).for_each(|Datagram { bytes, flow }| self.receive(now, bytes, flow));
         self.scratch.datagrams = datagrams;
-        // Published before anything is sent, so that a peer that reads the metrics after a response finds it counted.
-        self.tally.publish();
         self.flush_transports(now);
         self.loads.publish(self.number, &self.core.load());
-        has_more
+        has_more || self.transports.streams.has_more()
     }
 
     fn handle_inbound(&mut self, now: Now, inbound: Inbound) {
         let streams = &mut self.transports.streams;
         match inbound {
-            Inbound::Message { bytes, flow } => self.receive(now, bytes, flow),
             Inbound::Accepted { stream, transport, remote, received, hosts, permit } => {
-                streams.accepted(stream, transport, remote, (received, hosts), permit, &mut self.tally);
+                if !self.is_from_banned(now, remote, transport) {
+                    let counted = (now.mono, &mut self.tally);
+                    let streams = &mut self.transports.streams;
+                    streams.accepted(stream, transport, remote, (received, hosts), permit, counted);
+                }
             }
             Inbound::Connected { connection, outcome } => {
-                let failed = streams.connected(connection, outcome, &mut self.tally);
+                let failed = streams.connected(connection, outcome, (now.mono, &mut self.tally));
                 failed.into_iter().for_each(|message| self.report_undelivered(now, message));
-            }
-            Inbound::FramingError { flow, unread } => {
-                self.defence.unreadable(&flow);
-                let answer = unread.map(|(head, error)| bad_request::write(head, &flow, error)).unwrap_or_default();
-                let event = Event::ParseError { answered: !answer.is_empty(), flow };
-                self.tally.event(&event);
-                if let Some(connection) = flow.id.connection() {
-                    streams.reply_and_close(connection, &answer);
-                }
-                self.queue_event(now, event);
-            }
-            Inbound::Closed { connection, limit } => {
-                limit.into_iter().for_each(|limit| self.tally.count(limit));
-                streams.close(connection);
-            }
-            Inbound::Ping { flow, refused } => {
-                self.tally.count(Series::KeepAlive { transport: flow.transport });
-                if let Some(connection) = flow.id.connection().filter(|_| refused) {
-                    streams.close(connection);
-                }
             }
             Inbound::LimitReached(limit) => self.tally.count(limit),
             Inbound::Send(request) => {
-                if let Err(loss) = streams.send_for_worker(&request, &mut self.tally) {
+                if let Err(loss) = streams.send_for_worker(&request, now.mono, &mut self.tally) {
                     self.tally.count(loss);
                     if let Some(worker) = request.report_to {
                         self.report_undelivered(now, UndeliveredMessage { worker, bytes: request.bytes });
@@ -282,35 +260,58 @@ impl Worker {
         }
     }
 
-    /// Whether a banned address sent this over a connection, or opened the connection.
-    fn is_from_banned(&mut self, inbound: &Inbound) -> bool {
-        let (peer, transport) = match inbound {
-            Inbound::Message { flow, .. } | Inbound::FramingError { flow, .. } => (flow.remote, flow.transport),
-            Inbound::Accepted { transport, remote, .. } => (*remote, *transport),
-            _ => return false,
-        };
-        let refused = self.is_banned(peer.ip());
-        if refused {
-            self.tally.count(Series::Banned { transport });
+    fn handle_stream_event(&mut self, now: Now, event: StreamEvent) {
+        match event {
+            StreamEvent::Message { bytes, flow } => self.receive(now, bytes, flow),
+            StreamEvent::FramingError { flow, unread } => {
+                if self.is_from_banned(now, flow.remote, flow.transport) {
+                    return;
+                }
+                self.defence.unreadable(&flow);
+                let answer = unread.map(|(head, error)| bad_request::write(head, &flow, error)).unwrap_or_default();
+                let event = Event::ParseError { answered: !answer.is_empty(), flow };
+                self.tally.event(&event);
+                // The responses to the messages before it are sent first.
+                self.flush_transports(now);
+                if let Some(connection) = flow.id.connection() {
+                    self.transports.streams.reply_and_close(connection, &answer, now.mono);
+                }
+                self.queue_event(now, event);
+            }
+            StreamEvent::Closed { connection, limit } => {
+                limit.into_iter().for_each(|limit| self.tally.count(limit));
+                // A peer that has closed only its side still gets the responses to its messages.
+                self.flush_transports(now);
+                self.transports.streams.close(connection, now.mono);
+            }
         }
-        refused
     }
 
-    fn is_banned(&mut self, ip: IpAddr) -> bool {
-        self.apply_bans();
-        self.banned.is_banned(ip)
+    /// Whether a banned address sent something, or opened a connection.
+    fn is_from_banned(&mut self, now: Now, peer: SocketAddr, transport: Transport) -> bool {
+        self.apply_bans(now);
+        let is_banned = self.banned.is_banned(peer.ip());
+        if is_banned {
+            self.tally.count(Series::Banned { transport });
+        }
+        is_banned
     }
 
     /// After a change of the bans, closes the open connections of banned addresses. Each worker runs at least every
     /// second.
-    fn apply_bans(&mut self) {
+    fn apply_bans(&mut self, now: Now) {
         if self.banned.update(&self.defence) {
+            // Otherwise a response that is queued for one of them would open a new connection.
+            self.flush_transports(now);
             let banned = &self.banned;
-            self.transports.streams.close_matching(|peer| banned.is_banned(peer));
+            self.transports.streams.close_matching(|peer| banned.is_banned(peer), now.mono);
         }
     }
 
     fn receive(&mut self, now: Now, bytes: Bytes, flow: Flow) {
+        if self.is_from_banned(now, flow.remote, flow.transport) {
+            return;
+        }
         match Message::parse(bytes) {
             Ok(message) => self.core.receive(now, Received { message, flow }, &mut self.scratch.outbox),
             Err(_) => self.core.garbage(&flow, &mut self.scratch.outbox),
@@ -382,10 +383,12 @@ impl Worker {
         }
     }
 
-    /// Sends the queued datagrams, and what the core adds for undelivered ones.
+    /// Sends the queued messages, and what the core adds for undelivered ones.
     fn flush_transports(&mut self, now: Now) {
+        // Published before anything is sent, so that a peer that reads the metrics after a response finds it counted.
+        self.tally.publish();
         loop {
-            self.transports.flush(&mut self.scratch.failed, &mut self.tally);
+            self.transports.flush(now.mono, &mut self.scratch.failed, &mut self.tally);
             if self.scratch.failed.is_empty() {
                 return self.tally.publish();
             }
@@ -393,7 +396,7 @@ impl Worker {
         }
     }
 
-    /// Passes on core messages, sends messages and counts events from the outbox; questions stay.
+    /// Passes on core messages, queues messages to send and counts events from the outbox; questions stay.
     fn flush_outbox(&mut self, now: Now) {
         // Only the lists whose loops need the whole worker are taken: the outbox is larger.
         let mut handovers = std::mem::take(&mut self.scratch.outbox.handovers);
@@ -413,12 +416,12 @@ impl Worker {
             let bytes = outbox.text(transmit);
             let flow_timeout = transmit.silence.map(|seconds| Duration::from_secs(seconds.into()));
             let message = transport::OutgoingMessage { hop: &transmit.hop, bytes, report_to, flow_timeout };
-            if let Err(loss) = self.transports.send(message, &mut self.tally) {
+            if let Err(loss) = self.transports.send(&message) {
                 self.tally.count(loss);
                 failed.extend(report_to.map(|_| Bytes::copy_from_slice(bytes)));
             }
-            if self.transports.udp_send_queue.is_full() {
-                self.transports.flush(failed, &mut self.tally);
+            if self.transports.is_full() {
+                self.transports.flush(now.mono, failed, &mut self.tally);
             }
         }
         let mut events = std::mem::take(&mut outbox.events);

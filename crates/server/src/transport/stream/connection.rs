@@ -1,55 +1,57 @@
-//! One connection in the table of its worker: one that is being opened, with the messages that wait for it, or an open
-//! one.
+//! One open connection: its socket, its two sides, and the phase that it is in.
 //!
-//! Decides how many bytes may wait. Must not choose the connection for a message: see `table`.
+//! Decides when a connection has ended and what is still sent and received then (RFC 3261 18.3, 18.4). Must not choose the
+//! connection for a message: see `table`; nor when it is read: see `open_connections`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use location::{ConnectionId, Flow};
-use proxy::{Hop, Over};
-use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use mio::event::Event;
+use parser::ParseError;
+use proxy::Instant;
 
 use super::directory::{ConnectionPermit, Peer};
-use super::framing::{self, CloseReason};
-use super::layer::ByteStream;
+use super::framing::{self, CloseReason, Item, StreamError};
+use super::layer::{ByteStream, Received};
 use super::limits::StreamLimits;
-use super::open::connect;
-use super::reader::ConnectionReader;
-use super::writer::{ConnectionWriter, WriteError};
-use crate::tls::ActiveTls;
-use crate::transport::{Inbound, OutgoingMessage, UndeliveredMessage};
+use super::reader::{Reader, ReceiveMemory};
+use super::writer::{WriteError, Writer};
+use crate::metrics::{DriverLimit, Series, Tally};
 
-/// A connection.
-pub(super) enum Connection {
-    /// It is being opened. In a box, because there are few of them, and an open connection needs less memory.
-    Opening(Box<OpeningConnection>),
-    /// It is open.
-    Open(OpenConnection),
-}
-
-/// A connection that is being opened.
-pub(super) struct OpeningConnection {
-    connection: ConnectionId,
-    flow: Flow,
-    host: Option<Arc<str>>,
-    /// Whether its first request can go over UDP instead, so that a failure is not an error.
-    instead_of_udp: bool,
-    waiting: Vec<(Bytes, Option<u8>)>,
-    queued_bytes: usize,
-    permit: ConnectionPermit,
-    task: AbortHandle,
-}
+/// How long the peer may keep sending after this side has closed. The system resets a connection that is closed with unread
+/// data, and the reset could discard our response before the peer reads it.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// An open connection.
 pub(super) struct OpenConnection {
+    flow: Flow,
     host: Option<Arc<str>>,
     /// Where requests that may use it lead to, if its peer has opened it.
     aliases: Aliases,
-    writer: Arc<ConnectionWriter>,
-    reader: AbortHandle,
+    stream: ByteStream,
+    reader: Reader,
+    writer: Writer,
+    phase: Phase,
+    /// Whether the table may choose it for a message.
+    is_listed: bool,
+    /// The peer has closed its side; what it has sent before may be unread.
+    is_read_closed: bool,
+    /// Counts the connection.
+    _permit: ConnectionPermit,
+}
+
+/// What a connection is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// It is read, and messages are sent over it while it is listed.
+    Open,
+    /// The worker is told that it has ended.
+    Ended,
+    /// What was queued is still sent. What is received is discarded, until this time or until the peer has closed too.
+    Lingering(Instant),
 }
 
 /// The requests that may use a connection which its peer has opened (RFC 5923 8.2).
@@ -61,69 +63,75 @@ struct Aliases {
     port: Option<u16>,
 }
 
-impl Connection {
-    /// Its addresses and id.
-    pub(super) fn flow(&self) -> &Flow {
-        match self {
-            Self::Opening(opening) => &opening.flow,
-            Self::Open(open) => open.writer.flow(),
-        }
-    }
-
-    /// The host that the peer has to be, or has proved to be (RFC 5922 7.3). `None`: none.
-    pub(super) fn host(&self) -> Option<&Arc<str>> {
-        match self {
-            Self::Opening(opening) => opening.host.as_ref(),
-            Self::Open(open) => open.host.as_ref(),
-        }
-    }
-
-    /// The peers of its alias.
-    pub(super) fn aliases(&self) -> impl Iterator<Item = Peer> {
-        let open = if let Self::Open(open) = self { Some(open) } else { None };
-        open.into_iter().flat_map(OpenConnection::peers)
-    }
-
-    /// Tells the peer that the connection is closed, if its framing can.
-    pub(super) fn announce_close(&self) {
-        if let Self::Open(open) = self {
-            open.writer.close(CloseReason::GoingAway);
-        }
-    }
-
-    /// Ends its task: the attempt to open it, or its reader.
-    pub(super) fn abort(&self) {
-        match self {
-            Self::Opening(opening) => opening.task.abort(),
-            Self::Open(open) => open.reader.abort(),
-        }
-    }
+/// What a connection has received.
+#[derive(Debug)]
+pub(crate) enum StreamEvent {
+    /// A message.
+    Message {
+        /// The message.
+        bytes: Bytes,
+        /// Its addresses and connection.
+        flow: Flow,
+    },
+    /// Data without a recognisable message boundary: the connection has to be closed.
+    FramingError {
+        /// Its addresses and connection.
+        flow: Flow,
+        /// The received data and its error, if it may be a request that can be answered.
+        unread: Option<(Bytes, ParseError)>,
+    },
+    /// The end of the connection.
+    Closed {
+        /// Its id.
+        connection: ConnectionId,
+        /// The limit that ended it.
+        limit: Option<DriverLimit>,
+    },
 }
 
-impl OpeningConnection {
-    /// Opens a connection for this message. The outcome goes to the inbox.
-    pub(super) fn start(
-        connection: ConnectionId,
+/// What a call needs of the connections of a worker.
+pub(super) struct Turn<'t> {
+    /// Their limits.
+    pub(super) limits: &'t StreamLimits,
+    /// The time.
+    pub(super) now: Instant,
+    /// What they have received.
+    pub(super) events: &'t mut Vec<StreamEvent>,
+}
+
+impl OpenConnection {
+    /// `received`: if the peer opened the connection, what it has sent after the handshake.
+    pub(super) fn new(
+        stream: ByteStream,
         flow: Flow,
         permit: ConnectionPermit,
-        first: &OutgoingMessage<'_>,
-        (limits, tls): (&StreamLimits, Arc<ActiveTls>),
-        inbox: mpsc::Sender<Inbound>,
+        limits: &StreamLimits,
+        received: Option<Bytes>,
+        now: Instant,
     ) -> Self {
-        let instead_of_udp = first.hop.over == Over::InsteadOfUdp;
-        let limit = if instead_of_udp { limits.brief_connect_timeout } else { limits.connect_timeout };
-        let silence = limits.silence;
-        let limit = silence.map_or(limit, |silence| silence.min(limit));
-        let host = host_of(first.hop).cloned();
-        let expected = host.clone();
-        let task = tokio::spawn(async move {
-            let outcome = connect(flow, expected, tls, (limit, silence)).await;
-            let _ = inbox.send(Inbound::Connected { connection, outcome }).await;
-        });
-        let (waiting, task) = (Vec::new(), task.abort_handle());
-        let mut opening = Self { connection, flow, host, instead_of_udp, waiting, queued_bytes: 0, permit, task };
-        opening.push(first);
-        opening
+        let (decoder, encoder) = framing::framing(flow.transport, limits.max_message);
+        Self {
+            flow,
+            host: None,
+            aliases: Aliases::default(),
+            stream,
+            reader: Reader::new(decoder, received, now),
+            writer: Writer::new(encoder),
+            phase: Phase::Open,
+            is_listed: true,
+            is_read_closed: false,
+            _permit: permit,
+        }
+    }
+
+    /// The same, to a peer that has proved to be this host.
+    pub(super) fn with_host(self, host: Option<Arc<str>>) -> Self {
+        Self { host, ..self }
+    }
+
+    /// The same, whose peer has opened it and has proved to be these hosts.
+    pub(super) fn with_hosts(self, hosts: Vec<Arc<str>>) -> Self {
+        Self { aliases: Aliases { hosts, port: None }, ..self }
     }
 
     /// Its addresses and id.
@@ -131,131 +139,220 @@ impl OpeningConnection {
         &self.flow
     }
 
-    /// The host that the peer has to be.
+    /// The host that the peer has proved to be (RFC 5922 7.3). `None`: none.
     pub(super) const fn host(&self) -> Option<&Arc<str>> {
         self.host.as_ref()
     }
 
-    /// Whether its first request can go over UDP instead.
-    pub(super) const fn is_instead_of_udp(&self) -> bool {
-        self.instead_of_udp
+    /// The layer of its bytes.
+    pub(super) const fn stream_mut(&mut self) -> &mut ByteStream {
+        &mut self.stream
     }
 
-    /// Queues a message; false if there is no room for it.
-    pub(super) fn queue(&mut self, message: &OutgoingMessage<'_>, max_queue: usize) -> bool {
-        let has_room = self.queued_bytes + message.bytes.len() <= max_queue;
-        if has_room {
-            self.push(message);
-        }
-        has_room
+    /// Whether the table may choose it for a message.
+    pub(super) const fn is_listed(&self) -> bool {
+        self.is_listed
     }
 
-    fn push(&mut self, message: &OutgoingMessage<'_>) {
-        self.queued_bytes += message.bytes.len();
-        self.waiting.push((Bytes::copy_from_slice(message.bytes), message.report_to));
-    }
-
-    /// The number of messages that wait.
-    pub(super) const fn waiting_count(&self) -> usize {
-        self.waiting.len()
-    }
-
-    /// The connection is open: sends the messages that wait, or returns those to report if that fails.
-    pub(super) fn opened(
-        self,
-        stream: ByteStream,
-        limits: &StreamLimits,
-        inbox: mpsc::Sender<Inbound>,
-    ) -> (OpenConnection, Result<(), Vec<UndeliveredMessage>>) {
-        let Self { connection, flow, host, waiting, permit, .. } = self;
-        let open = OpenConnection::start(stream, connection, flow, permit, limits, inbox, None);
-        let open = OpenConnection { host, ..open };
-        let is_sent = waiting.iter().all(|(bytes, _)| open.writer.send(bytes).is_ok());
-        (open, if is_sent { Ok(()) } else { Err(undelivered(waiting)) })
-    }
-
-    /// The connection could not be opened: the messages to report.
-    pub(super) fn failed(self) -> Vec<UndeliveredMessage> {
-        undelivered(self.waiting)
-    }
-}
-
-/// The host that the peer of a new connection has to be.
-pub(super) const fn host_of(hop: &Hop) -> Option<&Arc<str>> {
-    match &hop.over {
-        Over::Host(host) => Some(host),
-        Over::Address | Over::InsteadOfUdp | Over::Connection(_) | Over::ConnectionOnly(_) | Over::Elsewhere(_) => None,
-    }
-}
-
-fn undelivered(waiting: Vec<(Bytes, Option<u8>)>) -> Vec<UndeliveredMessage> {
-    let reported = |(bytes, worker): (Bytes, Option<u8>)| Some(UndeliveredMessage { worker: worker?, bytes });
-    waiting.into_iter().filter_map(reported).collect()
-}
-
-impl OpenConnection {
-    /// Starts the reader. `received`: if the peer opened the connection, what it has sent after the handshake.
-    pub(super) fn start(
-        stream: ByteStream,
-        connection: ConnectionId,
-        flow: Flow,
-        permit: ConnectionPermit,
-        limits: &StreamLimits,
-        inbox: mpsc::Sender<Inbound>,
-        received: Option<Bytes>,
-    ) -> Self {
-        let (read_half, write_half) = stream.into_split();
-        let (decoder, encoder) = framing::framing(flow.transport, limits.max_message);
-        let writer = ConnectionWriter::new(write_half, encoder, limits, (connection, flow), inbox.clone());
-        let reader = ConnectionReader {
-            read_half,
-            writer: Arc::clone(&writer),
-            connection,
-            inbox,
-            expects_first_message: received.is_some(),
-            received: received.unwrap_or_default(),
-            permit,
-        };
-        let reader = tokio::spawn(reader.run(decoder)).abort_handle();
-        Self { host: None, aliases: Aliases::default(), writer, reader }
-    }
-
-    /// The same, whose peer has proved to be these hosts.
-    pub(super) fn with_hosts(self, hosts: Vec<Arc<str>>) -> Self {
-        Self { aliases: Aliases { hosts, port: None }, ..self }
+    /// The table does not choose it any more. What the peer has sent is still read.
+    pub(super) const fn unlist(&mut self) {
+        self.is_listed = false;
     }
 
     /// Its peer offers it for requests to this port. Returns where they lead to: to the address of the peer, as a host
     /// that it has proved to be. The first port counts.
     pub(super) fn offer(&mut self, port: u16) -> Vec<Peer> {
         self.aliases.port.get_or_insert(port);
-        self.peers().collect()
+        self.aliases().collect()
     }
 
-    fn peers(&self) -> impl Iterator<Item = Peer> {
+    /// The peers of its alias.
+    pub(super) fn aliases(&self) -> impl Iterator<Item = Peer> {
         let Aliases { hosts, port } = &self.aliases;
-        let Flow { transport, remote, .. } = *self.writer.flow();
+        let Flow { transport, remote, .. } = self.flow;
         port.iter().flat_map(move |port| {
             let remote = SocketAddr::new(remote.ip(), *port);
             hosts.iter().map(move |host| Peer { transport, remote, host: Some(Arc::clone(host)) })
         })
     }
 
-    /// Sends a message.
-    pub(super) fn send(&self, message: &OutgoingMessage<'_>) -> Result<(), WriteError> {
-        // A peer that only waits for a response may already have closed its side: data sent then is lost without an
-        // error.
-        if message.report_to.is_some() && self.writer.is_peer_closed() {
+    /// Sends a message. A request (`is_request`) is not sent if the peer has closed its side: a peer that only waits for a
+    /// response may have done so, and a request would be lost without an error.
+    pub(super) fn send(&mut self, bytes: &[u8], is_request: bool, turn: &Turn<'_>) -> Result<(), WriteError> {
+        if is_request && (self.is_read_closed || self.phase != Phase::Open) {
             return Err(WriteError::Broken);
         }
-        self.writer.send(message.bytes)?;
-        message.flow_timeout.into_iter().for_each(|timeout| self.writer.signals().set_flow_timeout(timeout));
-        Ok(())
+        self.writer.send(&mut self.stream, bytes, turn.limits, turn.now)
     }
 
-    /// Sends a message and gives up the connection. Its reader continues for a while, so that the message is not lost.
-    pub(super) fn send_last(self, bytes: &[u8]) {
-        // An error does not matter, since the connection is closed anyway.
-        let _ = bytes.is_empty() || self.writer.send(bytes).is_ok();
+    /// Sets the timeout of a flow with a Flow-Timer (RFC 5626 5.4), and restarts it.
+    pub(super) fn set_flow_timeout(&mut self, timeout: Duration, now: Instant) {
+        self.reader.set_flow_timeout(timeout, now);
+    }
+
+    /// The event loop reports a change. Returns whether the connection has to be read.
+    pub(super) fn changed(&mut self, change: &Event, turn: &mut Turn<'_>) -> bool {
+        self.is_read_closed |= change.is_read_closed();
+        if change.is_writable() && self.writer.is_waiting() {
+            match self.writer.flush(&mut self.stream, turn.now) {
+                Err(_) => self.broken(turn),
+                Ok(()) if matches!(self.phase, Phase::Lingering(_)) => self.linger(turn),
+                Ok(()) => {}
+            }
+        }
+        change.is_readable() || change.is_read_closed() || change.is_error()
+    }
+
+    /// Reads once, and appends what is complete to the events. Returns whether there may be more to read.
+    pub(super) fn read(&mut self, memory: &mut ReceiveMemory, turn: &mut Turn<'_>, tally: &mut Tally) -> bool {
+        let outcome = match self.phase {
+            Phase::Open => self.receive(memory, turn, tally),
+            Phase::Lingering(_) => return self.discard(memory, turn),
+            Phase::Ended => return false,
+        };
+        match outcome {
+            Ok(Received { has_ended: false, has_more, .. }) => return has_more || self.is_read_closed,
+            Ok(_) => self.ended(None, turn),
+            Err(StreamError::Io(error)) => {
+                tracing::debug!(%error, remote = %self.flow.remote, "connection lost");
+                self.broken(turn);
+            }
+            Err(StreamError::Framing { error, head }) => {
+                tracing::debug!(%error, remote = %self.flow.remote, "framing error");
+                self.failed(Some((head, error)), turn);
+            }
+            Err(StreamError::WebSocket { error, close }) => {
+                tracing::debug!(error, remote = %self.flow.remote, "WebSocket error");
+                // The connection is closed anyway.
+                let _ = self.writer.send_bytes(&mut self.stream, &close, turn.limits, turn.now);
+                self.failed(None, turn);
+            }
+        }
+        false
+    }
+
+    fn receive(
+        &mut self,
+        memory: &mut ReceiveMemory,
+        turn: &mut Turn<'_>,
+        tally: &mut Tally,
+    ) -> Result<Received, StreamError> {
+        let received = self.stream.read(&mut memory.chunk)?;
+        let ended = Received { has_ended: true, ..received };
+        let mut unread = self.reader.unread(memory, received.length, turn.now);
+        while let Some(item) = self.reader.next(&mut unread)? {
+            match item {
+                Item::Message(bytes) => turn.events.push(StreamEvent::Message { bytes, flow: self.flow }),
+                Item::Ping(pong) => {
+                    tally.count(Series::KeepAlive { transport: self.flow.transport });
+                    if self.writer.send_bytes(&mut self.stream, &pong, turn.limits, turn.now).is_err() {
+                        return Ok(ended);
+                    }
+                }
+                Item::Close(answer) => {
+                    // The connection is closed anyway.
+                    let _ = self.writer.send_bytes(&mut self.stream, &answer, turn.limits, turn.now);
+                    return Ok(ended);
+                }
+            }
+        }
+        self.reader.keep(unread, turn.now);
+        Ok(received)
+    }
+
+    fn discard(&mut self, memory: &mut ReceiveMemory, turn: &mut Turn<'_>) -> bool {
+        match self.stream.read(&mut memory.chunk) {
+            Ok(Received { has_ended: false, has_more, .. }) => return has_more || self.is_read_closed,
+            // A peer that sends nothing more may still read what is queued.
+            Ok(_) if self.writer.is_waiting() => {}
+            Ok(_) => self.ended(None, turn),
+            Err(_) => self.broken(turn),
+        }
+        false
+    }
+
+    /// Ends it if its deadline has come.
+    pub(super) fn expire(&mut self, turn: &mut Turn<'_>) {
+        if self.writer.deadline(turn.limits).is_some_and(|deadline| deadline <= turn.now) {
+            self.broken(turn);
+        } else if self.deadline(turn.limits).is_some_and(|deadline| deadline <= turn.now) {
+            let (_, limit) = self.reader.deadline(turn.limits);
+            let limit = Some(limit).filter(|_| !matches!(self.phase, Phase::Lingering(_)));
+            if limit.is_some() {
+                self.announce(CloseReason::Timeout, turn);
+            }
+            self.ended(limit, turn);
+        }
+    }
+
+    /// When it is closed unless something happens.
+    pub(super) fn deadline(&self, limits: &StreamLimits) -> Option<Instant> {
+        match self.phase {
+            Phase::Open => {
+                let (read, _) = self.reader.deadline(limits);
+                Some(self.writer.deadline(limits).map_or(read, |write| write.min(read)))
+            }
+            Phase::Lingering(until) => Some(until),
+            Phase::Ended => None,
+        }
+    }
+
+    /// Whether data wait for the peer.
+    #[cfg(test)]
+    pub(super) fn is_waiting(&self) -> bool {
+        self.writer.is_waiting()
+    }
+
+    /// Tells the peer why the connection is closed, if the framing can.
+    pub(super) fn announce(&mut self, reason: CloseReason, turn: &Turn<'_>) {
+        if let Some(bytes) = self.writer.close_bytes(reason) {
+            // The connection is closed anyway.
+            let _ = self.writer.send_bytes(&mut self.stream, &bytes, turn.limits, turn.now);
+        }
+    }
+
+    /// Ends it when the queue is sent. Returns whether it can be dropped now.
+    pub(super) fn close(&mut self, turn: &Turn<'_>) -> bool {
+        if matches!(self.phase, Phase::Lingering(_)) {
+            return false;
+        }
+        self.announce(CloseReason::GoingAway, turn);
+        self.phase = Phase::Lingering(turn.now + turn.limits.message_timeout);
+        !self.writer.is_waiting()
+    }
+
+    /// Sends a last message, and then waits a while for the peer to close, so that the message is not lost.
+    pub(super) fn send_last(&mut self, bytes: &[u8], turn: &Turn<'_>) {
+        if !bytes.is_empty() {
+            // An error does not matter, since the connection is closed anyway.
+            let _ = self.writer.send(&mut self.stream, bytes, turn.limits, turn.now);
+        }
+        self.phase = Phase::Lingering(turn.now + turn.limits.message_timeout);
+        self.linger(turn);
+    }
+
+    fn linger(&mut self, turn: &Turn<'_>) {
+        if !self.writer.is_waiting() {
+            self.stream.shut_down();
+            self.phase = Phase::Lingering(turn.now + LINGER);
+        }
+    }
+
+    fn ended(&mut self, limit: Option<DriverLimit>, turn: &mut Turn<'_>) {
+        self.phase = Phase::Ended;
+        if let Some(connection) = self.flow.id.connection() {
+            turn.events.push(StreamEvent::Closed { connection, limit });
+        }
+    }
+
+    /// It has ended, and what is queued cannot be sent.
+    fn broken(&mut self, turn: &mut Turn<'_>) {
+        self.writer.discard();
+        self.ended(None, turn);
+    }
+
+    fn failed(&mut self, unread: Option<(Bytes, ParseError)>, turn: &mut Turn<'_>) {
+        self.phase = Phase::Ended;
+        turn.events.push(StreamEvent::FramingError { flow: self.flow, unread });
     }
 }

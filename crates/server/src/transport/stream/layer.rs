@@ -1,23 +1,15 @@
 //! The byte layer of a connection: what the reader and the writer use instead of a socket.
 //!
 //! Decides which bytes of the socket are bytes of SIP: all of them over TCP, the decrypted ones over TLS (`tls`). Must not
-//! look for messages in the bytes: see `framing`.
-//!
-//! No call blocks, so that a worker can write without a task of its own. [`ReadHalf`] and [`WriteHalf`] state what a
-//! layer with buffers of its own has to observe.
+//! look for messages in the bytes: see `framing`. No call blocks.
 
-use std::io::{self, Read as _};
-use std::mem::MaybeUninit;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use mio::net::TcpStream;
 use rustls::Connection;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::Interest;
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::tls::TlsSession;
 
@@ -27,54 +19,41 @@ pub(super) const READ_CHUNK: usize = 4 << 10;
 /// Idle time after which TCP keep-alive probes are sent.
 const KEEPALIVE: Duration = Duration::from_secs(120);
 
-/// An open connection after all handshakes.
+/// An open connection after all handshakes. It is shut down on drop.
 #[derive(Debug)]
 pub(crate) enum ByteStream {
     /// TCP.
     Plain(TcpStream),
-    /// TLS.
-    Tls(Arc<TlsSession>),
+    /// TLS. In a box, because a session is large.
+    Tls(Box<TlsSession>),
 }
 
-/// The read side of a connection.
-#[derive(Debug)]
-pub(super) enum ReadHalf {
-    /// TCP.
-    Plain(OwnedReadHalf),
-    /// TLS.
-    Tls(Arc<TlsSession>),
+/// The outcome of a read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Received {
+    /// The number of bytes.
+    pub(super) length: usize,
+    /// Whether another read may find more. Otherwise nothing is left, so that no read is needed to find that out.
+    pub(super) has_more: bool,
+    /// Whether the peer has closed its side.
+    pub(super) has_ended: bool,
 }
 
-/// The write side of a connection. The stream is shut down on drop.
-#[derive(Debug)]
-pub(super) enum WriteHalf {
-    /// TCP.
-    Plain(OwnedWriteHalf),
-    /// TLS.
-    Tls(TlsWriteHalf),
-}
-
-/// The write side of a TLS connection.
-#[derive(Debug)]
-pub(super) struct TlsWriteHalf(Arc<TlsSession>);
-
-impl Drop for TlsWriteHalf {
+impl Drop for ByteStream {
     fn drop(&mut self) {
-        self.0.close();
+        self.shut_down();
     }
 }
 
 impl ByteStream {
     /// A TCP connection.
-    pub(super) fn plain(socket: TcpStream) -> Self {
-        set_options(&socket);
-        Self::Plain(socket)
+    pub(super) fn plain(socket: tokio::net::TcpStream) -> io::Result<Self> {
+        Ok(Self::Plain(configured(socket)?))
     }
 
-    /// A TLS connection.
-    pub(super) fn tls(socket: TcpStream, session: Connection) -> Self {
-        set_options(&socket);
-        Self::Tls(Arc::new(TlsSession::new(socket, session)))
+    /// A TLS connection after its handshake.
+    pub(super) fn tls(socket: tokio::net::TcpStream, session: Connection) -> io::Result<Self> {
+        Ok(Self::Tls(Box::new(TlsSession::new(configured(socket)?, session))))
     }
 
     /// The address of this side.
@@ -85,145 +64,96 @@ impl ByteStream {
         }
     }
 
-    /// The two sides.
-    pub(super) fn into_split(self) -> (ReadHalf, WriteHalf) {
+    /// The socket, to be waited for.
+    pub(super) const fn socket_mut(&mut self) -> &mut TcpStream {
         match self {
-            Self::Plain(socket) => {
-                let (read_half, write_half) = socket.into_split();
-                (ReadHalf::Plain(read_half), WriteHalf::Plain(write_half))
-            }
-            Self::Tls(session) => (ReadHalf::Tls(Arc::clone(&session)), WriteHalf::Tls(TlsWriteHalf(session))),
-        }
-    }
-}
-
-impl ReadHalf {
-    /// Waits until [`ReadHalf::try_read`] can return something. A layer that still holds received bytes, for example
-    /// decrypted ones, is readable even if its socket is not.
-    pub(super) async fn readable(&self) -> io::Result<()> {
-        match self {
-            Self::Plain(half) => half.readable().await,
-            Self::Tls(session) => session.readable().await,
+            Self::Plain(socket) => socket,
+            Self::Tls(session) => session.socket_mut(),
         }
     }
 
-    /// Appends received bytes to `buffer`, at most [`READ_CHUNK`], and returns their number; 0: the peer has closed.
-    /// `WouldBlock`: there are none.
-    pub(super) fn try_read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+    /// Reads into `room`, whose length is [`READ_CHUNK`]. The socket is read at most once, so that no peer keeps the worker.
+    pub(super) fn read(&mut self, room: &mut [u8]) -> io::Result<Received> {
         match self {
-            Self::Plain(half) => read_socket(half.as_ref(), buffer),
-            Self::Tls(session) => session.try_read(buffer),
-        }
-    }
-}
-
-impl WriteHalf {
-    /// Waits until [`WriteHalf::try_write`] can send something.
-    pub(super) async fn writable(&self) -> io::Result<()> {
-        match self {
-            Self::Plain(half) => half.writable().await,
-            Self::Tls(half) => half.0.writable().await,
+            Self::Plain(socket) => read_socket(socket, room),
+            Self::Tls(session) => session.read(room),
         }
     }
 
     /// Hands some of these bytes to the socket, from the first one on, and returns their number. `WouldBlock`: there is
     /// no room, and the next call has to begin with the same bytes. So a layer may encrypt bytes before there is room
     /// for them, and only the caller has a queue.
-    pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(half) => half.try_write(bytes),
-            Self::Tls(half) => half.0.try_write(bytes),
+            Self::Plain(socket) => socket.write(bytes),
+            Self::Tls(session) => session.write(bytes),
         }
     }
 
-    /// Whether the peer has closed its side, even if the event loop has not seen that yet: data sent then would be
-    /// lost without an error. Asks the kernel; see also [`WriteHalf::has_received`].
-    pub(super) fn is_peer_closed(&self) -> bool {
-        match self {
-            Self::Plain(half) => is_peer_closed(half.as_ref()),
-            Self::Tls(half) => half.0.is_peer_closed(),
+    /// Tells the peer that nothing more is sent.
+    pub(super) fn shut_down(&mut self) {
+        if let Self::Tls(session) = self {
+            session.close();
         }
-    }
-
-    /// Whether this side has taken something from the socket that the reader has to be woken for.
-    pub(super) fn has_received(&self) -> bool {
-        match self {
-            Self::Plain(_) => false,
-            Self::Tls(half) => half.0.has_received(),
-        }
+        // It fails if the peer has reset the connection.
+        let _ = self.socket_mut().shutdown(Shutdown::Write);
     }
 }
 
-fn set_options(socket: &TcpStream) {
+/// The event loop of the runtime does not wait for the socket any more: see `readiness`.
+fn configured(socket: tokio::net::TcpStream) -> io::Result<TcpStream> {
     // The connection works without these options too.
     let _ = socket.set_nodelay(true);
-    let _ = SockRef::from(socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+    let _ = SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+    Ok(TcpStream::from_std(socket.into_std()?))
 }
 
-fn read_socket(socket: &TcpStream, buffer: &mut BytesMut) -> io::Result<usize> {
-    let before = buffer.len();
-    buffer.resize(before + READ_CHUNK, 0);
-    let outcome = read_some(socket, buffer.get_mut(before..).unwrap_or_default());
-    buffer.truncate(before + outcome.as_ref().unwrap_or(&0));
-    outcome
-}
-
-/// Reads received bytes of a socket; 0: the peer has closed.
-pub(super) fn read_some(socket: &TcpStream, room: &mut [u8]) -> io::Result<usize> {
-    let (mut length, most) = (0, room.len());
-    let outcome = socket.try_io(Interest::READABLE, || {
-        length = (&*SockRef::from(socket)).read(room)?;
-        // A short read has emptied the socket: `WouldBlock` clears the readiness and saves a read that would return
-        // nothing.
-        if (1..most).contains(&length) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-    });
-    if length > 0 { Ok(length) } else { outcome.map(|()| 0) }
-}
-
-fn is_peer_closed(socket: &TcpStream) -> bool {
-    let mut octet = [MaybeUninit::uninit()];
-    match SockRef::from(socket).peek(&mut octet) {
-        Ok(length) => length == 0,
-        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+/// Reads a socket once.
+pub(super) fn read_socket(mut socket: &TcpStream, room: &mut [u8]) -> io::Result<Received> {
+    match socket.read(room) {
+        Ok(length) => Ok(Received { length, has_more: length == room.len(), has_ended: length == 0 }),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Received::default()),
+        Err(error) => Err(error),
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use tokio::io::AsyncWriteExt as _;
     use tokio::net::TcpListener;
 
     use super::*;
 
-    #[tokio::test]
-    async fn reads_and_writes_do_not_block() {
+    /// The peer's end of a connection, and this end.
+    pub(in crate::transport::stream) async fn pair() -> (tokio::net::TcpStream, ByteStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let local = listener.local_addr().expect("an address");
-        let (peer, ours) = tokio::join!(TcpStream::connect(local), listener.accept());
-        let (mut peer, stream) = (peer.expect("connected"), ByteStream::plain(ours.expect("accepted").0));
-        assert_eq!(stream.local_addr().ok(), Some(local));
-        let (read_half, write_half) = stream.into_split();
-        let mut buffer = BytesMut::from(&b"one "[..]);
-        let none = read_half.try_read(&mut buffer).expect_err("nothing was sent");
-        assert_eq!(
-            (none.kind(), &buffer[..], write_half.is_peer_closed()),
-            (io::ErrorKind::WouldBlock, &b"one "[..], false)
-        );
+        let (peer, ours) = tokio::join!(tokio::net::TcpStream::connect(local), listener.accept());
+        let ours = ByteStream::plain(ours.expect("accepted").0).expect("a socket");
+        assert_eq!(ours.local_addr().ok(), Some(local));
+        (peer.expect("connected"), ours)
+    }
+
+    #[tokio::test]
+    async fn reads_and_writes_do_not_block() {
+        let (mut peer, mut stream) = pair().await;
+        let mut room = [0; READ_CHUNK];
+        assert_eq!(stream.read(&mut room).ok(), Some(Received::default()));
         peer.write_all(b"two").await.expect("sent");
-        read_half.readable().await.expect("readable");
-        assert_eq!((read_half.try_read(&mut buffer).ok(), &buffer[..]), (Some(3), &b"one two"[..]));
+        let received = stream.read(&mut room).expect("over loopback it is there at once");
+        assert_eq!((received, &room[..3]), (Received { length: 3, ..Received::default() }, &b"two"[..]));
+        peer.write_all(&[b'x'; READ_CHUNK]).await.expect("sent");
+        let full = Received { length: READ_CHUNK, has_more: true, has_ended: false };
+        assert_eq!(stream.read(&mut room).ok(), Some(full));
         // The peer does not read, so the buffers of the system become full.
-        write_half.writable().await.expect("writable");
         let full = loop {
-            match write_half.try_write(&[b'x'; 1 << 16]) {
+            match stream.write(&[b'x'; 1 << 16]) {
                 Ok(length) => assert!(length > 0),
                 Err(error) => break error,
             }
         };
         assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
-        drop(peer);
-        while !write_half.is_peer_closed() {
-            tokio::task::yield_now().await;
-        }
+        peer.shutdown().await.expect("closed");
+        assert_eq!(stream.read(&mut room).ok(), Some(Received { has_ended: true, ..Received::default() }));
     }
 }

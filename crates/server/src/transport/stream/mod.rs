@@ -1,11 +1,14 @@
 //! Stream connections (RFC 3261 18): how they are opened, read, written and found.
 //!
 //! ```text
-//! table -> connection -> reader, writer -> framing (websocket): messages in bytes
-//!              |                        -> layer:               bytes of the socket
-//!              |                              (tls)
-//!              '-> open (upgrade): sockets and handshakes
+//! table -> open_connections -> connection -> reader, writer -> framing (websocket): messages in bytes
+//!   |            '-> readiness                             '-> layer (tls):         bytes of the socket
+//!   |-> send_queue
+//!   '-> opening -> open (upgrade): sockets and handshakes
 //! ```
+//!
+//! An open connection has no task: its worker reads and writes it within its turn.
+//!
 //!
 //! TLS is a variant of `layer`, WebSocket one of `framing`; the handshakes of both are started in `open`. This file only
 //! lists the modules.
@@ -18,8 +21,11 @@ mod handshakes;
 mod layer;
 mod limits;
 mod open;
+mod open_connections;
+mod opening;
 mod reader;
-mod signals;
+mod readiness;
+mod send_queue;
 mod table;
 mod tls;
 mod upgrade;
@@ -27,6 +33,7 @@ mod websocket;
 mod writer;
 
 pub(crate) use client_rules::ClientRules;
+pub(crate) use connection::StreamEvent;
 pub(crate) use directory::{ConnectionPermit, Directory};
 pub(crate) use layer::ByteStream;
 pub(crate) use limits::{HandshakeLimits, StreamLimits};

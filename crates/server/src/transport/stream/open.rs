@@ -98,7 +98,8 @@ impl Acceptor {
         };
         let transport = self.transport;
         if transport == Transport::Tcp {
-            let stream = ByteStream::plain(socket);
+            // It fails if the peer has gone.
+            let stream = ByteStream::plain(socket).ok()?;
             let (received, hosts) = (Bytes::new(), Vec::new());
             return Some(Inbound::Accepted { stream, transport, remote, received, hosts, permit });
         }
@@ -163,6 +164,7 @@ impl Acceptor {
                 (accepted(io), received, client.remote, client.permit.unwrap_or(permit))
             }
         };
+        let stream = stream.map_err(|_| HandshakeOutcome::Failed)?;
         Ok(Inbound::Accepted { stream, transport, remote, received, hosts, permit })
     }
 
@@ -208,7 +210,7 @@ fn hosts_of(stream: &server::TlsStream<TcpStream>) -> Vec<Arc<str>> {
     summary.identities().iter().take(MAX_HOSTS).map(|host| Arc::from(&**host)).collect()
 }
 
-fn accepted(stream: server::TlsStream<TcpStream>) -> ByteStream {
+fn accepted(stream: server::TlsStream<TcpStream>) -> io::Result<ByteStream> {
     let (socket, session) = stream.into_inner();
     ByteStream::tls(socket, Connection::Server(session))
 }
@@ -226,7 +228,7 @@ pub(super) async fn connect(
     let socket = timeout_at(deadline, connect_socket(flow.local, flow.remote)).await??;
     SockRef::from(&socket).set_tcp_user_timeout(silence)?;
     if flow.transport != Transport::Tls {
-        return Ok(ByteStream::plain(socket));
+        return ByteStream::plain(socket);
     }
     let config = tls.client().ok_or(io::ErrorKind::Unsupported)?;
     let handshake = TlsConnector::from(config).connect(server_name(host.as_deref(), flow.remote)?, socket);
@@ -239,7 +241,7 @@ pub(super) async fn connect(
         },
     });
     let (socket, session) = outcome??.into_inner();
-    Ok(ByteStream::tls(socket, Connection::Client(session)))
+    ByteStream::tls(socket, Connection::Client(session))
 }
 
 /// Why a handshake with a peer failed.

@@ -8,18 +8,22 @@ use std::hash::RandomState;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
 use location::{ConnectionId, Flow};
 use parser::Transport;
-use proxy::{Alias, Hop, Over};
+use proxy::{Alias, Hop, Instant, Over};
 use tokio::sync::mpsc;
 
-use super::connection::{Connection, OpenConnection, OpeningConnection, host_of};
+use super::connection::{OpenConnection, StreamEvent};
 use super::directory::{self, ConnectionIds, ConnectionPermit, Directory, Peer};
 use super::layer::ByteStream;
 use super::limits::StreamLimits;
+use super::open_connections::OpenConnections;
+use super::opening::{OpeningConnection, host_of, undelivered};
+use super::send_queue::SendQueue;
 use super::writer::WriteError;
 use crate::metrics::{Direction, DriverLimit, Loss, Series, Tally};
 use crate::tls::ActiveTls;
@@ -29,25 +33,26 @@ use crate::transport::{Inbound, OutgoingMessage, SendRequest, UndeliveredMessage
 pub(crate) struct Streams {
     worker: u8,
     ids: ConnectionIds,
-    connections: HashMap<ConnectionId, Connection, RandomState>,
+    open: OpenConnections,
+    opening: HashMap<ConnectionId, OpeningConnection, RandomState>,
+    queue: SendQueue,
     directory: Arc<Directory>,
     /// The inbox of this worker.
     inbox: mpsc::Sender<Inbound>,
     /// The inboxes of all workers.
     inboxes: Arc<[mpsc::Sender<Inbound>]>,
-    limits: StreamLimits,
     tls: Arc<ActiveTls>,
 }
 
 impl Drop for Streams {
     /// Tells the peers that the server stops.
     fn drop(&mut self) {
-        self.connections.values().for_each(Connection::announce_close);
+        self.close_matching(|_| true, Instant::default());
     }
 }
 
 impl Streams {
-    /// No connections yet.
+    /// No connections yet. Has to be called by a task of the worker's event loop.
     pub(crate) fn new(
         worker: u8,
         epoch: u32,
@@ -55,19 +60,74 @@ impl Streams {
         inboxes: Arc<[mpsc::Sender<Inbound>]>,
         limits: StreamLimits,
         tls: Arc<ActiveTls>,
-    ) -> Self {
-        let ids = ConnectionIds::new(worker, epoch);
+    ) -> io::Result<Self> {
         let inbox = inboxes.get(usize::from(worker)).cloned().unwrap_or_else(|| mpsc::channel(1).0);
-        Self { worker, ids, connections: HashMap::default(), directory, inbox, inboxes, limits, tls }
+        Ok(Self {
+            worker,
+            ids: ConnectionIds::new(worker, epoch),
+            open: OpenConnections::new(limits)?,
+            opening: HashMap::default(),
+            queue: SendQueue::default(),
+            directory,
+            inbox,
+            inboxes,
+            tls,
+        })
+    }
+
+    /// Whether [`Streams::receive`] has something to do; if not, the task is woken when it has.
+    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.open.poll_ready(cx)
+    }
+
+    /// The next time at which [`Streams::receive`] has something to do.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.open.next_deadline()
+    }
+
+    /// Whether [`Streams::receive`] has something to do that the task is not woken for.
+    pub(crate) fn has_more(&self) -> bool {
+        self.open.has_more()
+    }
+
+    /// Appends what connections have received, up to a limit.
+    pub(crate) fn receive(&mut self, now: Instant, events: &mut Vec<StreamEvent>, tally: &mut Tally) {
+        self.open.receive(now, events, tally);
+    }
+
+    /// Queues a message for [`Streams::flush`].
+    pub(crate) fn send(&mut self, message: &OutgoingMessage<'_>) {
+        self.queue.push(message);
+    }
+
+    /// Whether the queue has to be flushed before anything is added.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.queue.is_full()
+    }
+
+    /// Sends the queued messages. Undelivered ones with `report_to` are appended to `failed`.
+    pub(crate) fn flush(&mut self, now: Instant, failed: &mut Vec<Bytes>, tally: &mut Tally) {
+        let mut queue = std::mem::take(&mut self.queue);
+        if queue.has_requests() {
+            self.open.look_for_ends(now);
+        }
+        for message in queue.iter() {
+            if let Err(loss) = self.send_now(message, now, tally) {
+                tally.count(loss);
+                failed.extend(message.report_to.map(|_| Bytes::copy_from_slice(message.bytes)));
+            }
+        }
+        queue.clear();
+        self.queue = queue;
     }
 
     /// Sends over the connection that the hop names, or one to the same peer, or a new one. A new one may still fail:
     /// then [`Streams::connected`] returns the messages to report.
-    pub(crate) fn send(&mut self, message: OutgoingMessage<'_>, tally: &mut Tally) -> Result<(), Loss> {
+    fn send_now(&mut self, message: OutgoingMessage<'_>, now: Instant, tally: &mut Tally) -> Result<(), Loss> {
         let hop = message.hop;
         if let Some(connection) = hop.connection() {
-            if self.connections.contains_key(&connection) {
-                return self.send_on(connection, message, tally);
+            if self.is_usable(connection) {
+                return self.send_on(connection, message, now, tally);
             }
             // A dialog of an earlier run may name a connection of a worker that does not exist any more.
             let owner = directory::owner(connection);
@@ -76,22 +136,37 @@ impl Streams {
             }
         }
         match self.connection_to(hop) {
-            Some(connection) if directory::owner(connection) == self.worker => self.send_on(connection, message, tally),
+            Some(connection) if directory::owner(connection) == self.worker => {
+                self.send_on(connection, message, now, tally)
+            }
             Some(connection) => self.send_by_owner(directory::owner(connection), message, tally),
             None => self.open_connection(message, tally),
         }
     }
 
-    /// Like [`Streams::send`], for a message from another worker: it is not passed on again.
-    pub(crate) fn send_for_worker(&mut self, request: &SendRequest, tally: &mut Tally) -> Result<(), Loss> {
+    /// Sends a message for another worker: it is not passed on again.
+    pub(crate) fn send_for_worker(
+        &mut self,
+        request: &SendRequest,
+        now: Instant,
+        tally: &mut Tally,
+    ) -> Result<(), Loss> {
         let SendRequest { hop, bytes, report_to, flow_timeout } = request;
         let message = OutgoingMessage { hop, bytes, report_to: *report_to, flow_timeout: *flow_timeout };
+        if report_to.is_some() {
+            self.open.look_for_ends(now);
+        }
         let mut known = hop.connection().into_iter().chain(self.connection_to(hop));
-        let own = known.find(|connection| self.connections.contains_key(connection));
+        let own = known.find(|connection| self.is_usable(*connection));
         match own {
-            Some(connection) => self.send_on(connection, message, tally),
+            Some(connection) => self.send_on(connection, message, now, tally),
             None => self.open_connection(message, tally),
         }
+    }
+
+    /// Whether messages may be sent over this connection of this worker, as far as is known.
+    fn is_usable(&self, connection: ConnectionId) -> bool {
+        self.open.get(connection).is_some_and(OpenConnection::is_listed) || self.opening.contains_key(&connection)
     }
 
     /// An open connection to the address of a hop, if its message may go over that.
@@ -105,10 +180,9 @@ impl Streams {
     }
 
     /// Sends a response over a connection of this worker and closes it.
-    pub(crate) fn reply_and_close(&mut self, connection: ConnectionId, bytes: &[u8]) {
-        if let Some(open) = self.remove_keeping_reader(connection) {
-            open.send_last(bytes);
-        }
+    pub(crate) fn reply_and_close(&mut self, connection: ConnectionId, bytes: &[u8], now: Instant) {
+        self.unlist(connection);
+        self.open.send_last(connection, bytes, now);
     }
 
     /// Adds a connection that a peer has opened.
@@ -119,26 +193,27 @@ impl Streams {
         remote: SocketAddr,
         (received, hosts): (Bytes, Vec<Arc<str>>),
         permit: ConnectionPermit,
-        tally: &mut Tally,
+        (now, tally): (Instant, &mut Tally),
     ) {
         let Ok(local) = stream.local_addr() else { return };
         let connection = self.ids.next_id();
         let flow = Flow { transport, remote, local, id: connection.into() };
+        let open = OpenConnection::new(stream, flow, permit, self.open.limits(), Some(received), now);
+        if !self.add(connection, open.with_hosts(hosts)) {
+            return;
+        }
         tally.count(Series::ConnectionOpened { direction: Direction::In });
         // The peer of an accepted TLS connection may have proved a name, but it has not offered the connection yet.
         match transport.is_secure() {
             true => self.directory.list_for_flow(connection),
             false => self.directory.list(Peer { transport, remote, host: None }, connection),
         }
-        let open =
-            OpenConnection::start(stream, connection, flow, permit, &self.limits, self.inbox.clone(), Some(received));
-        self.connections.insert(connection, Connection::Open(open.with_hosts(hosts)));
     }
 
     /// A peer offers the connection that it opened for requests to it (RFC 5923 8.2). It is used for the hosts that the
     /// peer has proved to be, at the port that the peer names first.
     pub(crate) fn add_alias(&mut self, alias: Alias) {
-        let Some(Connection::Open(open)) = self.connections.get_mut(&alias.connection) else { return };
+        let Some(open) = self.open.get_mut(alias.connection).filter(|open| open.is_listed()) else { return };
         for peer in open.offer(alias.port) {
             self.directory.list_alias(peer, alias.connection);
         }
@@ -149,21 +224,26 @@ impl Streams {
         &mut self,
         connection: ConnectionId,
         outcome: io::Result<ByteStream>,
-        tally: &mut Tally,
+        (now, tally): (Instant, &mut Tally),
     ) -> Vec<UndeliveredMessage> {
-        let Some(Connection::Opening(opening)) = self.connections.remove(&connection) else { return Vec::new() };
+        let Some(opening) = self.opening.remove(&connection) else { return Vec::new() };
         match outcome {
             Ok(stream) => {
                 tally.count(Series::ConnectionOpened { direction: Direction::Out });
-                let (open, sent) = opening.opened(stream, &self.limits, self.inbox.clone());
-                self.connections.insert(connection, Connection::Open(open));
-                sent.err().inspect(|_| self.close(connection)).unwrap_or_default()
+                let (flow, host, permit, waiting) = opening.opened();
+                let peer = peer(&flow, host.as_ref());
+                let open = OpenConnection::new(stream, flow, permit, self.open.limits(), None, now).with_host(host);
+                if self.add(connection, open) && self.open.send_all(connection, &waiting, now) {
+                    return Vec::new();
+                }
+                self.directory.unlist(&peer, connection);
+                self.open.close(connection, now);
+                undelivered(waiting)
             }
             Err(error) => {
                 let flow = opening.flow();
                 tracing::debug!(%error, remote = %flow.remote, "cannot connect");
-                let peer = Peer { transport: flow.transport, remote: flow.remote, host: opening.host().cloned() };
-                self.directory.unlist(&peer, connection);
+                self.directory.unlist(&peer(flow, opening.host()), connection);
                 if !opening.is_instead_of_udp() {
                     tally.count(Series::ConnectionFailed);
                     (0..opening.waiting_count()).for_each(|_| tally.count(Loss::ConnectionFailed));
@@ -174,59 +254,66 @@ impl Streams {
     }
 
     /// Closes all connections whose peer matches.
-    pub(crate) fn close_matching(&mut self, matches: impl Fn(IpAddr) -> bool) {
-        let open = self.connections.iter().filter(|(_, connection)| matches(connection.flow().remote.ip()));
-        let matching: Vec<_> = open.map(|(connection, _)| *connection).collect();
-        matching.into_iter().for_each(|connection| self.close(connection));
+    pub(crate) fn close_matching(&mut self, matches: impl Fn(IpAddr) -> bool, now: Instant) {
+        let open = self.open.iter().map(|(connection, open)| (connection, open.flow()));
+        let opening = self.opening.iter().map(|(connection, opening)| (*connection, opening.flow()));
+        let matching = open.chain(opening).filter(|(_, flow)| matches(flow.remote.ip()));
+        let matching: Vec<_> = matching.map(|(connection, _)| connection).collect();
+        matching.into_iter().for_each(|connection| self.close(connection, now));
     }
 
     /// Closes and removes a connection.
-    pub(crate) fn close(&mut self, connection: ConnectionId) {
-        if let Some(removed) = self.remove(connection) {
-            removed.announce_close();
-            removed.abort();
+    pub(crate) fn close(&mut self, connection: ConnectionId, now: Instant) {
+        self.unlist(connection);
+        if let Some(opening) = self.opening.remove(&connection) {
+            opening.abort();
         }
+        self.open.close(connection, now);
     }
 
-    /// Removes a connection so that nothing more is sent over it, but its reader continues.
-    fn remove_keeping_reader(&mut self, connection: ConnectionId) -> Option<OpenConnection> {
-        match self.remove(connection)? {
-            Connection::Open(open) => Some(open),
-            Connection::Opening(_) => None,
+    fn add(&mut self, connection: ConnectionId, open: OpenConnection) -> bool {
+        let (remote, added) = (open.flow().remote, self.open.add(connection, open));
+        if let Err(error) = &added {
+            tracing::error!(%error, %remote, "a connection cannot be waited for");
         }
+        added.is_ok()
     }
 
-    fn remove(&mut self, connection: ConnectionId) -> Option<Connection> {
-        let removed = self.connections.remove(&connection)?;
-        let flow = removed.flow();
-        let peer = Peer { transport: flow.transport, remote: flow.remote, host: removed.host().cloned() };
-        self.directory.unlist(&peer, connection);
-        removed.aliases().for_each(|peer| self.directory.unlist(&peer, connection));
-        Some(removed)
+    /// Nothing more is sent over this connection.
+    fn unlist(&mut self, connection: ConnectionId) {
+        if let Some(opening) = self.opening.get(&connection) {
+            self.directory.unlist(&peer(opening.flow(), opening.host()), connection);
+        }
+        if let Some(open) = self.open.get_mut(connection).filter(|open| open.is_listed()) {
+            open.unlist();
+            self.directory.unlist(&peer(open.flow(), open.host()), connection);
+            open.aliases().for_each(|peer| self.directory.unlist(&peer, connection));
+        }
     }
 
     fn send_on(
         &mut self,
         connection: ConnectionId,
         message: OutgoingMessage<'_>,
+        now: Instant,
         tally: &mut Tally,
     ) -> Result<(), Loss> {
-        match self.connections.get_mut(&connection) {
-            Some(Connection::Open(open)) => match open.send(&message) {
+        if let Some(sent) = self.open.send(connection, &message, now) {
+            match sent {
                 Ok(()) => return Ok(()),
-                // The peer has closed the connection, but messages from it may still be unread: the reader continues.
+                // The peer has closed the connection, but messages from it may still be unread.
                 Err(WriteError::Broken) => {
-                    self.remove_keeping_reader(connection);
+                    self.unlist(connection);
                     return self.open_connection(message, tally);
                 }
-                Err(WriteError::QueueFull) => self.close(connection),
-            },
-            Some(Connection::Opening(opening)) => {
-                if opening.queue(&message, self.limits.max_queue) {
-                    return Ok(());
-                }
+                Err(WriteError::QueueFull) => self.close(connection, now),
             }
-            None => return Err(Loss::ConnectionFailed),
+        } else if let Some(opening) = self.opening.get_mut(&connection) {
+            if opening.queue(&message, self.open.limits().max_queue) {
+                return Ok(());
+            }
+        } else {
+            return Err(Loss::ConnectionFailed);
         }
         tally.count(DriverLimit::ConnectionQueue);
         Err(Loss::ConnectionFailed)
@@ -261,9 +348,9 @@ impl Streams {
         let connection = self.ids.next_id();
         let flow = Flow { transport: hop.transport, remote: hop.remote, local: hop.local, id: connection.into() };
         self.directory.list(peer_of(hop), connection);
-        let means = (&self.limits, Arc::clone(&self.tls));
+        let means = (self.open.limits(), Arc::clone(&self.tls));
         let opening = OpeningConnection::start(connection, flow, permit, &message, means, self.inbox.clone());
-        self.connections.insert(connection, Connection::Opening(Box::new(opening)));
+        self.opening.insert(connection, opening);
         Ok(())
     }
 }
@@ -271,6 +358,11 @@ impl Streams {
 /// The peer that a connection for this hop has to lead to.
 fn peer_of(hop: &Hop) -> Peer {
     Peer { transport: hop.transport, remote: hop.remote, host: host_of(hop).cloned() }
+}
+
+/// The peer of a connection.
+fn peer(flow: &Flow, host: Option<&Arc<str>>) -> Peer {
+    Peer { transport: flow.transport, remote: flow.remote, host: host.cloned() }
 }
 
 #[cfg(test)]
@@ -281,6 +373,8 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+
+    const NOW: Instant = Instant::from_micros(0);
 
     /// Two workers and their inboxes.
     fn workers() -> ([Streams; 2], [mpsc::Receiver<Inbound>; 2]) {
@@ -299,6 +393,7 @@ mod tests {
         };
         let streams =
             [0, 1].map(|at| Streams::new(at, 7, Arc::clone(&directory), Arc::clone(&inboxes), limits, Arc::default()));
+        let streams = streams.map(|streams| streams.expect("an epoll instance"));
         (streams, [first, second])
     }
 
@@ -311,10 +406,10 @@ mod tests {
     async fn await_connect(streams: &mut Streams, inbox: &mut mpsc::Receiver<Inbound>) -> (usize, Vec<(u8, Bytes)>) {
         match inbox.recv().await {
             Some(Inbound::Connected { connection, outcome }) => {
-                let undelivered = streams.connected(connection, outcome, &mut Tally::default());
+                let undelivered = streams.connected(connection, outcome, (NOW, &mut Tally::default()));
                 let undelivered =
                     undelivered.into_iter().map(|UndeliveredMessage { worker, bytes }| (worker, bytes)).collect();
-                (streams.connections.len(), undelivered)
+                (streams.open.iter().count() + streams.opening.len(), undelivered)
             }
             other => panic!("{other:?}"),
         }
@@ -327,13 +422,13 @@ mod tests {
         let hop = hop(phone.local_addr().expect("an address"), 0);
         let mut tally = Tally::default();
         let message = |bytes| OutgoingMessage { hop: &hop, bytes, report_to: None, flow_timeout: None };
-        one.send(message(b"one "), &mut tally).expect("waits for the connection");
-        one.send(message(b"two "), &mut tally).expect("waits for the connection");
+        one.send_now(message(b"one "), NOW, &mut tally).expect("waits for the connection");
+        one.send_now(message(b"two "), NOW, &mut tally).expect("waits for the connection");
         assert_eq!(await_connect(&mut one, &mut first).await, (1, Vec::new()));
 
-        two.send(message(b"three"), &mut tally).expect("handed over");
+        two.send_now(message(b"three"), NOW, &mut tally).expect("handed over");
         let Some(Inbound::Send(request)) = first.recv().await else { panic!("not passed to the owner") };
-        one.send_for_worker(&request, &mut tally).expect("sent");
+        one.send_for_worker(&request, NOW, &mut tally).expect("sent");
         let (mut stream, from) = phone.accept().await.expect("a connection");
         let mut bytes = [0; 13];
         stream.read_exact(&mut bytes).await.expect("three messages");
@@ -350,8 +445,12 @@ mod tests {
         // Connection ids of an earlier run: of this worker, and of one that does not exist any more.
         for lost in [77, 200 << 56 | 77] {
             let hop = hop(remote, lost);
-            one.send(OutgoingMessage { hop: &hop, bytes: b"x", report_to: None, flow_timeout: None }, &mut tally)
-                .expect("sent anew");
+            one.send_now(
+                OutgoingMessage { hop: &hop, bytes: b"x", report_to: None, flow_timeout: None },
+                NOW,
+                &mut tally,
+            )
+            .expect("sent anew");
         }
         assert_eq!(await_connect(&mut one, &mut first).await, (1, Vec::new()));
     }
@@ -362,11 +461,12 @@ mod tests {
         let ([mut one, _], _inboxes) = workers();
         let over = Over::ConnectionOnly(ConnectionId::FIRST);
         let hop = Hop { over, ..hop(([127, 0, 0, 1], 5060).into(), 0) };
-        let sent = one.send(
+        let sent = one.send_now(
             OutgoingMessage { hop: &hop, bytes: b"x", report_to: Some(0), flow_timeout: None },
+            NOW,
             &mut Tally::default(),
         );
-        assert_eq!((sent, one.connections.len()), (Err(Loss::ConnectionFailed), 0));
+        assert_eq!((sent, one.opening.len()), (Err(Loss::ConnectionFailed), 0));
     }
 
     #[tokio::test]
@@ -378,7 +478,7 @@ mod tests {
         let mut tally = Tally::default();
         let hop = hop(remote, 0);
         for (bytes, report_to) in [(&b"mine"[..], Some(0)), (b"nobody's", None), (b"yours", Some(1))] {
-            one.send(OutgoingMessage { hop: &hop, bytes, report_to, flow_timeout: None }, &mut tally)
+            one.send_now(OutgoingMessage { hop: &hop, bytes, report_to, flow_timeout: None }, NOW, &mut tally)
                 .expect("waits for the connection");
         }
         let back = vec![(0, Bytes::from_static(b"mine")), (1, Bytes::from_static(b"yours"))];
