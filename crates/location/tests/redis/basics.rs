@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use location::{PutError, RedisOptions, Store};
 
-use crate::redis_server::{Node, Server, eventually, options};
+use crate::redis_server::{Node, Server, eventually, options, unused_port};
 use crate::support::{aor, register};
 
 const A: &str = "sip:a@192.0.2.7";
@@ -147,7 +147,7 @@ fn tls_and_passwords() {
         folder.path().join(name).to_str().unwrap().to_owned()
     };
     let (cert_file, key_file) = (file("cert", cert.pem()), file("key", signing_key.serialize_pem()));
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let port = unused_port().to_string();
     let server = Server::start_with(&[
         "--tls-port",
         &port,

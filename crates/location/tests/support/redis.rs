@@ -13,6 +13,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -42,7 +43,7 @@ impl Server {
 
     pub(crate) fn start_with(more: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = unused_port();
         let more: Vec<String> = more.iter().map(|&part| part.to_owned()).collect();
         let child = spawn(port, folder.path(), &more);
         let server = Self { child, port, folder, more };
@@ -53,7 +54,7 @@ impl Server {
     /// A Sentinel that watches `server` under the name `office`, and lets its replica take over half a second after its end.
     pub(crate) fn sentinel_of(server: &Self) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = unused_port();
         let file = folder.path().join("sentinel.conf");
         let watched = server.port;
         let lines = format!(
@@ -133,6 +134,19 @@ impl Server {
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() || self.command(&["PING"]) != "+PONG" {
             assert!(start.elapsed() < PATIENCE, "redis-server does not answer");
             thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// A port that no other server of this run has had. The system gives the ports from 32,768 on to connections and to tests
+/// that ask for any port, so one of those may be taken before a server listens there.
+pub(crate) fn unused_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let at = (std::process::id() as u16).wrapping_mul(64).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 16_384 + at % 16_384;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
         }
     }
 }
