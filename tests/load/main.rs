@@ -37,7 +37,16 @@ use tokio::time::{Instant, sleep};
 /// How long connections are idle before their memory is measured.
 const IDLE: Duration = Duration::from_secs(5);
 
+/// Phones that register at the same time.
+const REGISTERING: usize = 64;
+
 fn main() -> ExitCode {
+    // A phone that fails ends the program, although nothing waits for its task.
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::exit(101);
+    }));
     match Command::read(std::env::args().skip(1)) {
         Ok(Command::Load(arguments)) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -92,6 +101,7 @@ async fn start(arguments: &Rc<Arguments>, target: &Target) -> Rc<Phones> {
         target: target.clone(),
         tls: arguments.certificate.as_deref().map(line::tls),
         turns: Semaphore::new(0),
+        registering: Semaphore::new(REGISTERING),
         done: Cell::new(0),
         bad: Cell::new(0),
     });

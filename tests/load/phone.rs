@@ -27,6 +27,8 @@ pub(crate) struct Phones {
     pub(crate) tls: Option<TlsConnector>,
     /// Permits to have a transaction or call pending, in the order in which phones ask for one.
     pub(crate) turns: Semaphore,
+    /// Permits to register: Kamailio gives up connections if hundreds send their first message at once.
+    pub(crate) registering: Semaphore,
     /// Transactions or whole calls that succeeded.
     pub(crate) done: Cell<u64>,
     /// Responses other than 2xx, and missing responses.
@@ -56,11 +58,13 @@ impl Phone {
 
     /// Registers, waits for the others, and then runs until the program ends.
     pub(crate) async fn live(mut self, registered: Rc<Barrier>) {
+        let phones = Rc::clone(&self.phones);
+        let permit = phones.registering.acquire().await.expect("never closed");
         assert!(self.transact(Scenario::Register).await, "phone {} could not register", self.number);
+        drop(permit);
         registered.wait().await;
         // An idle phone keeps no memory, since thousands of them are in this process.
         (self.text, self.answer) = (String::new(), Vec::new());
-        let phones = Rc::clone(&self.phones);
         loop {
             let mut turn = pin!(phones.turns.acquire());
             let turn = loop {
