@@ -125,12 +125,16 @@ trunks:
     }
     // What is set while the server runs is shown, and marked.
     let path = "/api/v1/users/alice/forwarding";
-    let put = harness::http::put(server.http(), path, r#"{"always":"carol","busy":"off"}"#);
+    let put = harness::http::put(
+        server.http(),
+        path,
+        r#"{"always":"carol","busy":"off","also_ring":[{"to":"bob","after":"5s"}]}"#,
+    );
     assert_eq!(put.status, 200, "{}", put.body);
-    for text in ["all calls → carol (set)", "if busy → not forwarded (set)"] {
+    for text in ["all calls → carol (set)", "if busy → not forwarded (set)", "also rings: bob after 5s (set)"] {
         reads(&mut page, "users", text);
     }
-    let put = harness::http::put(server.http(), path, r#"{"always":null}"#);
+    let put = harness::http::put(server.http(), path, r#"{"always":null,"also_ring":null}"#);
     assert_eq!(put.status, 200, "{}", put.body);
     // A member who calls is not free.
     let mut bob = registered("bob", "phone of bob", &server);

@@ -6,7 +6,7 @@ use super::harness::browser::Browser;
 use super::harness::digest::Credentials;
 use super::harness::message::ack_of;
 use super::harness::server::CLOSED;
-use super::harness::{Phone, Server};
+use super::harness::{Phone, Server, http};
 use super::phone::{STATE, click, reads, sign_in};
 
 const HOSTILE: &str = "<img src=x onerror=window.taken=1>";
@@ -102,6 +102,69 @@ fn a_user_forwards_calls_and_the_setting_is_kept() {
     server.stop();
     sign_in(&mut page, "bob", "builder");
     reads(&mut page, "notice", "The server does not answer.");
+}
+
+/// The fields of row `at` of who rings beside the phones.
+fn row(at: usize) -> String {
+    format!("document.getElementById('also_ring').children[{at}]")
+}
+
+#[test]
+fn a_user_sets_who_rings_beside_the_own_phones() {
+    let config = format!("{CLOSED}hours: {{ office: {{ zone: UTC, open: [\"mon-sun 00:00-24:00\"] }} }}\n");
+    let server = Server::start(&config);
+    let _bob = Phone::udp("bob", server.address()).registered_as("builder");
+    let mut carol = Phone::udp("carol", server.address()).registered_as("christmas");
+    let mut page = open(&server);
+    page.resize(1000, 1200);
+    sign_in(&mut page, "bob", "builder");
+    page.shows(&format!("{STATE} === 'signed in'"));
+    let put = |page: &mut Browser, at: usize, name: &str, text: &str| {
+        page.ask(&format!("{}.querySelector('[name={name}]').value = '{text}'", row(at)));
+    };
+    click(&mut page, "also_ring-add");
+    put(&mut page, 0, "to", "carol");
+    put(&mut page, 0, "hours", "office");
+    // A row without a name is left out.
+    click(&mut page, "also_ring-add");
+    click(&mut page, "save");
+    page.shows(&format!("{STATE} === 'saved'"));
+    reads(&mut page, "also_ring-set", "set by you");
+    assert_eq!(page.ask("document.getElementById('also_ring').children.length"), 1);
+    let set = http::get(server.http(), "/api/v1/users/bob/forwarding").json()["set"].clone();
+    assert_eq!(set, serde_json::json!({ "also_ring": [{ "to": "carol", "hours": "office" }] }));
+    // carol rings beside bob.
+    let mut alice = Phone::tcp("alice", server.address()).registered_as("wonderland");
+    let invite = alice.invite("sip:bob@office.example");
+    alice.authenticated(invite, Credentials::new("alice", "wonderland"));
+    carol.expect("INVITE");
+
+    let pictures = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    page.picture(&pictures.join("me-also-ring.png"));
+    page.resize(390, 1400);
+    assert_eq!(page.ask("document.documentElement.scrollWidth"), 390);
+    page.picture(&pictures.join("me-also-ring-phone.png"));
+    // Nothing has changed.
+    click(&mut page, "save");
+    page.shows(&format!("{STATE} === 'nothing to save'"));
+    put(&mut page, 0, "to", "sip:carol@192.0.2.66");
+    click(&mut page, "save");
+    reads(&mut page, "notice", "which only the administrator may set");
+    put(&mut page, 0, "to", "carol");
+    put(&mut page, 0, "after", "10s");
+    put(&mut page, 0, "hours", "");
+    click(&mut page, "save");
+    page.shows(&format!("{STATE} === 'saved'"));
+    let set = http::get(server.http(), "/api/v1/users/bob/forwarding").json()["set"].clone();
+    assert_eq!(set, serde_json::json!({ "also_ring": [{ "to": "carol", "after": "10s" }] }));
+    // The only row is removed: nobody rings beside bob, whatever the office says.
+    page.ask(&format!("{}.querySelector('button').click()", row(0)));
+    click(&mut page, "save");
+    page.shows(&format!("{STATE} === 'saved'"));
+    let set = http::get(server.http(), "/api/v1/users/bob/forwarding").json()["set"].clone();
+    assert_eq!(set, serde_json::json!({ "also_ring": [] }));
+    page.ask("document.querySelector('[data-clears=also_ring]').click()");
+    page.shows("document.getElementById('also_ring-set').innerText === ''");
 }
 
 #[test]

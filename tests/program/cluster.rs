@@ -257,6 +257,11 @@ fn what_is_set_at_one_server_holds_at_all() {
     let all_set = || both.iter().all(|path| !http::get(a.http(), path).json()["always"].is_null()).then_some(());
     assert!(wait_for(PATIENCE, all_set).is_some(), "no change was lost");
 
+    let beside = r#"{"always":null,"also_ring":[{"to":"carol","after":"5s"}]}"#;
+    assert_eq!(http::put(a.http(), "/api/v1/users/bob/forwarding", beside).status, 200);
+    let is_beside = || (forwarding(&b)["also_ring"][0]["to"] == "carol").then_some(());
+    assert!(wait_for(PATIENCE, is_beside).is_some());
+
     // A phone with a password registers at either.
     let bob = Phone::tcp("bob", a.address()).registered_as("builder");
     knows(&b, 1.0);

@@ -18,6 +18,8 @@ accounts:
   - { user: door, contacts: [\"sip:door@192.0.2.50\"] }
 groups:
   - { user: \"600\", members: [bob] }
+hours:
+  office: { zone: UTC, open: [\"mon-fri 08:00-18:00\"] }
 voicemail: sip:vm@192.0.2.9
 trunks:
   - { name: provider, server: 192.0.2.80, probe: off }
@@ -95,15 +97,22 @@ fn a_user_sees_and_sets_the_own_rules_at_every_http_listener() {
         description.check("GET", "/me/rules", &shown);
         let shown = shown.json();
         assert_eq!((&shown["name"], &shown["has_voicemail"]), (&"Alice Moser".into(), &true.into()), "{shown}");
+        assert_eq!(shown["hours"], serde_json::json!(["office"]));
         assert_eq!(shown["phones"].as_array().map(Vec::len), Some(1), "{shown}");
         assert_eq!((&shown["forwarding"]["busy"], &shown["forwarding"]["always"]), (&"bob".into(), &().into()));
         let set = alice
             .put(r#"{"always":"600","busy":"voicemail","no_answer":"0891234","after":"7s","do_not_disturb":true}"#);
         description.check("PUT", "/me/rules", &set);
         assert_eq!(set.status, 200, "{}", set.body);
+        // A mobile, which alice may dial.
+        let set = alice.put(r#"{"also_ring":[{"to":"0891234","after":"7s","hours":"office"},{"to":"600"}]}"#);
+        description.check("PUT", "/me/rules", &set);
+        let expected = serde_json::json!([{ "to": "600" }, { "to": "0891234", "after": "7s", "hours": "office" }]);
+        assert_eq!(set.json()["forwarding"]["also_ring"], expected, "{}", set.body);
         assert_eq!(set.json()["forwarding"]["always"], "600");
         assert!(good(&server, "forward alice").contains("always: to 600 (set while the server runs)"));
-        let cleared = alice.put(r#"{"always":null,"busy":null,"no_answer":null,"after":null,"do_not_disturb":null}"#);
+        let cleared = alice
+            .put(r#"{"always":null,"busy":null,"no_answer":null,"after":null,"do_not_disturb":null,"also_ring":null}"#);
         assert_eq!(cleared.json()["forwarding"]["set"], serde_json::json!({}), "{}", cleared.body);
     }
     // Nothing else of the admin API is at the WebSocket listener.
@@ -122,7 +131,7 @@ fn a_user_sees_and_sets_the_own_rules_at_every_http_listener() {
 
 #[test]
 fn a_user_may_not_set_what_only_an_administrator_may() {
-    let server = Server::start(CONFIG);
+    let server = Server::start(&format!("{CONFIG}limits: {{ targets: 3 }}\n"));
     let mut alice = Me::new(server.http(), "alice", "wonderland");
     for (body, expected) in [
         (r#"{"always":"sip:a@192.0.2.66"}"#, "only the administrator"),
@@ -131,7 +140,13 @@ fn a_user_may_not_set_what_only_an_administrator_may() {
         (r#"{"busy":"nobody"}"#, "is no user"),
         (r#"{"busy":"alice"}"#, "is this user"),
         (r#"{"after":"soon"}"#, "after"),
-        (r#"{"also_ring":"bob"}"#, "unknown field"),
+        (r#"{"may_dial":[]}"#, "unknown field"),
+        (r#"{"also_ring":[{"to":"bob"},{"to":"sip:a@192.0.2.66"}]}"#, "only the administrator"),
+        (r#"{"also_ring":[{"to":"004412345"}]}"#, "may not dial"),
+        (r#"{"also_ring":[{"to":"112"}]}"#, "may not dial"),
+        (r#"{"also_ring":[{"to":"voicemail"}]}"#, "can ring"),
+        (r#"{"also_ring":[{"to":"bob","hours":"night"}]}"#, "not defined"),
+        (r#"{"also_ring":[{"to":"bob"},{"to":"600"},{"to":"0891234"},{"to":"bob"}]}"#, "at most 3 parties"),
         ("nonsense", "JSON"),
     ] {
         let refused = alice.put(body);
@@ -141,7 +156,9 @@ fn a_user_may_not_set_what_only_an_administrator_may() {
     assert_eq!(alice.put(&long).status, 400);
     assert!(alice.get().json()["forwarding"]["set"].as_object().is_some_and(|set| set.is_empty()));
     // The administrator may.
-    let set = http::put(server.http(), "/api/v1/users/alice/forwarding", r#"{"always":"sip:a@192.0.2.66"}"#);
+    let uri = r#"{"always":"sip:a@192.0.2.66","also_ring":[{"to":"sip:a@192.0.2.66","after":"5s"}]}"#;
+    let set = http::put(server.http(), "/api/v1/users/alice/forwarding", uri);
+    Description::read().check("PUT", "/api/v1/users/{user}/forwarding", &set);
     assert_eq!(set.status, 200, "{}", set.body);
 }
 

@@ -154,6 +154,65 @@ accounts:
     }
 }
 
+#[test]
+fn who_rings_beside_a_user_is_set_shown_and_cleared_while_the_server_runs() {
+    let config = "\
+domains: [office.example]
+authentication: off
+location: { store: disk }
+accounts:
+  - { user: alice, password: a }
+  - { user: bob, password: b, also_ring: [{ to: dave }] }
+  - { user: carol, password: c }
+  - { user: dave, password: d }
+hours:
+  office: { zone: UTC, open: [\"mon-fri 08:00-18:00\"] }
+";
+    let server = Server::start(config);
+    let [mut bob, mut carol, _dave] =
+        ["bob", "carol", "dave"].map(|user| Phone::udp(user, server.address()).registered());
+    let rings = |server: &Server, at: &str| who_rings(&good(server, &format!("explain bob --at {at}")));
+    let (monday, sunday) = ("2026-11-30T10:00", "2026-11-29T10:00");
+    assert_eq!(rings(&server, monday), "bob, dave");
+    let shown = good(&server, "forward bob also_ring carol after 10s hours office");
+    assert!(shown.contains("also rings: carol after 10s in the hours office (set while the server runs)"), "{shown}");
+    assert_eq!((rings(&server, monday), rings(&server, sunday)), ("bob; carol".into(), "bob".into()));
+    let shown = good(&server, "bindings show bob");
+    assert!(shown.contains("also rings: carol after 10s"), "{shown}");
+
+    // It is still set after a reload and a restart.
+    good(&server, "reload");
+    let (ip, folder) = (server.ip(), server.stop());
+    let server = Server::start_in(folder, ip, config);
+    assert_eq!((rings(&server, monday), rings(&server, sunday)), ("bob; carol".into(), "bob".into()));
+
+    // A call rings all of them.
+    good(&server, "forward bob also_ring carol");
+    let mut alice = Phone::udp("alice", server.address());
+    let invite = alice.invite("sip:bob@office.example");
+    let invite = alice.send(invite);
+    for phone in [&mut bob, &mut carol] {
+        let received = phone.expect("INVITE");
+        phone.reply(&received, 486);
+    }
+    let busy = alice.next_final();
+    alice.send(ack_of(&invite, &busy));
+
+    good(&server, "forward bob also_ring off");
+    assert_eq!(rings(&server, monday), "bob");
+    let shown = good(&server, "forward bob also_ring default");
+    assert!(shown.contains("also rings: dave (as configured)"), "{shown}");
+    assert_eq!(rings(&server, monday), "bob, dave");
+    for (line, expected) in [
+        ("forward bob also_ring nobody", "also_ring[0].to: \"nobody\" is no user"),
+        ("forward bob also_ring carol hours night", "also_ring[0].hours: \"night\" is not defined"),
+        ("forward bob also_ring carol bob", "also_ring[1].to: \"bob\" is this user"),
+    ] {
+        let (output, code) = frontdesk(server.path(), line);
+        assert!(code == 1 && output.contains(expected), "{line}: {output}");
+    }
+}
+
 /// These calls by trunks were counted, each once: trunk, direction and outcome.
 #[track_caller]
 fn check_trunk_calls(server: &Server, calls: &[(&str, &str, &str)]) {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt as _};
 
-use crate::config::{NodeArguments, Scalar};
+use crate::config::{AlsoRingText, NodeArguments, Scalar};
 use crate::error::CliError;
 
 /// What `--help` prints.
@@ -32,6 +32,8 @@ Usage: frontdesk [run]                          run the server
        frontdesk forward USER [REASON] PARTY    forward the calls of a user: to a user, group, number, SIP URI or voicemail,
                                                 or off, or default (as configured). REASON: always, busy, no_answer,
                                                 unavailable; default always. Without PARTY: show it
+       frontdesk forward USER also_ring PARTY [after TIME] [hours NAME] ... | off | default
+                                                who rings beside the phones of a user
        frontdesk dnd USER on|off|default        do not disturb
        frontdesk explain TO [--from CALLER] [--source IP] [--at TIME]
                                                 show how a call would be routed; nothing is sent. TIME,
@@ -147,6 +149,8 @@ pub(crate) enum RuleValue {
     Party(String),
     /// Of `do_not_disturb`.
     Flag(bool),
+    /// Of `also_ring`.
+    AlsoRing(Vec<AlsoRingText>),
 }
 
 /// `frontdesk bans`.
@@ -229,6 +233,7 @@ fn command(words: &[String]) -> Option<Command> {
         ["backup", to] => Some(Command::Backup(PathBuf::from(to))),
         ["explain", to] => Some(Command::Explain(ExplainedCall { to: (*to).to_owned(), ..ExplainedCall::default() })),
         ["forward", user] => forward(user, None),
+        ["forward", user, "also_ring", parties @ ..] => forward(user, Some(("also_ring", also_ring(parties)?))),
         ["forward", user, party] => forward(user, Some(("always", rule_party(party)))),
         ["forward", user, reason, party] => {
             let reason = ["always", "busy", "no_answer", "unavailable"].into_iter().find(|known| known == reason)?;
@@ -299,6 +304,28 @@ fn rule_party(text: &str) -> Option<RuleValue> {
     (text != "default").then(|| RuleValue::Party(text.to_owned()))
 }
 
+/// The parties of `also_ring`; `off` is none, and `default` clears what was set.
+fn also_ring(mut words: &[&str]) -> Option<Option<RuleValue>> {
+    let mut parties = Vec::new();
+    match words {
+        ["default"] => return Some(None),
+        ["off"] => words = &[],
+        [] => return None,
+        _ => {}
+    }
+    while let [to, rest @ ..] = words {
+        let mut party = AlsoRingText { to: (*to).to_owned(), ..AlsoRingText::default() };
+        words = rest;
+        while let [key @ ("after" | "hours"), value, rest @ ..] = words {
+            let field = if *key == "after" { &mut party.after } else { &mut party.hours };
+            *field = Some((*value).to_owned());
+            words = rest;
+        }
+        parties.push(party);
+    }
+    Some(Some(RuleValue::AlsoRing(parties)))
+}
+
 fn without_options(command: Command) -> Arguments {
     Arguments { command, config: None, admin: None, node: NodeArguments::default() }
 }
@@ -351,6 +378,28 @@ mod tests {
             "bindings remove 101 sip:a@b",
             Command::Bindings(BindingsCommand::Remove("101".into(), Some("sip:a@b".into()))),
         );
+        let beside = |to: &str, after: Option<&str>, hours: Option<&str>| AlsoRingText {
+            to: to.to_owned(),
+            after: after.map(Into::into),
+            hours: hours.map(Into::into),
+        };
+        for (line, parties) in [
+            ("102", Some(vec![beside("102", None, None)])),
+            (
+                "+491701234567 after 10s hours office 102 hours night after",
+                Some(vec![
+                    beside("+491701234567", Some("10s"), Some("office")),
+                    beside("102", None, Some("night")),
+                    beside("after", None, None),
+                ]),
+            ),
+            ("off", Some(Vec::new())),
+            ("default", None),
+        ] {
+            let change = Some(("also_ring", parties.map(RuleValue::AlsoRing)));
+            let line = format!("forward 101 also_ring {line}");
+            is(&line, Command::Forward(ForwardCommand { user: "101".into(), change }));
+        }
         is("groups", Command::Groups);
         is("trunks", Command::Trunks);
         is("nodes", Command::Nodes);
@@ -418,6 +467,7 @@ mod tests {
             "run --node a/b",
             "run --advertise 0.0.0.0:5060",
             "backup",
+            "forward 101 also_ring",
         ] {
             assert_eq!(read_words(bad), None, "{bad}");
         }

@@ -14,7 +14,7 @@ use crate::admin::{
     BanEntry, Bans, Explanation, Group, Member, MemberState, NodeList, NodeState, Removed, RotationOutcome, TrunkEntry,
     User, Users,
 };
-use crate::config::Loaded;
+use crate::config::{AlsoRingText, Loaded};
 use crate::data::set_rules::Forwarding;
 use crate::error::{CliError, ClientError};
 use crate::phones::Phone;
@@ -101,6 +101,7 @@ pub(crate) fn forward(client: &Client, ForwardCommand { user, change }: &Forward
             let value = value.as_ref().map_or(Value::Null, |value| match value {
                 RuleValue::Party(text) => text.as_str().into(),
                 RuleValue::Flag(flag) => (*flag).into(),
+                RuleValue::AlsoRing(parties) => serde_json::to_value(parties).unwrap_or_default(),
             });
             let body = Value::Object([((*key).to_owned(), value)].into_iter().collect());
             client.request_with(Method::PUT, &path, body.to_string().into())?
@@ -125,9 +126,23 @@ fn format_forwarding(forwarding: &Forwarding) -> String {
             party.as_deref().map_or_else(|| "not forwarded".to_owned(), |party| format!("to {}", escape_line(party)));
         let _ = writeln!(text, "  {label}: {party} ({})", origin(key));
     }
+    let _ = writeln!(text, "  also rings: {} ({})", format_also_ring(&forwarding.also_ring), origin("also_ring"));
     let state = if forwarding.do_not_disturb { "on" } else { "off" };
     let _ = writeln!(text, "  do not disturb: {state} ({})", origin("do_not_disturb"));
     text
+}
+
+/// The parties that ring beside the phones of a user.
+fn format_also_ring(parties: &[AlsoRingText]) -> String {
+    let describe = |AlsoRingText { to, after, hours }: &AlsoRingText| {
+        let after = after.as_deref().map(|after| format!(" after {}", escape_line(after))).unwrap_or_default();
+        let hours = hours.as_deref().map(|hours| format!(" in the hours {}", escape_line(hours))).unwrap_or_default();
+        format!("{}{after}{hours}", escape_line(to))
+    };
+    match parties {
+        [] => "nobody".to_owned(),
+        parties => parties.iter().map(describe).collect::<Vec<_>>().join(", "),
+    }
 }
 
 /// `frontdesk groups`

@@ -44,7 +44,8 @@ entry! {
         numbers: Vec<CalledName>,
         /// where calls to this user go
         forward: ForwardEntry,
-        /// who rings beside the phones of the user, such as a mobile
+        /// who rings beside the phones of the user, such as a mobile. It can be [set while the server
+        /// runs](office.md#change-it-while-the-server-runs)
         also_ring: Vec<AlsoRingEntry>,
         /// `true`: callers get 486, or go where `forward.busy` says
         do_not_disturb: Option<Flag>,

@@ -57,6 +57,13 @@ pub(crate) struct Conflict {
     pub(crate) message: String,
 }
 
+impl Conflict {
+    /// The key of the value, like `also_ring[0].to`.
+    pub(crate) fn key(&self) -> String {
+        DottedPath(&self.path).to_string()
+    }
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {

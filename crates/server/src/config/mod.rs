@@ -35,7 +35,10 @@ pub(crate) use listen::Listen;
 pub(crate) use load::{
     Loaded, accounts_of, add_accounts_from_file, add_accounts_from_text, entries, load, load_for_accounts,
 };
-pub(crate) use office::{check_party_text, expected_period, is_called_name, read_party, read_period, warnings};
+pub(crate) use office::{
+    AlsoRingText, check_also_ring_texts, check_party_text, expected_period, is_called_name, read_also_ring, read_party,
+    read_period, warnings,
+};
 pub(crate) use policy::Authentication;
 pub(crate) use registrar::Registrar as RegistrarSection;
 pub(crate) use scalar::{Endpoint, HostName, Scalar, Token};

@@ -21,6 +21,7 @@ macro_rules! file {
 static FILES: &[File] = &[
     File { path: "/me", content_type: HTML, content: include_bytes!("index.html") },
     file!("me.css", STYLE),
+    file!("also_ring.js", SCRIPT),
     file!("main.js", SCRIPT),
     file!("server.js", SCRIPT),
     file!("view.js", SCRIPT),

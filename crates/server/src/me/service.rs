@@ -76,6 +76,8 @@ struct MyRules {
     domain: String,
     name: Option<String>,
     has_voicemail: bool,
+    /// The names of the hours that `also_ring` may have.
+    hours: Vec<String>,
     forwarding: Forwarding,
     phones: Vec<Phone>,
 }
@@ -195,6 +197,7 @@ impl MePages {
             domain: String::from_utf8_lossy(user.domain()).into_owned(),
             name,
             has_voicemail: active.settings.office.voicemail.is_some(),
+            hours: active.loaded.config.hours.keys().map(|name| name.0.to_string()).collect(),
             forwarding,
             phones: phones::of(user, &self.store, accounts, None),
         };

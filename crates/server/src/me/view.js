@@ -2,10 +2,11 @@
 //
 // Decides wording and layout. It does not know the server; it calls the functions that its constructor gets.
 
+import { AlsoRing, textOf } from "./also_ring.js";
 import { shorten, visible } from "./text.js";
 
 const PARTIES = ["always", "busy", "no_answer", "unavailable"];
-const KEYS = ["do_not_disturb", ...PARTIES, "after"];
+const KEYS = ["do_not_disturb", ...PARTIES, "after", "also_ring"];
 
 const at = id => document.getElementById(id);
 const write = (id, text) => {
@@ -22,10 +23,12 @@ const clock = moment => new Date(moment).toLocaleString([], { dateStyle: "short"
 export class View {
   #shown = null;
   #actions;
+  #alsoRing;
 
   /** @param {{ signIn: Function, signOut: Function, save: Function, clear: Function }} actions */
   constructor(actions) {
     this.#actions = actions;
+    this.#alsoRing = new AlsoRing(at("also_ring"), at("also_ring-add"));
     at("sign-in-form").addEventListener("submit", event => {
       event.preventDefault();
       const password = at("password").value;
@@ -56,14 +59,15 @@ export class View {
   /** Something that the person should know; empty for nothing. */
   notice(text) {
     at("notice").hidden = text === "";
-    write("notice", text);
+    // The reason of a refusal is at its end.
+    at("notice").textContent = visible(text.slice(0, 400));
   }
 
   isBusy(isBusy) {
     for (const button of document.querySelectorAll("button")) button.disabled = isBusy;
   }
 
-  rules({ user, domain, name, has_voicemail, forwarding, phones }) {
+  rules({ user, domain, name, has_voicemail, hours, forwarding, phones }) {
     at("sign-in").hidden = true;
     at("account").hidden = false;
     at("me").hidden = false;
@@ -74,6 +78,7 @@ export class View {
     at("do_not_disturb").checked = forwarding.do_not_disturb;
     for (const key of PARTIES) at(key).value = forwarding[key] ?? "";
     at("after").value = forwarding.after;
+    this.#alsoRing.show(forwarding.also_ring, hours);
     for (const key of KEYS) this.#origin(key, forwarding.set[key] !== undefined && forwarding.set[key] !== null);
     const items = phones.map(phone => {
       const item = document.createElement("li");
@@ -109,6 +114,8 @@ export class View {
     }
     const after = at("after").value.trim();
     if (after !== this.#shown.after) changes.after = after === "" ? null : after;
+    const parties = this.#alsoRing.parties();
+    if (textOf(parties) !== textOf(this.#shown.also_ring)) changes.also_ring = parties;
     return changes;
   }
 }

@@ -50,7 +50,7 @@ fn effective(
 ) -> Arc<Settings> {
     let mut settings = settings(loaded, listeners, interfaces);
     settings.nodes = nodes;
-    set_rules.apply(&mut settings.accounts);
+    set_rules.apply(&mut settings.accounts, &loaded.config);
     trunks.complete(&mut settings);
     Arc::new(settings)
 }

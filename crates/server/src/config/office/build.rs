@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use proxy::{AlsoRing, Forward, GroupMember, GroupStrategy, NumberRule, Office, OfficeName, RingGroup, UserRules};
 
+use super::also_ring::in_order;
 use super::{AlsoRingEntry, Codes, ForwardEntry, GroupEntry, HoursEntry, PartyOrOff};
 use crate::config::Config;
 use crate::config::accounts::{AccountEntry, UserName};
@@ -29,8 +30,7 @@ impl AccountEntry {
         let do_not_disturb = self.do_not_disturb == Some(Flag(true));
         let forwards = [&forward.always, &forward.busy, &forward.no_answer, &forward.unavailable];
         let has_forward = forwards.iter().any(|party| party.is_some());
-        let mut also_ring: Vec<_> = self.also_ring.iter().map(|entry| entry.also_ring(domain, config)).collect();
-        also_ring.sort_by_key(|party| party.after);
+        let also_ring = in_order(self.also_ring.iter().map(|entry| entry.also_ring(domain, config)).collect());
         let has_rules = do_not_disturb || has_forward || !also_ring.is_empty();
         has_rules.then(|| Box::new(UserRules { do_not_disturb, forward, also_ring }))
     }
@@ -85,7 +85,7 @@ impl GroupEntry {
 }
 
 impl AlsoRingEntry {
-    fn also_ring(&self, domain: &str, config: &Config) -> AlsoRing {
+    pub(super) fn also_ring(&self, domain: &str, config: &Config) -> AlsoRing {
         let named = |name: &UserName| Some((name.0.clone(), Arc::new(config.hours.get(name)?.hours())));
         AlsoRing {
             to: self.to.party(domain),

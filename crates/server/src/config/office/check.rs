@@ -6,7 +6,7 @@ use std::time::Duration;
 use location::Aor;
 use proxy::{Accounts, NumberRule, Office, OfficeName, Party};
 
-use super::{CalledName, ForwardEntry, PartyName, PartyOrOff, codes};
+use super::{AlsoRingEntry, CalledName, ForwardEntry, PartyName, PartyOrOff, codes};
 use crate::config::accounts::{AccountEntry, UserName};
 use crate::config::error::{Conflict, PathStep};
 use crate::config::scalar::{Period, Scalar as _};
@@ -56,7 +56,7 @@ pub(crate) fn check_rules(
     entries: &[AccountEntry],
     path: &[PathStep],
 ) -> Result<(), Conflict> {
-    let names = Names { accounts, is_complete: true, may_be_outside: true };
+    let names = Names::of_rules(accounts);
     for (at, entry) in entries.iter().enumerate() {
         let ForwardEntry { always, busy, no_answer, unavailable, .. } = &entry.forward;
         let domain = entry.domain(config);
@@ -69,24 +69,27 @@ pub(crate) fn check_rules(
         }
         for (item, also) in entry.also_ring.iter().enumerate() {
             let path = |key| {
-                let steps = [at, item].map(PathStep::Item);
-                let [at, item] = steps;
-                path.iter()
-                    .cloned()
-                    .chain([at, PathStep::Key("also_ring"), item, PathStep::Key(key)])
-                    .collect::<Vec<_>>()
+                let [at, item] = [at, item].map(PathStep::Item);
+                path.iter().cloned().chain([at, PathStep::Key("also_ring"), item, PathStep::Key(key)]).collect()
             };
-            if also.to == PartyName::Voicemail {
-                return conflict(
-                    path("to"),
-                    "expected a party that can ring; voicemail may be in `forward`".to_owned(),
-                );
-            }
-            check_party(&also.to, path("to"), (config, domain), &names)?;
-            check_hours_name(also.hours.as_ref(), path("hours"), config)?;
+            check_also_ring(also, path, (config, domain), accounts)?;
         }
     }
     Ok(())
+}
+
+/// Checks one party of `also_ring` of a user of this domain. `path`: where its keys are.
+pub(super) fn check_also_ring(
+    also: &AlsoRingEntry,
+    path: impl Fn(&'static str) -> Vec<PathStep>,
+    (config, domain): (&Config, &str),
+    accounts: &Accounts,
+) -> Result<(), Conflict> {
+    if also.to == PartyName::Voicemail {
+        return conflict(path("to"), "expected a party that can ring; voicemail may be in `forward`".to_owned());
+    }
+    check_party(&also.to, path("to"), (config, domain), &Names::of_rules(accounts))?;
+    check_hours_name(also.hours.as_ref(), path("hours"), config)
 }
 
 /// Reads a party, or `off`, of a user of this domain; `None` if it is off or invalid.
@@ -104,7 +107,7 @@ pub(crate) fn check_party_text(text: &str, domain: &str, config: &Config, accoun
     let Some(PartyOrOff(party)) = PartyOrOff::read(text) else {
         return Err(format!("invalid value {text:?}, expected {}", PartyOrOff::EXPECTED));
     };
-    let names = Names { accounts, is_complete: true, may_be_outside: true };
+    let names = Names::of_rules(accounts);
     let checked = party.map_or(Ok(()), |party| check_party(&party, Vec::new(), (config, domain), &names));
     checked.map_err(|conflict| conflict.message)
 }
@@ -126,6 +129,13 @@ struct Names<'a> {
     is_complete: bool,
     /// Whether the party may be a number outside of the office: a user dials it.
     may_be_outside: bool,
+}
+
+impl<'a> Names<'a> {
+    /// For the rules of a user.
+    const fn of_rules(accounts: &'a Accounts) -> Self {
+        Self { accounts, is_complete: true, may_be_outside: true }
+    }
 }
 
 /// Checks that a party exists. Its name is of this domain; groups and `numbers` are of the first one.

@@ -1,9 +1,10 @@
 //! `groups`, `hours`, `numbers`, `codes` and `voicemail`, and the rules of an account: who is called by which name, and when.
 //!
-//! Lists the keys. `syntax`: the written form of their values; `check` and `codes`: whether each name exists and has one
+//! Lists the keys. `syntax`: the written form of their values; `also_ring`: one of them as text; `check` and `codes`: whether each name exists and has one
 //! meaning, since a mistake would only show up as a failed call; `build`: the values of the core; `warnings`: rules that lead
 //! nowhere.
 
+mod also_ring;
 mod build;
 mod check;
 mod codes;
@@ -14,6 +15,7 @@ use super::accounts::UserName;
 use super::keys::{entry, section};
 use super::scalar::Period;
 
+pub(crate) use self::also_ring::{AlsoRingText, check_also_ring_texts, read_also_ring};
 pub(crate) use self::check::{
     check, check_party_text, check_rules, expected_period, is_called_name, read_party, read_period,
 };

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::rule::SetRule;
 use super::shown::Forwarding;
 use crate::cluster::SharedError;
-use crate::config::{self, Config};
+use crate::config::{self, AlsoRingText, Config};
 use crate::error::CliError;
 
 /// A change of a [`SetRule`]: a field that is missing stays, and `null` clears it.
@@ -27,6 +27,8 @@ pub(crate) struct RuleChange {
     pub(crate) unavailable: Option<Option<String>>,
     #[serde(deserialize_with = "present")]
     pub(crate) after: Option<Option<String>>,
+    #[serde(deserialize_with = "present")]
+    pub(crate) also_ring: Option<Option<Vec<AlsoRingText>>>,
     #[serde(deserialize_with = "present")]
     pub(crate) do_not_disturb: Option<Option<bool>>,
 }
@@ -46,7 +48,7 @@ pub(crate) enum RuleError {
     #[error("{key}: {message}")]
     Invalid {
         /// The key.
-        key: &'static str,
+        key: String,
         /// What was expected.
         message: String,
     },
@@ -84,15 +86,19 @@ impl RuleChange {
     pub(super) fn check(&self, user: &Aor, config: &Config, accounts: &Accounts) -> Result<(), RuleError> {
         accounts.find(user).ok_or(RuleError::NoAccount)?;
         let domain = String::from_utf8_lossy(user.domain());
-        for (key, text) in self.parties() {
+        for (key, text) in self.forwards() {
             let checked = config::check_party_text(text, &domain, config, accounts);
-            checked.map_err(|message| RuleError::Invalid { key, message })?;
+            checked.map_err(|message| RuleError::Invalid { key: key.to_owned(), message })?;
+        }
+        let checked = config::check_also_ring_texts(self.also_ring(), &domain, config, accounts);
+        checked.map_err(|conflict| RuleError::Invalid { key: conflict.key(), message: conflict.message })?;
+        for (key, text) in self.parties() {
             if is_user(text, user, accounts) {
                 return Err(RuleError::Invalid { key, message: format!("{text:?} is this user") });
             }
         }
         if let Some(Some(text)) = &self.after {
-            let invalid = || RuleError::Invalid { key: "after", message: config::expected_period(text) };
+            let invalid = || RuleError::Invalid { key: "after".to_owned(), message: config::expected_period(text) };
             config::read_period(text).ok_or_else(invalid)?;
         }
         Ok(())
@@ -100,7 +106,7 @@ impl RuleChange {
 
     /// Makes the change.
     pub(super) fn apply_to(self, rule: &mut SetRule) {
-        let Self { always, busy, no_answer, unavailable, after, do_not_disturb } = self;
+        let Self { always, busy, no_answer, unavailable, after, also_ring, do_not_disturb } = self;
         for (own, new) in [
             (&mut rule.always, always),
             (&mut rule.busy, busy),
@@ -111,6 +117,9 @@ impl RuleChange {
             if let Some(new) = new {
                 *own = new;
             }
+        }
+        if let Some(new) = also_ring {
+            rule.also_ring = new;
         }
         if let Some(new) = do_not_disturb {
             rule.do_not_disturb = new;
@@ -131,14 +140,15 @@ impl RuleChange {
         })
     }
 
-    /// Checks what only an administrator may set. A user may not forward calls to a URI, which could lead to another domain or
+    /// Checks what only an administrator may set. A user may not have calls sent to a URI, which could lead to another domain or
     /// to an address that users must not make this server send to, nor to a number that the user may not dial.
     pub(crate) fn check_author(&self, author: Author, user: &Aor, settings: &Settings) -> Result<(), RuleError> {
         if author == Author::Administrator {
             return Ok(());
         }
         for (key, text) in self.parties() {
-            let invalid = |message: &str| RuleError::Invalid { key, message: format!("{text:?} {message}") };
+            let invalid =
+                |message: &str| RuleError::Invalid { key: key.clone(), message: format!("{text:?} {message}") };
             match config::read_party(text, &String::from_utf8_lossy(user.domain())) {
                 Some(Party::Uri(_)) => return Err(invalid("is a SIP URI, which only the administrator may set")),
                 Some(Party::Name(name)) if !settings.may_forward_to(user, &name) => {
@@ -150,7 +160,18 @@ impl RuleChange {
         Ok(())
     }
 
-    fn parties(&self) -> impl Iterator<Item = (&'static str, &str)> {
+    /// The parties that are named, each with its key.
+    fn parties(&self) -> impl Iterator<Item = (String, &str)> {
+        let forwards = self.forwards().map(|(key, text)| (key.to_owned(), text));
+        let also_ring = self.also_ring().iter().enumerate();
+        forwards.chain(also_ring.map(|(item, party)| (format!("also_ring[{item}].to"), &*party.to)))
+    }
+
+    fn also_ring(&self) -> &[AlsoRingText] {
+        self.also_ring.iter().flatten().next().map_or(&[], Vec::as_slice)
+    }
+
+    fn forwards(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let all = [
             ("always", &self.always),
             ("busy", &self.busy),
@@ -192,7 +213,18 @@ mod tests {
         assert!(uri.check_author(Author::Administrator, &aor("101"), &settings).is_ok());
         let error = uri.check_author(Author::User, &aor("101"), &settings).expect_err("a URI").to_string();
         assert!(error.contains("busy: \"sip:a@192.0.2.66\" is a SIP URI"), "{error}");
-        for good in [r#"{"busy":"102"}"#, r#"{"always":"voicemail"}"#, r#"{"always":"off"}"#, r#"{"always":null}"#] {
+        let uri = change(r#"{"also_ring":[{"to":"102"},{"to":"sip:a@192.0.2.66"}]}"#);
+        assert!(uri.check_author(Author::Administrator, &aor("101"), &settings).is_ok());
+        let error = uri.check_author(Author::User, &aor("101"), &settings).expect_err("a URI").to_string();
+        assert!(error.contains("also_ring[1].to: \"sip:a@192.0.2.66\" is a SIP URI"), "{error}");
+        for good in [
+            r#"{"busy":"102"}"#,
+            r#"{"always":"voicemail"}"#,
+            r#"{"always":"off"}"#,
+            r#"{"always":null}"#,
+            r#"{"also_ring":[{"to":"102"}]}"#,
+            r#"{"also_ring":[]}"#,
+        ] {
             assert!(change(good).check_author(Author::User, &aor("101"), &settings).is_ok(), "{good}");
         }
     }

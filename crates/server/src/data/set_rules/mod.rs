@@ -1,4 +1,4 @@
-//! Forwarding and do-not-disturb as users or administrators set them while the server runs.
+//! Forwarding, `also_ring` and do-not-disturb as users or administrators set them while the server runs.
 //!
 //! What was set takes precedence over the configuration until it is cleared, also after a restart. With `store: memory` it
 //! is lost at the end. `rule`: what was set for one user; `change`: what may be set, and by whom; `store`: where it is kept;

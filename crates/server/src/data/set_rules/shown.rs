@@ -1,10 +1,11 @@
 //! The rules of a user as the API, the pages and the command line show them.
 
 use location::Aor;
-use proxy::{Accounts, Party};
+use proxy::{Accounts, AlsoRing, Party};
 use serde::{Deserialize, Serialize};
 
 use super::rule::SetRule;
+use crate::config::AlsoRingText;
 
 /// The rules of a user as the API shows them.
 #[derive(Debug, Deserialize, Serialize)]
@@ -14,6 +15,8 @@ pub(crate) struct Forwarding {
     pub(crate) no_answer: Option<String>,
     pub(crate) unavailable: Option<String>,
     pub(crate) after: String,
+    /// Who rings beside the phones, in the order in which they begin.
+    pub(crate) also_ring: Vec<AlsoRingText>,
     pub(crate) do_not_disturb: bool,
     /// What was set at run time.
     pub(crate) set: SetRule,
@@ -24,6 +27,7 @@ impl Forwarding {
     pub(crate) fn new(user: &Aor, accounts: &Accounts, set: SetRule) -> Option<Self> {
         let rules = accounts.find(user)?.rules.as_deref().cloned().unwrap_or_default();
         let text = |party: &Option<Party>| party.as_ref().map(|party| party_text(party, user.domain()));
+        let also_ring = |party: &AlsoRing| AlsoRingText::new(party_text(&party.to, user.domain()), party);
         let forward = &rules.forward;
         Some(Self {
             always: text(&forward.always),
@@ -31,6 +35,7 @@ impl Forwarding {
             no_answer: text(&forward.no_answer),
             unavailable: text(&forward.unavailable),
             after: humantime::format_duration(forward.after).to_string(),
+            also_ring: rules.also_ring.iter().map(also_ring).collect(),
             do_not_disturb: rules.do_not_disturb,
             set,
         })

@@ -112,13 +112,13 @@ impl SetRules {
     }
 
     /// The accounts with the rules that were set.
-    pub(crate) fn apply(&self, accounts: &mut Accounts) {
+    pub(crate) fn apply(&self, accounts: &mut Accounts, config: &Config) {
         for (name, rule) in &self.users {
             let Some((user, domain)) = name.rsplit_once('@') else { continue };
             let user = Aor::new(user.as_bytes(), domain.as_bytes());
             let Some(account) = accounts.find(&user) else { continue };
             let mut rules = account.rules.as_deref().cloned().unwrap_or_default();
-            rule.merge_into(&mut rules, domain);
+            rule.merge_into(&mut rules, domain, config);
             accounts.set_rules(&user, (rules != UserRules::default()).then(|| Box::new(rules)));
         }
     }
@@ -147,7 +147,9 @@ const FILE_HEADER: &str = "\
 
 #[cfg(test)]
 mod tests {
-    use proxy::{Account, Party};
+    use std::time::Duration;
+
+    use proxy::{Account, AlsoRing, Party};
 
     use super::super::shown::Forwarding;
     use super::*;
@@ -159,10 +161,18 @@ mod tests {
     fn accounts() -> Accounts {
         let mut accounts = Accounts::default();
         let busy = Some(Party::Name(aor("102")));
-        let rules = UserRules { forward: proxy::Forward { busy, ..Default::default() }, ..UserRules::default() };
+        let forward = proxy::Forward { busy, ..Default::default() };
+        let beside = AlsoRing { to: Party::Name(aor("103")), after: Duration::ZERO, hours: None };
+        let rules = UserRules { forward, also_ring: vec![beside], ..UserRules::default() };
         accounts.insert(aor("101"), Account { rules: Some(Box::new(rules)), ..Account::default() });
         accounts.insert(aor("102"), Account::default());
+        accounts.insert(aor("103"), Account::default());
         accounts
+    }
+
+    fn config() -> Config {
+        serde_yaml::from_str("hours: { office: { zone: UTC, open: [mon-fri 08:00-18:00] } }\nlimits: { targets: 2 }\n")
+            .expect("a configuration")
     }
 
     fn change(json: &str) -> RuleChange {
@@ -171,23 +181,31 @@ mod tests {
 
     fn shown(set: &SetRules) -> String {
         let mut accounts = accounts();
-        set.apply(&mut accounts);
-        let Forwarding { always, busy, after, do_not_disturb, .. } =
+        set.apply(&mut accounts, &config());
+        let Forwarding { always, busy, after, do_not_disturb, also_ring, .. } =
             Forwarding::new(&aor("101"), &accounts, set.of(&aor("101"))).expect("an account");
-        format!("{always:?} {busy:?} {after} {do_not_disturb}")
+        let also_ring = serde_json::to_string(&also_ring).expect("JSON").replace('"', "");
+        format!("{always:?} {busy:?} {after} {do_not_disturb} {also_ring}")
     }
 
     #[tokio::test]
     async fn what_was_set_wins_until_it_is_cleared_and_survives_a_restart() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (config, accounts) = (Config::default(), accounts());
+        let (config, accounts) = (config(), accounts());
         let mut set = SetRules::open(Some(folder.path())).expect("rules");
-        assert_eq!(shown(&set), "None Some(\"102\") 20s false");
+        assert_eq!(shown(&set), "None Some(\"102\") 20s false [{to:103}]");
         for (json, expected) in [
-            (r#"{"busy":"off"}"#, "None None 20s false"),
-            (r#"{"always":"102","do_not_disturb":true}"#, "Some(\"102\") None 20s true"),
-            (r#"{"busy":null,"after":"5s"}"#, "Some(\"102\") Some(\"102\") 5s true"),
-            (r#"{"always":null,"after":null,"do_not_disturb":null}"#, "None Some(\"102\") 20s false"),
+            (r#"{"busy":"off"}"#, "None None 20s false [{to:103}]"),
+            (r#"{"always":"102","do_not_disturb":true}"#, "Some(\"102\") None 20s true [{to:103}]"),
+            (r#"{"busy":null,"after":"5s","also_ring":[]}"#, "Some(\"102\") Some(\"102\") 5s true []"),
+            (
+                r#"{"also_ring":[{"to":"103","after":"10s","hours":"office"},{"to":"102"}]}"#,
+                "Some(\"102\") Some(\"102\") 5s true [{to:102},{to:103,after:10s,hours:office}]",
+            ),
+            (
+                r#"{"always":null,"after":null,"do_not_disturb":null,"also_ring":null}"#,
+                "None Some(\"102\") 20s false [{to:103}]",
+            ),
         ] {
             set.change(&aor("101"), change(json), &config, &accounts).await.expect(json);
             assert_eq!(shown(&set), expected, "{json}");
@@ -196,9 +214,30 @@ mod tests {
         assert!(set.users.is_empty());
     }
 
+    #[test]
+    fn what_an_earlier_version_has_stored_is_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = "# Written by frontdesk.\n101@office.example:\n  always: '102'\n  do_not_disturb: true\n";
+        std::fs::write(folder.path().join(FILE), text).expect("a file");
+        let set = SetRules::open(Some(folder.path())).expect("rules");
+        assert_eq!(shown(&set), "Some(\"102\") Some(\"102\") 20s true [{to:103}]");
+    }
+
+    #[tokio::test]
+    async fn a_party_whose_hours_are_gone_does_not_ring() {
+        let (mut set, accounts) = (SetRules::default(), accounts());
+        let json = r#"{"also_ring":[{"to":"102","hours":"office"},{"to":"103","after":"1m"}]}"#;
+        set.change(&aor("101"), change(json), &config(), &accounts).await.expect("valid");
+        let mut accounts = accounts;
+        set.apply(&mut accounts, &Config::default());
+        let rules = accounts.find(&aor("101")).and_then(|account| account.rules.as_deref()).expect("rules");
+        let parties: Vec<_> = rules.also_ring.iter().map(|party| party.to.clone()).collect();
+        assert_eq!(parties, [Party::Name(aor("103"))]);
+    }
+
     #[tokio::test]
     async fn invalid_changes_are_refused() {
-        let (config, accounts) = (Config::default(), accounts());
+        let (config, accounts) = (config(), accounts());
         for (user, json, expected) in [
             ("199", "{}", "no account"),
             ("101", r#"{"busy":"199"}"#, "busy: \"199\" is no user"),
@@ -206,11 +245,24 @@ mod tests {
             ("101", r#"{"after":"5"}"#, "after: "),
             ("101", r#"{"busy":"a b"}"#, "expected a user"),
             ("101", r#"{"always":"101"}"#, "always: \"101\" is this user"),
+            ("101", r#"{"also_ring":[{"to":"102"},{"to":"101"}]}"#, "also_ring[1].to: \"101\" is this user"),
+            ("101", r#"{"also_ring":[{"to":"199"}]}"#, "also_ring[0].to: \"199\" is no user"),
+            ("101", r#"{"also_ring":[{"to":"voicemail"}]}"#, "also_ring[0].to: expected a party that can ring"),
+            ("101", r#"{"also_ring":[{"to":"off"}]}"#, "also_ring[0].to: \"off\" is no user"),
+            ("101", r#"{"also_ring":[{"to":"102","after":"0s"}]}"#, "also_ring[0].after: invalid value \"0s\""),
+            ("101", r#"{"also_ring":[{"to":"102","hours":"night"}]}"#, "also_ring[0].hours: \"night\" is not defined"),
+            (
+                "101",
+                r#"{"also_ring":[{"to":"102"},{"to":"103"},{"to":"102"}]}"#,
+                "also_ring: expected at most 2 parties (limits.targets)",
+            ),
         ] {
             let outcome = SetRules::default().change(&aor(user), change(json), &config, &accounts).await;
             let error = outcome.expect_err(json).to_string();
             assert!(error.contains(expected), "{json}: {error}");
         }
-        assert!(serde_json::from_str::<RuleChange>(r#"{"bussy":"102"}"#).is_err());
+        for json in [r#"{"bussy":"102"}"#, r#"{"also_ring":[{"to":"102","follow":true}]}"#, r#"{"also_ring":"102"}"#] {
+            assert!(serde_json::from_str::<RuleChange>(json).is_err(), "{json}");
+        }
     }
 }
