@@ -56,6 +56,7 @@ mod waiting;
 pub use crate::core::explain::{Goal, Inquiry, Step, explain};
 pub use crate::core::{Core, Load};
 pub use ask::{Answer, Continuation, Question};
+pub use auth::DigestInput;
 pub use clock::{Instant, Now, Wall};
 pub use config_key::ConfigKey;
 pub use connections::Connections;

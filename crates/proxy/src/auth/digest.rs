@@ -2,6 +2,7 @@
 //!
 //! Must not decide whether a nonce is valid or an account exists.
 
+use ctutils::CtEq as _;
 use md5::Md5;
 use parser::headers::Credentials;
 use parser::{Method, hex_digits};
@@ -13,13 +14,18 @@ use crate::settings::{Algorithm, Secrets};
 /// A digest as lower-case hex.
 pub(super) type Hex = SmallVec<[u8; 64]>;
 
-/// The values that a response is computed from.
-pub(super) struct DigestInput<'a> {
-    pub(super) algorithm: Algorithm,
-    pub(super) method: Method<'a>,
-    pub(super) uri: &'a [u8],
-    pub(super) nonce: &'a [u8],
-    pub(super) credentials: &'a Credentials<'a>,
+/// The values that a response is computed from. The server uses it for requests over HTTP.
+pub struct DigestInput<'a> {
+    /// The algorithm of the credentials.
+    pub algorithm: Algorithm,
+    /// The method of the request.
+    pub method: Method<'a>,
+    /// The `uri` of the credentials.
+    pub uri: &'a [u8],
+    /// The `nonce` of the credentials.
+    pub nonce: &'a [u8],
+    /// The credentials.
+    pub credentials: &'a Credentials<'a>,
 }
 
 /// The algorithm of credentials; MD5 if they name none (RFC 7616 3.3). `None` for the session variants, which are never
@@ -50,8 +56,20 @@ pub(super) fn secret(secrets: &Secrets, algorithm: Algorithm) -> Option<Hex> {
 }
 
 impl DigestInput<'_> {
+    /// Whether the response of the credentials is that of a user with these secrets. Takes the same time whatever the response
+    /// is.
+    pub fn is_right_for(&self, secrets: &Secrets) -> bool {
+        secret(secrets, self.algorithm).is_some_and(|secret| self.is_right_with(&secret))
+    }
+
+    /// As [`DigestInput::is_right_for`], with H(A1) as hex digits.
+    pub(super) fn is_right_with(&self, secret: &[u8]) -> bool {
+        let expected = self.response_with(secret).zip(self.credentials.response());
+        expected.is_some_and(|(expected, response)| expected.ct_eq(response).to_bool())
+    }
+
     /// The response for this secret; `None` if the credentials have another quality of protection than `auth`.
-    pub(super) fn response_with(&self, secret: &[u8]) -> Option<Hex> {
+    fn response_with(&self, secret: &[u8]) -> Option<Hex> {
         let a2 = hash(self.algorithm, &[self.method.as_bytes(), self.uri]);
         let Some(qop) = self.credentials.qop() else {
             return Some(hash(self.algorithm, &[secret, self.nonce, &a2]));

@@ -15,7 +15,6 @@ mod nonce;
 mod presented;
 mod respond;
 
-use ctutils::CtEq as _;
 use location::Aor;
 use parser::{Method, Reply, SipUri, Uri, equivalent};
 use smallvec::SmallVec;
@@ -27,6 +26,7 @@ use crate::reject::{ChallengeFor, Reject};
 use crate::request::{ContentHasher, Request};
 use crate::settings::{Algorithm, Authentication, Keys, Settings};
 
+pub use digest::DigestInput;
 pub(crate) use presented::Presented;
 pub(crate) use respond::Answerable;
 
@@ -191,7 +191,7 @@ fn verify(
     };
     let stale =
         |failure| Denied { reject: Reject::Challenge { of, stale: true }, failure: Some(failure), counts: false };
-    let (Some(user), Some(nonce), Some(uri), Some(response)) =
+    let (Some(user), Some(nonce), Some(uri), Some(_)) =
         (credentials.username(), credentials.nonce(), credentials.uri(), credentials.response())
     else {
         return Err(wrong(nonces));
@@ -214,12 +214,12 @@ fn verify(
     };
     let aor = Aor::new(without_domain(&user, domain), domain);
     let account = settings.accounts.find(&aor);
-    let input = digest::DigestInput { algorithm, method: request.method(), uri: &uri, nonce: &nonce, credentials };
+    let input = DigestInput { algorithm, method: request.method(), uri: &uri, nonce: &nonce, credentials };
     let right = match account.and_then(|account| digest::secret(&account.secrets, algorithm)) {
-        Some(secret) => input.response_with(&secret).is_some_and(|expected| expected.ct_eq(response).to_bool()),
+        Some(secret) => input.is_right_with(&secret),
         None => {
             // checklist 172: an unknown user takes the same time to check.
-            input.response_with(&nonces.decoy_ha1(algorithm, aor.as_bytes()));
+            input.is_right_with(&nonces.decoy_ha1(algorithm, aor.as_bytes()));
             false
         }
     };

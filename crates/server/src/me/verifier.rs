@@ -12,8 +12,8 @@ use hashbrown::HashMap;
 use location::Aor;
 use parking_lot::Mutex;
 use parser::headers::Credentials;
-use parser::{hex_octets, hex_text};
-use proxy::{Accounts, Limit};
+use parser::{Method, hex_octets, hex_text};
+use proxy::{Accounts, Algorithm, DigestInput, Limit, Secrets};
 use sha2::{Digest as _, Sha256};
 
 use crate::data::secret;
@@ -23,8 +23,8 @@ use crate::metrics;
 /// The algorithm of all challenges.
 const ALGORITHM: &[u8] = b"SHA-256";
 
-/// A secret that no password has: for users without an account, so that the check takes the same time.
-const NO_SECRET: [u8; 32] = [0; 32];
+/// Secrets that no password has: for users without an account, so that the check takes the same time.
+const NO_SECRETS: Secrets = Secrets { md5: None, sha256: Some([0; 32]), sha512t256: None };
 
 /// Issues challenges and verifies credentials.
 pub(super) struct Verifier {
@@ -93,10 +93,16 @@ impl Verifier {
         let claim = Claim::of(&credentials, asked).ok_or(Refusal::Missing)?;
         let id = self.id_of(&claim.nonce, rules.lifetime).ok_or(Refusal::Stale)?;
         let user = Aor::new(&claim.username, &claim.realm);
-        let secret = rules.accounts.find(&user).and_then(|account| account.secrets.sha256);
-        let expected = claim.expected(&secret.unwrap_or(NO_SECRET), asked);
-        let is_right = expected.ct_eq(&claim.response).to_bool();
-        if !is_right || secret.is_none() {
+        let input = DigestInput {
+            algorithm: Algorithm::Sha256,
+            method: Method::Other(asked.method.as_bytes()),
+            uri: asked.uri.as_bytes(),
+            nonce: &claim.nonce,
+            credentials: &credentials,
+        };
+        let secrets = rules.accounts.find(&user).map(|account| &account.secrets);
+        let known = secrets.filter(|secrets| secrets.sha256.is_some());
+        if !input.is_right_for(known.unwrap_or(&NO_SECRETS)) || known.is_none() {
             return Err(Refusal::Wrong(user));
         }
         if self.counts(id, claim.count, rules) { Ok(user) } else { Err(Refusal::Stale) }
@@ -152,23 +158,22 @@ impl Verifier {
 }
 
 /// What credentials say, if they are for the request that they came with.
-struct Claim<'a> {
+struct Claim {
     username: Vec<u8>,
     realm: Vec<u8>,
     nonce: Vec<u8>,
-    cnonce: Vec<u8>,
-    response: [u8; 32],
     count: u32,
-    count_text: &'a [u8],
 }
 
-impl<'a> Claim<'a> {
-    fn of(credentials: &Credentials<'a>, asked: &Asked<'_>) -> Option<Self> {
+impl Claim {
+    fn of(credentials: &Credentials<'_>, asked: &Asked<'_>) -> Option<Self> {
         let has = |value: Option<&[u8]>, wanted: &[u8]| value.is_some_and(|value| value.eq_ignore_ascii_case(wanted));
         let is_for_it = credentials.is_digest()
             && has(credentials.algorithm(), ALGORITHM)
             && has(credentials.qop(), b"auth")
-            && *credentials.uri()? == *asked.uri.as_bytes();
+            && *credentials.uri()? == *asked.uri.as_bytes()
+            && credentials.cnonce().is_some()
+            && credentials.response().is_some();
         if !is_for_it {
             return None;
         }
@@ -176,19 +181,8 @@ impl<'a> Claim<'a> {
             username: credentials.username()?.into_owned(),
             realm: credentials.realm()?.into_owned(),
             nonce: credentials.nonce()?.into_owned(),
-            cnonce: credentials.cnonce()?.into_owned(),
-            response: hex_octets(credentials.response()?)?,
             count: credentials.nc()?,
-            count_text: credentials.nc_text()?,
         })
-    }
-
-    /// RFC 7616 3.4.1. `secret`: H(user:realm:password).
-    fn expected(&self, secret: &[u8; 32], asked: &Asked<'_>) -> [u8; 32] {
-        let what = Sha256::digest(format!("{}:{}", asked.method, asked.uri));
-        let (secret, what) = (hex_text(secret), hex_text(&what));
-        let parts = [secret.as_bytes(), &self.nonce, self.count_text, &self.cnonce, b"auth", what.as_bytes()];
-        Sha256::digest(parts.join(&b':')).into()
     }
 }
 
