@@ -2,6 +2,13 @@
 
 use sim::{Agent, Sip};
 
+/// A call is made, and tried.
+pub(crate) fn calls(caller: &Agent, callee: &str) -> Sip {
+    let invite = caller.calls(callee);
+    caller.expects("100");
+    invite
+}
+
 /// A phone receives the INVITE and rings.
 pub(crate) fn rings(caller: &Agent, phone: &Agent) -> Sip {
     let received = phone.expects("INVITE");

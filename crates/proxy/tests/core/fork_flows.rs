@@ -3,6 +3,8 @@
 
 use sim::{Agent, Simulation, Sip};
 
+use crate::call_steps::calls;
+
 /// Contact parameters of a flow: the instance and, unless it is 0, the reg-id.
 fn flow(phone: &str, reg_id: u32) -> String {
     let reg_id = if reg_id == 0 { String::new() } else { format!(";reg-id={reg_id}") };
@@ -22,18 +24,12 @@ fn setup(reg_ids: [u32; 2]) -> (Simulation, Agent, [Agent; 2]) {
     (sim, alice, flows)
 }
 
-fn calls(alice: &Agent) -> Sip {
-    let invite = alice.calls("bob");
-    alice.expects("100");
-    invite
-}
-
 #[test]
 fn one_phone_is_called_at_one_contact() {
     // checklist 143, 153
     for reg_ids in [[1, 2], [0, 0]] {
         let (_sim, alice, [first, second]) = setup(reg_ids);
-        let invite = calls(&alice);
+        let invite = calls(&alice, "bob");
         let received = second.expects("INVITE");
         second.answers(&received, 180);
         alice.expects("180");
@@ -50,7 +46,7 @@ fn the_flow_that_was_refreshed_last_is_tried_first() {
     // checklist 153
     let (_sim, alice, [first, second]) = setup([0, 0]);
     first.registers_with(&flow("1", 0));
-    calls(&alice);
+    calls(&alice, "bob");
     first.expects("INVITE");
     second.receives_nothing();
 }
@@ -60,7 +56,7 @@ fn a_flow_that_failed_is_replaced_by_the_next() {
     // checklist 143, 153
     for status in [430, 408] {
         let (_sim, alice, [first, second]) = setup([1, 2]);
-        let invite = calls(&alice);
+        let invite = calls(&alice, "bob");
         let received = second.expects("INVITE");
         second.answers(&received, status);
         second.expects("ACK");
@@ -77,7 +73,7 @@ fn any_other_final_response_is_the_answer_of_the_phone() {
     // checklist 143, 153
     for (status, told) in [(486, "486"), (503, "500"), (404, "404")] {
         let (_sim, alice, [first, second]) = setup([1, 2]);
-        let invite = calls(&alice);
+        let invite = calls(&alice, "bob");
         let received = second.expects("INVITE");
         second.answers(&received, status);
         second.expects("ACK");
@@ -91,7 +87,7 @@ fn any_other_final_response_is_the_answer_of_the_phone() {
 fn a_430_is_not_forwarded_to_the_caller() {
     // checklist 143: 430 is for proxies; a phone could not use it.
     let (_sim, alice, [first, second]) = setup([1, 2]);
-    let invite = calls(&alice);
+    let invite = calls(&alice, "bob");
     for phone in [&second, &first] {
         let received = phone.expects("INVITE");
         phone.answers(&received, 430);
@@ -126,7 +122,7 @@ fn two_phones_are_each_called_at_one_contact() {
     let (sim, alice, [first, second]) = setup([1, 2]);
     let other = sim.udp("bob/other");
     other.registers_with(&flow("2", 1));
-    calls(&alice);
+    calls(&alice, "bob");
     let received = second.expects("INVITE");
     other.expects("INVITE");
     // The other phone goes on ringing while this one is called again.
@@ -157,7 +153,7 @@ fn a_flow_that_does_not_respond_has_its_share_of_64_t1() {
 fn a_flow_that_responds_too_late_is_cancelled() {
     // checklist 79, 143
     let (sim, alice, [first, second]) = setup([1, 2]);
-    calls(&alice);
+    calls(&alice, "bob");
     let late = second.expects("INVITE");
     sim.seconds(16);
     let received = first.expects("INVITE");
@@ -176,7 +172,7 @@ fn a_flow_that_responds_too_late_is_cancelled() {
 fn a_flow_that_responded_is_not_given_up() {
     // checklist 143
     let (sim, alice, [first, second]) = setup([1, 2]);
-    calls(&alice);
+    calls(&alice, "bob");
     let received = second.expects("INVITE");
     second.answers(&received, 100);
     sim.seconds(60);
@@ -198,7 +194,7 @@ fn a_flow_that_only_sent_100_is_not_replaced_after_the_sender_gave_up() {
 fn after_hanging_up_no_other_flow_is_tried() {
     // checklist 64, 143
     let (_sim, alice, [first, second]) = setup([1, 2]);
-    let invite = calls(&alice);
+    let invite = calls(&alice, "bob");
     let received = second.expects("INVITE");
     second.answers(&received, 180);
     alice.expects("180");
@@ -223,7 +219,7 @@ fn a_closed_connection_removes_all_bindings_over_it() {
     phone.sends(&carol.set("Contact", format_args!("<{}>{}", phone.contact(), flow("1", 1))));
     phone.expects("200");
     phone.disconnects();
-    let invite = calls(&alice);
+    let invite = calls(&alice, "bob");
     let received = backup.expects("INVITE");
     backup.answers(&received, 200);
     let ok = alice.expects("200");

@@ -12,6 +12,21 @@ fn large(from: &Agent, method: &str, octets: usize) -> Sip {
     from.request(method, "sip:bob@office.example").with_body(&"x".repeat(octets))
 }
 
+/// alice, and a phone of bob that has registered over UDP and accepts no TCP.
+fn alice_and_bob(sim: &Simulation) -> (Agent, Agent) {
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
+    bob.registers();
+    (alice, bob)
+}
+
+/// A large INVITE to bob, which is tried.
+fn calls(alice: &Agent) -> Sip {
+    let invite = large(alice, "INVITE", 1300);
+    alice.sends(&invite);
+    alice.expects("100");
+    invite
+}
+
 /// A phone of bob that is called over UDP according to its Contact, and accepts TCP at the same address.
 fn accepts_tcp(sim: &Simulation, alice: &Agent) -> Agent {
     let bob = sim.tcp("bob");
@@ -35,9 +50,7 @@ fn a_large_request_goes_over_tcp_and_its_cancel_and_ack_follow_it() {
     let sim = Simulation::new();
     let alice = sim.udp("alice");
     let bob = accepts_tcp(&sim, &alice);
-    let invite = large(&alice, "INVITE", 1300);
-    alice.sends(&invite);
-    alice.expects("100");
+    let invite = calls(&alice);
     let received = bob.expects("INVITE");
     assert_eq!(transport(&received), "SIP/2.0/TCP");
     assert!(received.value("Record-Route").contains("transport=tcp"));
@@ -59,11 +72,8 @@ fn a_large_request_goes_over_tcp_and_its_cancel_and_ack_follow_it() {
 fn it_goes_over_udp_if_tcp_is_refused() {
     // checklist 106
     let sim = Simulation::new();
-    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
-    bob.registers();
-    let invite = large(&alice, "INVITE", 1300);
-    alice.sends(&invite);
-    alice.expects("100");
+    let (alice, bob) = alice_and_bob(&sim);
+    let invite = calls(&alice);
     let received = bob.expects("INVITE");
     assert_eq!(transport(&received), "SIP/2.0/UDP");
     bob.answers(&received, 200);
@@ -87,8 +97,7 @@ fn it_goes_over_udp_if_tcp_is_refused() {
 #[test]
 fn it_takes_the_same_transport_until_the_refusal_is_forgotten() {
     let sim = Simulation::with(|settings| settings.large_requests.udp_for = Duration::from_secs(20));
-    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
-    bob.registers();
+    let (alice, bob) = alice_and_bob(&sim);
     for (waits, expected) in [(0, 1), (16, 0), (2, 1)] {
         sim.seconds(waits);
         let message = large(&alice, "MESSAGE", 1300);
@@ -109,8 +118,7 @@ fn it_takes_the_same_transport_until_the_refusal_is_forgotten() {
 #[test]
 fn more_than_1300_octets_are_too_many() {
     let sim = Simulation::with(|settings| settings.large_requests.udp_for = Duration::ZERO);
-    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
-    bob.registers();
+    let (alice, bob) = alice_and_bob(&sim);
     let forwarded = |octets: usize| {
         alice.sends(&large(&alice, "MESSAGE", octets));
         let received = bob.expects("MESSAGE");
@@ -131,9 +139,7 @@ fn each_phone_of_a_user_gets_it_over_what_it_accepts() {
     let (alice, desk) = (sim.udp("alice"), sim.udp("bob/desk"));
     desk.registers();
     let mobile = accepts_tcp(&sim, &alice);
-    let invite = large(&alice, "INVITE", 1300);
-    alice.sends(&invite);
-    alice.expects("100");
+    let invite = calls(&alice);
     let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
     assert_eq!([transport(&at_desk), transport(&at_mobile)], ["SIP/2.0/UDP", "SIP/2.0/TCP"]);
     desk.answers(&at_desk, 486);
@@ -148,9 +154,7 @@ fn a_refusal_does_not_end_a_call_that_the_caller_has_cancelled() {
     let sim = Simulation::new();
     let alice = sim.udp("alice");
     let bob = accepts_tcp(&sim, &alice);
-    let invite = large(&alice, "INVITE", 1300);
-    alice.sends(&invite);
-    alice.expects("100");
+    let invite = calls(&alice);
     bob.expects("INVITE");
     alice.cancels(&invite);
     alice.expects("200");
@@ -167,9 +171,7 @@ fn a_peer_that_accepts_tcp_and_does_not_respond_gets_it_over_udp() {
     let alice = sim.udp("alice");
     let silent = accepts_tcp(&sim, &alice);
     let bob = sim.udp("bob/udp").at(silent.address);
-    let invite = large(&alice, "INVITE", 1300);
-    alice.sends(&invite);
-    alice.expects("100");
+    let invite = calls(&alice);
     silent.expects("INVITE");
     sim.millis(3900);
     assert_eq!(bob.all_received(), []);
@@ -197,8 +199,7 @@ fn some_requests_stay_on_udp() {
             settings.large_requests.over_tcp = !has_listener;
             settings.listeners.retain(|own| own.transport == parser::Transport::Udp || has_listener);
         });
-        let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
-        bob.registers();
+        let (alice, bob) = alice_and_bob(&sim);
         alice.sends(&large(&alice, "MESSAGE", 1300));
         bob.expects("MESSAGE");
         assert_eq!((refusals(&sim), sim.load(0).transactions), (0, 0));
@@ -246,8 +247,7 @@ fn a_large_ack_of_a_2xx_goes_over_tcp() {
 fn a_large_ack_of_a_2xx_goes_over_udp_if_tcp_is_refused() {
     // checklist 106
     let sim = Simulation::new();
-    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
-    bob.registers();
+    let (alice, bob) = alice_and_bob(&sim);
     let invite = alice.calls("bob");
     bob.answers(&bob.expects("INVITE"), 200);
     let ok = alice.expects("200");
@@ -265,8 +265,7 @@ fn a_large_ack_of_a_2xx_goes_over_udp_if_tcp_is_refused() {
 #[test]
 fn an_ack_of_exactly_1300_octets_stays_on_udp() {
     let sim = Simulation::new();
-    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
-    bob.registers();
+    let (alice, bob) = alice_and_bob(&sim);
     let invite = alice.calls("bob");
     bob.answers(&bob.expects("INVITE"), 200);
     let ok = alice.expects("200");

@@ -16,10 +16,8 @@ fn check_group(sim: &Simulation, name: &str, expected: &[GroupCallOutcome]) {
 
 #[test]
 fn a_call_to_a_group_that_a_member_accepts_is_answered() {
-    let (sim, alice, [bob, carol]) =
-        setup(|settings| add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob", "carol"], "dave"));
-    let invite = alice.calls("600");
-    alice.expects("100");
+    let (sim, alice, [bob, carol]) = with_group(GroupStrategy::Parallel, &["bob", "carol"], "dave");
+    let invite = calls(&alice, "600");
     let (at_bob, at_carol) = (rings(&alice, &bob), rings(&alice, &carol));
     check_group(&sim, "600", &[]);
     accepts(&alice, &invite, &carol, &at_carol);
@@ -34,8 +32,7 @@ fn each_group_that_a_call_leaves_is_reported_once() {
         add_group(&mut settings.office, "601", GroupStrategy::Parallel, &["nobody"], "602");
         add_group(&mut settings.office, "602", GroupStrategy::Parallel, &["carol"], "");
     });
-    let invite = alice.calls("600");
-    alice.expects("100");
+    let invite = calls(&alice, "600");
     refuses(&bob, &rings(&alice, &bob), 486);
     alice.expects("181");
     alice.expects("181");
@@ -58,8 +55,7 @@ fn a_group_without_a_phone_is_left_or_unanswered() {
         add_group(&mut settings.office, "602", GroupStrategy::Parallel, &["dave"], "");
         set_rules(settings, "dave", UserRules { do_not_disturb: true, ..UserRules::default() });
     });
-    let invite = alice.calls("600");
-    alice.expects("100");
+    let invite = calls(&alice, "600");
     let at_bob = rings(&alice, &bob);
     accepts(&alice, &invite, &bob, &at_bob);
     check_group(&sim, "600", &[GroupCallOutcome::Otherwise]);
@@ -73,15 +69,13 @@ fn a_group_without_a_phone_is_left_or_unanswered() {
 
 #[test]
 fn a_call_that_the_caller_cancels_is_unanswered_and_a_message_is_no_call() {
-    let (sim, alice, [bob, _carol]) =
-        setup(|settings| add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob"], ""));
+    let (sim, alice, [bob, _carol]) = with_group(GroupStrategy::Parallel, &["bob"], "");
     alice.sends(&alice.request("MESSAGE", "sip:600@office.example"));
     let message = bob.expects("MESSAGE");
     bob.answers(&message, 200);
     alice.expects("200");
     check_group(&sim, "600", &[]);
-    let invite = alice.calls("600");
-    alice.expects("100");
+    let invite = calls(&alice, "600");
     let at_bob = rings(&alice, &bob);
     alice.cancels(&invite);
     alice.expects("200");

@@ -10,7 +10,9 @@ use proxy::{
 };
 use sim::{Agent, Simulation, Sip};
 
+use super::phone;
 use crate::accounts::aor;
+use crate::call_steps::calls;
 
 fn name(text: &str) -> Party {
     Party::Name(aor(text))
@@ -65,8 +67,7 @@ fn redirects(phone: &Agent, received: &Sip, contact: &str) {
 #[test]
 fn a_phone_redirects_to_a_group() {
     let (_sim, alice, [bob, carol, dave]) = setup(|_| {});
-    let invite = alice.calls("bob");
-    alice.expects("100");
+    let invite = calls(&alice, "bob");
     let at_bob = bob.expects("INVITE");
     redirects(&bob, &at_bob, "<sip:600@office.example>");
     let at_carol = carol.expects("INVITE");
@@ -82,8 +83,7 @@ fn a_member_of_a_group_redirects_to_a_number_and_to_itself() {
     let (_sim, alice, [bob, carol, dave]) = setup(|settings| {
         assert!(settings.accounts.add_number(&aor("+4989555"), &aor("bob")));
     });
-    let invite = alice.calls("600");
-    alice.expects("100");
+    let invite = calls(&alice, "600");
     let (at_carol, at_dave) = (carol.expects("INVITE"), dave.expects("INVITE"));
     // The other members ring already.
     redirects(&carol, &at_carol, "<sip:600@office.example>");
@@ -101,8 +101,7 @@ fn a_redirection_does_not_disturb_a_user_that_must_not_be_disturbed() {
     let (_sim, alice, [bob, carol, _]) = setup(|settings| {
         rules(settings, "carol", UserRules { do_not_disturb: true, ..UserRules::default() });
     });
-    let invite = alice.calls("bob");
-    alice.expects("100");
+    let invite = calls(&alice, "bob");
     let at_bob = bob.expects("INVITE");
     redirects(&bob, &at_bob, "<sip:carol@office.example>");
     let refused = alice.expects("480");
@@ -149,8 +148,7 @@ fn the_parameters_of_a_number_are_not_part_of_it() {
         dave.expects("INVITE");
     }
     let (sim, alice, _) = setup(|_| {});
-    let phone = sim.udp("101");
-    phone.registers();
+    let phone = phone(&sim, "101");
     for uri in ["sip:101;npdi@office.example", "sip:1-01@office.example", "tel:1.0.1"] {
         let invite = alice.invites(uri);
         alice.expects("100");

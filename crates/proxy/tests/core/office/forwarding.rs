@@ -6,10 +6,8 @@ use super::*;
 
 #[test]
 fn a_phone_that_accepts_while_the_call_is_forwarded_gets_it() {
-    let (sim, alice, [bob, carol]) =
-        setup(|settings| forward(settings, "bob", Forward { no_answer: party("carol"), ..Forward::default() }));
-    let invite = alice.calls("bob");
-    alice.expects("100");
+    let (sim, alice, [bob, carol]) = bob_forwards(Forward { no_answer: party("carol"), ..Forward::default() });
+    let invite = calls(&alice, "bob");
     let at_bob = rings(&alice, &bob);
     sim.seconds(20);
     alice.expects("181");
@@ -31,8 +29,7 @@ fn each_reason_has_its_party() {
             }
             forward(settings, "bob", rules);
         });
-        let invite = alice.calls("bob");
-        alice.expects("100");
+        let invite = calls(&alice, "bob");
         let at_bob = bob.expects("INVITE");
         refuses(&bob, &at_bob, status);
         if expects_181 {
@@ -53,9 +50,8 @@ fn a_call_is_not_forwarded_for_another_reason() {
         (486, Forward { unavailable: party("carol"), no_answer: party("carol"), ..Forward::default() }),
         (488, Forward { unavailable: party("carol"), ..Forward::default() }),
     ] {
-        let (_sim, alice, [bob, carol]) = setup(|settings| forward(settings, "bob", rules));
-        let invite = alice.calls("bob");
-        alice.expects("100");
+        let (_sim, alice, [bob, carol]) = bob_forwards(rules);
+        let invite = calls(&alice, "bob");
         let at_bob = bob.expects("INVITE");
         refuses(&bob, &at_bob, status);
         let refusal = alice.expects(&status.to_string());
@@ -69,8 +65,7 @@ fn a_user_without_a_phone_is_forwarded_at_once() {
     let (_sim, alice, [bob, _]) = setup(|settings| {
         forward(settings, "nobody", Forward { unavailable: party("bob"), ..Forward::default() });
     });
-    let invite = alice.calls("nobody");
-    alice.expects("100");
+    let invite = calls(&alice, "nobody");
     let at_bob = rings(&alice, &bob);
     accepts(&alice, &invite, &bob, &at_bob);
 }
@@ -88,10 +83,8 @@ fn do_not_disturb_is_busy() {
 
 #[test]
 fn the_caller_may_hang_up_between_two_parties() {
-    let (sim, alice, [bob, carol]) =
-        setup(|settings| forward(settings, "bob", Forward { no_answer: party("carol"), ..Forward::default() }));
-    let invite = alice.calls("bob");
-    alice.expects("100");
+    let (sim, alice, [bob, carol]) = bob_forwards(Forward { no_answer: party("carol"), ..Forward::default() });
+    let invite = calls(&alice, "bob");
     let at_bob = rings(&alice, &bob);
     sim.seconds(20);
     alice.expects("181");
@@ -111,8 +104,7 @@ fn a_circle_of_busy_users_ends_busy() {
         forward(settings, "bob", Forward { busy: party("carol"), ..Forward::default() });
         forward(settings, "carol", Forward { busy: party("bob"), ..Forward::default() });
     });
-    let invite = alice.calls("bob");
-    alice.expects("100");
+    let invite = calls(&alice, "bob");
     for phone in [&bob, &carol] {
         let received = phone.expects("INVITE");
         refuses(phone, &received, 486);
@@ -130,9 +122,8 @@ fn the_way_of_a_forwarded_call_is_told() {
         forward(settings, "bob", Forward { busy: party("carol"), ..Forward::default() });
         forward(settings, "carol", Forward { busy: party("voicemail"), ..Forward::default() });
     });
-    let voicemail = sim.udp("vm").at("192.0.2.90:5060".parse().unwrap());
-    let invite = alice.calls("bob");
-    alice.expects("100");
+    let voicemail = voicemail(&sim);
+    let invite = calls(&alice, "bob");
     let at_bob = bob.expects("INVITE");
     assert!(!at_bob.has("History-Info") && !at_bob.has("Diversion"));
     refuses(&bob, &at_bob, 486);
@@ -167,8 +158,7 @@ fn the_way_of_a_forwarded_call_is_told() {
 
 #[test]
 fn the_way_of_a_call_is_not_told_if_the_caller_wants_privacy() {
-    let (_sim, alice, [bob, carol]) =
-        setup(|settings| forward(settings, "bob", Forward { always: party("carol"), ..Forward::default() }));
+    let (_sim, alice, [bob, carol]) = bob_forwards(Forward { always: party("carol"), ..Forward::default() });
     let invite = alice.request("INVITE", "sip:bob@office.example").with("Privacy", "history");
     alice.sends(&invite);
     alice.expects("100");
@@ -190,9 +180,8 @@ fn another_phone_rings_beside_those_of_the_user() {
         let rules = UserRules { forward, also_ring: vec![after("carol", 10)], ..UserRules::default() };
         set_rules(settings, "bob", rules);
     });
-    let voicemail = sim.udp("vm").at("192.0.2.90:5060".parse().unwrap());
-    let invite = alice.calls("bob");
-    alice.expects("100");
+    let voicemail = voicemail(&sim);
+    let invite = calls(&alice, "bob");
     let at_bob = rings(&alice, &bob);
     sim.millis(9_800);
     carol.receives_nothing();
@@ -215,8 +204,7 @@ fn a_phone_that_rings_is_available() {
         settings.forking.single_target = SingleTarget::Stateful;
         forward(settings, "bob", Forward { unavailable: party("carol"), ..Forward::default() });
     });
-    let invite = alice.calls("bob");
-    alice.expects("100");
+    let invite = calls(&alice, "bob");
     let at_bob = rings(&alice, &bob);
     sim.seconds(30);
     stops(&bob, &at_bob);
@@ -227,10 +215,8 @@ fn a_phone_that_rings_is_available() {
 
 #[test]
 fn a_phone_that_does_not_respond_is_unavailable() {
-    let (sim, alice, [bob, carol]) =
-        setup(|settings| forward(settings, "bob", Forward { unavailable: party("carol"), ..Forward::default() }));
-    let invite = alice.calls("bob");
-    alice.expects("100");
+    let (sim, alice, [bob, carol]) = bob_forwards(Forward { unavailable: party("carol"), ..Forward::default() });
+    let invite = calls(&alice, "bob");
     bob.is_unplugged();
     sim.millis(32_100);
     alice.expects("181");
@@ -254,8 +240,7 @@ fn a_phone_does_not_ring_again_over_its_other_flow_when_the_call_is_forwarded() 
     };
     register(0);
     register(1);
-    let invite = alice.calls("dave");
-    alice.expects("100");
+    let invite = calls(&alice, "dave");
     let at_dave = rings(&alice, &flows[1]);
     register(0);
     sim.seconds(19);
@@ -273,8 +258,7 @@ fn a_single_phone_that_a_call_is_forwarded_to_has_the_ring_time_of_any_other() {
             settings.forking.single_target = single_target;
             forward(settings, "bob", Forward { busy: party("carol"), ..Forward::default() });
         });
-        let invite = alice.calls("bob");
-        alice.expects("100");
+        let invite = calls(&alice, "bob");
         refuses(&bob, &bob.expects("INVITE"), 486);
         alice.expects("181");
         let at_carol = rings(&alice, &carol);
@@ -298,8 +282,7 @@ fn a_user_that_declines_while_the_call_is_forwarded_to_a_group_ends_it() {
         forward(settings, "bob", Forward { no_answer: party("600"), ..Forward::default() });
         add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["carol"], "");
     });
-    let invite = alice.calls("bob");
-    alice.expects("100");
+    let invite = calls(&alice, "bob");
     let at_bob = rings(&alice, &bob);
     sim.seconds(20);
     alice.expects("181");
@@ -317,8 +300,7 @@ fn a_user_that_is_busy_while_the_call_is_forwarded_does_not_end_it() {
         let rules = Forward { no_answer: party("carol"), busy: party("voicemail"), ..Forward::default() };
         forward(settings, "bob", rules);
     });
-    let invite = alice.calls("bob");
-    alice.expects("100");
+    let invite = calls(&alice, "bob");
     let at_bob = rings(&alice, &bob);
     sim.seconds(20);
     alice.expects("181");
@@ -338,8 +320,7 @@ fn the_targets_of_a_redirection_are_not_called_when_the_call_is_due_to_be_forwar
     let dave = sim.udp("dave").named("sip:dave@desk.lan.example:5060");
     dave.registers();
     sim.dns("desk.lan.example", &[dave.address]);
-    let invite = alice.calls("bob");
-    alice.expects("100");
+    let invite = calls(&alice, "bob");
     let at_bob = rings(&alice, &bob);
     sim.seconds(9);
     // DNS answers after the 10 s.
@@ -361,10 +342,8 @@ fn no_further_phone_rings_when_the_call_is_due_to_be_forwarded() {
         let also_ring = vec![AlsoRing { to: Party::Name(aor("carol")), after, hours: None }];
         set_rules(settings, "bob", UserRules { forward, also_ring, ..UserRules::default() });
     });
-    let dave = sim.udp("dave");
-    dave.registers();
-    let invite = alice.calls("bob");
-    alice.expects("100");
+    let dave = phone(&sim, "dave");
+    let invite = calls(&alice, "bob");
     let at_bob = rings(&alice, &bob);
     sim.seconds(20);
     alice.expects("181");

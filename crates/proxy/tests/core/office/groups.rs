@@ -4,10 +4,8 @@ use super::*;
 
 #[test]
 fn all_members_of_a_parallel_group_ring_and_one_accepts() {
-    let (_sim, alice, [bob, carol]) =
-        setup(|settings| add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob", "carol"], ""));
-    let invite = alice.calls("600");
-    alice.expects("100");
+    let (_sim, alice, [bob, carol]) = with_group(GroupStrategy::Parallel, &["bob", "carol"], "");
+    let invite = calls(&alice, "600");
     let (at_bob, at_carol) = (rings(&alice, &bob), rings(&alice, &carol));
     accepts(&alice, &invite, &carol, &at_carol);
     stops(&bob, &at_bob);
@@ -15,13 +13,9 @@ fn all_members_of_a_parallel_group_ring_and_one_accepts() {
 
 #[test]
 fn members_of_a_sequential_group_ring_in_turn_then_the_other_party() {
-    let (sim, alice, [bob, carol]) = setup(|settings| {
-        add_group(&mut settings.office, "600", GroupStrategy::Sequential, &["bob", "carol"], "dave");
-    });
-    let dave = sim.udp("dave");
-    dave.registers();
-    let invite = alice.calls("600");
-    alice.expects("100");
+    let (sim, alice, [bob, carol]) = with_group(GroupStrategy::Sequential, &["bob", "carol"], "dave");
+    let dave = phone(&sim, "dave");
+    let invite = calls(&alice, "600");
     let at_bob = rings(&alice, &bob);
     sim.millis(19_800);
     carol.receives_nothing();
@@ -36,11 +30,8 @@ fn members_of_a_sequential_group_ring_in_turn_then_the_other_party() {
 
 #[test]
 fn a_group_without_another_party_ends_with_the_best_response() {
-    let (_sim, alice, [bob, carol]) = setup(|settings| {
-        add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob", "carol", "nobody"], "")
-    });
-    let invite = alice.calls("600");
-    alice.expects("100");
+    let (_sim, alice, [bob, carol]) = with_group(GroupStrategy::Parallel, &["bob", "carol", "nobody"], "");
+    let invite = calls(&alice, "600");
     let (at_bob, at_carol) = (rings(&alice, &bob), rings(&alice, &carol));
     refuses(&bob, &at_bob, 480);
     refuses(&carol, &at_carol, 486);
@@ -50,12 +41,9 @@ fn a_group_without_another_party_ends_with_the_best_response() {
 
 #[test]
 fn a_group_that_nobody_answers_goes_to_voicemail_when_the_ring_time_is_over() {
-    let (sim, alice, [bob, carol]) = setup(|settings| {
-        add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob", "carol"], "voicemail");
-    });
-    let voicemail = sim.udp("vm").at("192.0.2.90:5060".parse().unwrap());
-    let invite = alice.calls("600");
-    alice.expects("100");
+    let (sim, alice, [bob, carol]) = with_group(GroupStrategy::Parallel, &["bob", "carol"], "voicemail");
+    let voicemail = voicemail(&sim);
+    let invite = calls(&alice, "600");
     let (at_bob, at_carol) = (rings(&alice, &bob), rings(&alice, &carol));
     sim.seconds(20);
     alice.expects("181");
@@ -68,8 +56,7 @@ fn a_group_that_nobody_answers_goes_to_voicemail_when_the_ring_time_is_over() {
 
 #[test]
 fn a_message_to_a_group_reaches_all_members() {
-    let (_sim, alice, [bob, carol]) =
-        setup(|settings| add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob", "carol"], "dave"));
+    let (_sim, alice, [bob, carol]) = with_group(GroupStrategy::Parallel, &["bob", "carol"], "dave");
     alice.sends(&alice.request("MESSAGE", "sip:600@office.example"));
     for phone in [&bob, &carol] {
         let received = phone.expects("MESSAGE");
@@ -80,12 +67,9 @@ fn a_message_to_a_group_reaches_all_members() {
 
 #[test]
 fn a_member_that_declines_does_not_speak_for_the_group() {
-    let (sim, alice, [bob, carol]) =
-        setup(|settings| add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob", "carol"], "dave"));
-    let dave = sim.udp("dave");
-    dave.registers();
-    let invite = alice.calls("600");
-    alice.expects("100");
+    let (sim, alice, [bob, carol]) = with_group(GroupStrategy::Parallel, &["bob", "carol"], "dave");
+    let dave = phone(&sim, "dave");
+    let invite = calls(&alice, "600");
     let (at_bob, at_carol) = (rings(&alice, &bob), rings(&alice, &carol));
     refuses(&bob, &at_bob, 603);
     carol.receives_nothing();
@@ -109,10 +93,8 @@ fn the_forwarding_of_a_member_applies_if_the_group_says_so() {
             forward(settings, "bob", rules);
             add_group(&mut settings.office, "600", GroupStrategy::Parallel, &[member, "dave"], "");
         });
-        let dave = sim.udp("dave");
-        dave.registers();
-        let invite = alice.calls("600");
-        alice.expects("100");
+        let dave = phone(&sim, "dave");
+        let invite = calls(&alice, "600");
         let (at_bob, at_dave) = (rings(&alice, &bob), rings(&alice, &dave));
         if status > 0 {
             refuses(&bob, &at_bob, status);
@@ -138,8 +120,7 @@ fn a_party_rings_in_place_of_a_member_without_a_phone() {
         forward(settings, "nobody", Forward { unavailable: party("carol"), ..Forward::default() });
         add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob", "nobody>"], "");
     });
-    let invite = alice.calls("600");
-    alice.expects("100");
+    let invite = calls(&alice, "600");
     let (at_bob, at_carol) = (rings(&alice, &bob), rings(&alice, &carol));
     accepts(&alice, &invite, &carol, &at_carol);
     stops(&bob, &at_bob);
@@ -152,8 +133,7 @@ fn nobody_rings_in_place_of_a_member_after_the_ring_time_of_the_group() {
         let after = Duration::from_secs(30);
         forward(settings, "bob", Forward { no_answer: party("carol"), after, ..Forward::default() });
     });
-    let invite = alice.calls("600");
-    alice.expects("100");
+    let invite = calls(&alice, "600");
     let at_bob = rings(&alice, &bob);
     sim.seconds(20);
     stops(&bob, &at_bob);
@@ -166,12 +146,9 @@ fn nobody_rings_in_place_of_a_member_after_the_ring_time_of_the_group() {
 
 #[test]
 fn a_call_to_a_wave_is_not_forwarded_while_an_earlier_member_rings_on() {
-    let (sim, alice, [bob, carol]) =
-        setup(|settings| add_group(&mut settings.office, "600", GroupStrategy::Wave, &["bob", "carol"], "dave"));
-    let dave = sim.udp("dave");
-    dave.registers();
-    let invite = alice.calls("600");
-    alice.expects("100");
+    let (sim, alice, [bob, carol]) = with_group(GroupStrategy::Wave, &["bob", "carol"], "dave");
+    let dave = phone(&sim, "dave");
+    let invite = calls(&alice, "600");
     let at_bob = rings(&alice, &bob);
     sim.seconds(20);
     let at_carol = rings(&alice, &carol);
@@ -187,7 +164,6 @@ fn a_call_to_a_wave_is_not_forwarded_while_an_earlier_member_rings_on() {
 
 /// alice calls group g1, whose members lead to g2, and those to the voicemail. All members are busy; each has so many phones.
 /// Returns how many phones of each group the call reached, and whether it reached the voicemail.
-#[expect(clippy::unwrap_used, reason = "a test panics on unexpected results")]
 fn call_through_busy_groups(limit: usize, sizes: [usize; 2], phones: u16) -> ([usize; 2], bool) {
     let groups = ["g1", "g2"].into_iter().zip(sizes);
     let names = |group: &str, size: usize| (0..size).map(|number| format!("{group}x{number}")).collect::<Vec<_>>();
@@ -202,7 +178,7 @@ fn call_through_busy_groups(limit: usize, sizes: [usize; 2], phones: u16) -> ([u
             add_group(&mut settings.office, group, GroupStrategy::Parallel, &members, otherwise);
         }
     });
-    let voicemail = sim.udp("vm").at("192.0.2.90:5060".parse().unwrap());
+    let voicemail = voicemail(&sim);
     let register = |name: String| {
         let phone = sim.udp(&name);
         let contacts = (0..phones).map(|number| format!("<sip:{name}-{number}@{}>", phone.address));
@@ -284,10 +260,8 @@ fn only_calls_and_messages_go_to_the_members_of_a_group() {
 
 #[test]
 fn a_member_that_declines_while_the_call_is_forwarded_does_not_end_it() {
-    let (sim, alice, [bob, carol]) =
-        setup(|settings| add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob"], "carol"));
-    let invite = alice.calls("600");
-    alice.expects("100");
+    let (sim, alice, [bob, carol]) = with_group(GroupStrategy::Parallel, &["bob"], "carol");
+    let invite = calls(&alice, "600");
     let at_bob = rings(&alice, &bob);
     sim.seconds(20);
     alice.expects("181");
@@ -305,8 +279,7 @@ fn a_party_that_rings_in_place_of_a_member_between_two_turns_has_a_ring_time() {
         forward(settings, "bob", rules);
         add_group(&mut settings.office, "600", GroupStrategy::Parallel, &["bob>", "carol"], "");
     });
-    let dave = sim.udp("dave");
-    dave.registers();
+    let dave = phone(&sim, "dave");
     let invite = alice.request("INVITE", "sip:600@office.example").with("Max-Breadth", 1);
     alice.sends(&invite);
     alice.expects("100");

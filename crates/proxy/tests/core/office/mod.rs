@@ -16,9 +16,10 @@ use proxy::{
 use sim::{Agent, Simulation};
 
 use crate::accounts::aor;
-use crate::call_steps::{accepts, refuses, rings, stops};
+use crate::call_steps::{accepts, calls, refuses, rings, stops};
 
 const VOICEMAIL: &str = "sip:vm@192.0.2.90";
+const VOICEMAIL_ADDRESS: ([u8; 4], u16) = ([192, 0, 2, 90], 5060);
 
 fn party(text: &str) -> Option<Party> {
     match text {
@@ -70,4 +71,26 @@ fn setup(change: impl FnOnce(&mut Settings)) -> (Simulation, Agent, [Agent; 2]) 
         phone
     });
     (sim, alice, phones)
+}
+
+/// The same, with this forwarding of bob.
+fn bob_forwards(rules: Forward) -> (Simulation, Agent, [Agent; 2]) {
+    setup(|settings| forward(settings, "bob", rules))
+}
+
+/// The same, with the group 600.
+fn with_group(strategy: GroupStrategy, members: &[&str], otherwise: &str) -> (Simulation, Agent, [Agent; 2]) {
+    setup(|settings| add_group(&mut settings.office, "600", strategy, members, otherwise))
+}
+
+/// A further phone, which is registered.
+fn phone(sim: &Simulation, user: &str) -> Agent {
+    let phone = sim.udp(user);
+    phone.registers();
+    phone
+}
+
+/// The voicemail server.
+fn voicemail(sim: &Simulation) -> Agent {
+    sim.udp("vm").at(VOICEMAIL_ADDRESS.into())
 }
