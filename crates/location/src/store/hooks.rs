@@ -30,6 +30,9 @@ pub struct Hooks {
     pub nodes: Nodes,
     /// Called by a store that several servers share, with name and octets of a value that is new or was changed, here too.
     pub value_changed: ValueChanged,
+    /// Called by a store that several servers share when it has missed more changes of the others than its database keeps. It
+    /// compares all records then.
+    pub missed: Box<dyn Fn() + Send + Sync>,
 }
 
 /// One of the servers that share a store, and are alive.
@@ -53,6 +56,7 @@ impl Default for Hooks {
             time: Box::new(|_| {}),
             nodes: Box::new(|_| {}),
             value_changed: Box::new(|_, _| {}),
+            missed: Box::new(|| {}),
         }
     }
 }

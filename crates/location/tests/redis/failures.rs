@@ -206,6 +206,7 @@ fn a_trimmed_stream_is_noticed() {
     // A change that is in no stream.
     server.command(&["EVAL", UNHEARD, "0"]);
     eventually("the change at a and b", || !contacts(&a, 2).is_empty() && !contacts(&b, 2).is_empty());
+    assert!([&a, &b].iter().all(|node| node.missed.load(Ordering::Relaxed) == 1));
     assert!(add(&a, 3, A).is_ok() && add(&b, 3, B).is_ok());
     same_everywhere(&[&a, &b], 4);
 }

@@ -13,7 +13,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -185,6 +186,8 @@ pub(crate) struct Node {
     pub(crate) nodes: Receiver<Vec<NodeEntry>>,
     pub(crate) values: Receiver<(String, Vec<u8>)>,
     pub(crate) usable: Receiver<bool>,
+    /// How often it has missed changes that Redis did not keep.
+    pub(crate) missed: Arc<AtomicUsize>,
 }
 
 /// Options for a test: a short lease and no long pauses.
@@ -212,6 +215,8 @@ impl Node {
         let (alive, nodes) = sync_channel(1 << 10);
         let (value, values) = sync_channel(1 << 10);
         let (tell, usable) = sync_channel(1 << 10);
+        let missed = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&missed);
         let hooks = Hooks {
             done: Box::new(move |group, outcome| {
                 for &ticket in group {
@@ -224,10 +229,13 @@ impl Node {
                 drop_result(value.try_send((name.to_owned(), octets.to_vec())))
             }),
             usable: Box::new(move |outcome| drop_result(tell.try_send(outcome.is_ok()))),
+            missed: Box::new(move || {
+                count.fetch_add(1, Ordering::Relaxed);
+            }),
             ..Hooks::default()
         };
         let store = RedisStore::open(options, hooks).unwrap();
-        Self { store: Some(store), outcomes, changed, nodes, values, usable }
+        Self { store: Some(store), outcomes, changed, nodes, values, usable, missed }
     }
 
     pub(crate) fn store(&self) -> &RedisStore {

@@ -10,14 +10,14 @@ use parking_lot::Mutex;
 use proxy::{Nodes, OtherNode};
 
 use super::Advert;
-
-/// Servers that are gone and remembered. A name keeps its number, so only renamed ones add to it.
-const MAX_REMEMBERED: usize = 64;
+use crate::metrics::{self, DriverLimit};
 
 /// Every server, by its number.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct NodeTable {
     inner: Mutex<Inner>,
+    /// `limits.gone_nodes`. A name keeps its number, so only renamed servers add to those that are gone.
+    max_gone: usize,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +36,11 @@ struct Known {
 }
 
 impl NodeTable {
+    /// Of no servers. `max_gone`: those that are gone and remembered.
+    pub(crate) fn new(max_gone: usize) -> Self {
+        Self { inner: Mutex::default(), max_gone }
+    }
+
     /// For the `nodes` hook of the store: those that are alive.
     pub(crate) fn update(&self, alive: &[NodeEntry]) {
         let mut inner = self.inner.lock();
@@ -59,10 +64,11 @@ impl NodeTable {
             }
         }
         let gone = |known: &&Known| !known.is_alive;
-        while inner.known.values().filter(gone).count() > MAX_REMEMBERED {
+        while inner.known.values().filter(gone).count() > self.max_gone {
             let oldest = inner.known.iter().find(|(_, known)| !known.is_alive).map(|(number, _)| *number);
             let Some(oldest) = oldest else { break };
             inner.known.remove(&oldest);
+            metrics::count(DriverLimit::GoneNodes);
         }
         inner.publish();
     }

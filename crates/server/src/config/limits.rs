@@ -27,7 +27,8 @@ section! {
         /// the latest REGISTERs that were challenged, per worker; needed to recognise a phone that cannot log in with
         /// SHA-256. A phone that is no longer remembered is offered all algorithms
         unanswered_challenges: Count = Count(proxy::Limits::default().unanswered_challenges),
-        /// banned addresses at a time, and as many addresses whose failures are counted
+        /// banned addresses at a time, and as many addresses whose failures are counted. Servers that share registrations
+        /// share as many bans
         bans: Count = Count(10_000),
         /// subscriptions to registrations, per worker; one more gets 503
         subscriptions: Count = Count(proxy::Limits::default().subscriptions),
@@ -89,6 +90,11 @@ section! {
         rule_changes: Count = Count(64),
         /// what servers that share registrations also share, each kind: the rules that users set, and the bans
         shared_value_size: Size = Size(1 << 20),
+        /// changes of registrations that Redis keeps for servers that are cut off, approximately. A server that missed more
+        /// compares all registrations with Redis
+        shared_changes: Count = Count(100_000),
+        /// servers that are gone and still known, for the calls that they have set up
+        gone_nodes: Count = Count(64),
         /// events that wait to be logged, per worker; events beyond this are not logged
         journal_queue: Count = Count(8192),
         /// calls being set up that the status page shows

@@ -14,12 +14,10 @@ use super::Defence;
 use super::failure::FailureSummary;
 use super::table::Ban;
 use crate::clock;
+use crate::metrics::{self, DriverLimit};
 
 /// The name of the value.
 pub(crate) const VALUE: &str = "bans";
-
-/// The most bans that are shared.
-const MAX_SHARED: usize = 1_000;
 
 /// One ban. Times are in milliseconds of the time that the servers share.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -43,21 +41,31 @@ impl SharedBans {
     pub(crate) fn text(mut self) -> Vec<u8> {
         let now = clock::wall().millis();
         self.0.retain(|_, ban| now < ban.until);
-        while self.0.len() > MAX_SHARED {
-            let oldest = self.0.iter().min_by_key(|(_, ban)| ban.since).map(|(address, _)| address.clone());
-            oldest.and_then(|oldest| self.0.remove(&oldest));
-        }
         serde_json::to_vec(&self.0).unwrap_or_default()
     }
 
-    /// Adds bans.
-    pub(crate) fn add(&mut self, bans: &[(Source, Ban)]) {
+    /// Adds bans. Of more than `max` the oldest end, at every server.
+    pub(crate) fn add(&mut self, bans: &[(Source, Ban)], max: usize) {
         let now = (clock::wall(), Instant::now());
         for (source, ban) in bans {
             let left = u64::try_from(ban.ends.saturating_duration_since(now.1).as_millis()).unwrap_or(u64::MAX);
             let until = now.0.plus_millis(left).millis();
             let shared = SharedBan { since: ban.since.millis(), until, failures: ban.failures };
             self.0.insert(source.to_string(), shared);
+        }
+        self.make_room(max, now.0.millis());
+    }
+
+    fn make_room(&mut self, max: usize, now: u64) {
+        self.0.retain(|_, ban| now < ban.until);
+        let excess = self.0.len().saturating_sub(max);
+        if excess > 0 {
+            let mut all: Vec<_> = self.0.iter().map(|(address, ban)| (ban.since, address.clone())).collect();
+            all.sort_unstable();
+            for (_, oldest) in all.into_iter().take(excess) {
+                self.0.remove(&oldest);
+                metrics::count(DriverLimit::Bans);
+            }
         }
     }
 
@@ -133,7 +141,7 @@ mod tests {
         let trusting = defence("defence: { failures: 1 }\ntrusted: [198.51.100.7]");
         ban(&a, "198.51.100.7");
         let mut shared = SharedBans::default();
-        shared.add(&a.take_unshared());
+        shared.add(&a.take_unshared(), 10);
         assert!(a.take_unshared().is_empty());
         let text = shared.clone().text();
         assert_eq!(SharedBans::read(&text).as_ref(), Some(&shared));
@@ -162,10 +170,12 @@ mod tests {
     fn the_newest_bans_are_shared_and_ended_ones_forgotten() {
         let now = clock::wall().millis();
         let entry = |at: u64| (format!("192.0.2.{at}"), SharedBan { since: at, until: now + 60_000, failures: 1 });
-        let mut bans: BTreeMap<_, _> = (0..MAX_SHARED as u64 + 5).map(entry).collect();
+        let mut bans: BTreeMap<_, _> = (0..105).map(entry).collect();
         bans.insert("old".to_owned(), SharedBan { since: 9_000, until: now, failures: 1 });
-        let kept = SharedBans::read(&SharedBans(bans).text()).expect("bans").0;
-        assert_eq!(kept.len(), MAX_SHARED);
+        let mut bans = SharedBans(bans);
+        bans.add(&[], 100);
+        let kept = SharedBans::read(&bans.text()).expect("bans").0;
+        assert_eq!(kept.len(), 100);
         assert!(kept.values().all(|ban| ban.since >= 5 && ban.until > now));
         assert_eq!(SharedBans::read(b"no JSON"), None);
     }

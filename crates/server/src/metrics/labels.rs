@@ -265,6 +265,10 @@ pub(crate) enum DriverLimit {
     RuleChanges,
     /// `limits.shared_value_size`
     SharedValueSize,
+    /// `limits.shared_changes`
+    SharedChanges,
+    /// `limits.gone_nodes`
+    GoneNodes,
     /// `limits.journal_queue`
     JournalQueue,
     /// `limits.journal_calls`

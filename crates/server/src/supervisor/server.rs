@@ -121,7 +121,7 @@ pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Option<Prepare
         outside_changes: Arc::default(),
         health: Arc::new(Health::new(workers)),
         started: Arc::default(),
-        nodes: Arc::default(),
+        nodes: Arc::new(NodeTable::new(loaded.config.limits.gone_nodes.0)),
         values: Arc::default(),
     };
     let interfaces = interfaces::list();

@@ -104,12 +104,12 @@ impl SharedState {
         if bans.is_empty() {
             return;
         }
-        let values = values.clone();
+        let (values, max) = (values.clone(), reload.active_config().loaded.config.limits.bans.0);
         tokio::task::spawn_blocking(move || {
             let _telling = telling;
             let add = |current: Option<&[u8]>| {
                 let mut shared = SharedBans::read(current.unwrap_or_default()).ok_or(SharedError::Unreadable)?;
-                shared.add(&bans);
+                shared.add(&bans, max);
                 Ok(shared.text())
             };
             // The address stays banned here, and each server counts its failures.

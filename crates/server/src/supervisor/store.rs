@@ -85,6 +85,7 @@ fn redis_options(config: &Config, authorities: Option<Vec<u8>>, interfaces: &Int
         lease: cluster.lease.0,
         queue: limits.store_queue.0,
         pace: section.pace.0,
+        changes: u32::try_from(limits.shared_changes.0).unwrap_or(u32::MAX),
         max_value: limits.shared_value_size.0,
         elapsed: Some(clock::since_boot),
         is_local: Arc::new(is_local),
@@ -111,6 +112,7 @@ impl Observers {
                 nodes.values.report(NODES);
             }),
             value_changed: Box::new(move |name, _| values.values.report(name)),
+            missed: Box::new(|| metrics::count(DriverLimit::SharedChanges)),
         }
     }
 }

@@ -83,6 +83,9 @@ impl Reader<'_> {
         if is_first {
             self.load(link)?;
         } else if is_lost || self.has_gap || !joined.found {
+            if !is_lost {
+                (shared.hooks.missed)();
+            }
             self.compare_all(link, &joined.epoch, is_lost)?;
         }
         if is_first || is_lost || !joined.found || self.has_gap {
