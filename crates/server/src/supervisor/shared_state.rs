@@ -47,6 +47,7 @@ impl SharedState {
     pub(super) fn new(server: &mut Server, reload: &Reload) -> Self {
         let keys = watch::Sender::new(server.keys.keys(clock::wall(), max_expires(reload)));
         let permit = || Arc::new(Semaphore::new(1));
+        Gauge::HeldBindings.set_count(0_u64);
         let values = SharedValues::of(&server.store);
         let this = Self { values, keys, telling: permit(), counting: permit(), counted: Cell::new(0) };
         this.read_bans(server);
