@@ -2,6 +2,7 @@
 //!
 //! JSON, so that an administrator can read it there. A text that another version has written may have further members.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use proxy::{Interfaces, NodeAddress};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::text::printable::escape_line;
 
 /// Where a server is reached.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -61,6 +63,11 @@ impl Advert {
         let host = || self.host.clone().unwrap_or_else(|| self.address.ip().to_string());
         let host = transport.is_secure().then(|| Arc::from(host()));
         Some(NodeAddress { transport, address: self.address, host })
+    }
+
+    /// `cluster.transport`, made safe to print: another version may have written it.
+    pub(crate) fn transport(&self) -> Cow<'_, str> {
+        escape_line(&self.transport)
     }
 
     /// Where the other servers reach it.

@@ -33,6 +33,8 @@ struct Known {
     name: String,
     advert: Option<Advert>,
     is_alive: bool,
+    /// Whether the log says that it is reached over another transport than this server.
+    is_told: bool,
 }
 
 impl NodeTable {
@@ -57,7 +59,9 @@ impl NodeTable {
             if advert.is_none() {
                 tracing::warn!("node {name} does not say where it is reached: its version may be another one");
             }
-            let known = Known { node: *node, name: name.clone(), advert, is_alive: true };
+            let before = inner.known.get(&node.number.get());
+            let is_told = before.is_some_and(|before| before.node == *node && before.is_told);
+            let known = Known { node: *node, name: name.clone(), advert, is_alive: true, is_told };
             let before = inner.known.insert(node.number.get(), known);
             if before.is_none_or(|before| before.node != *node || !before.is_alive) {
                 tracing::info!("node {name} is there");
@@ -111,9 +115,20 @@ impl NodeTable {
 }
 
 impl Inner {
-    fn publish(&self) {
+    fn publish(&mut self) {
         let Some(nodes) = &self.nodes else { return };
         let own = nodes.own().map(|own| own.number);
+        let advert = own.and_then(|own| self.known.get(&own.get())?.advert.clone());
+        for known in self.known.values_mut().filter(|known| known.is_alive && !known.is_told) {
+            let (Some(own), Some(other)) = (&advert, &known.advert) else { continue };
+            if own.transport() != other.transport() {
+                known.is_told = true;
+                let (name, own, other) = (&known.name, own.transport(), other.transport());
+                tracing::warn!(
+                    "node {name} is reached over {other}, this one over {own}: all nodes need the same cluster.transport"
+                );
+            }
+        }
         let others = self.known.values().filter(|known| Some(known.node.number) != own);
         nodes.replace(others.filter_map(Known::other_node).collect());
     }
