@@ -128,7 +128,14 @@ impl Reader<'_> {
         // The epoch begins with the time at which it was made.
         let made = std::str::from_utf8(epoch).ok().and_then(|text| text.split_once('-')?.0.parse::<u64>().ok());
         let age = Duration::from_millis(joined_at.saturating_sub(made.unwrap_or_default()));
-        let end = Instant::now() + (lease + LEASE_SLACK).saturating_sub(age);
+        let wait = (lease + LEASE_SLACK).saturating_sub(age);
+        if is_first && !wait.is_zero() {
+            shared.set(
+                Part::Redis,
+                Err("Redis is new or was emptied: the other nodes have a lease to write what they know"),
+            );
+        }
+        let end = Instant::now() + wait;
         let last = Instant::now() + lease * MAX_LEASES;
         let round = shared.members.lock().round;
         while !shared.is_stopped() {
