@@ -43,13 +43,13 @@ fn pair(redis: &Redis, config: &str) -> [Server; 2] {
 
 /// Waits until a server knows the phone of a user.
 #[track_caller]
-fn knows(server: &Server, users: f64) {
+pub(crate) fn knows(server: &Server, users: f64) {
     server.counts("frontdesk_bindings", &[], |phones| phones == users);
 }
 
 /// A call over both servers, which each side can change and the given side ends.
 #[track_caller]
-fn call(alice: &mut Phone, bob: &mut Phone, caller_ends: bool) {
+pub(crate) fn call(alice: &mut Phone, bob: &mut Phone, caller_ends: bool) {
     let (invite, at_bob) = alice.calls(BOB, bob);
     // The other server adds a Via, and nothing else.
     assert_eq!(at_bob.header("Max-Forwards"), "69", "{at_bob}");

@@ -20,6 +20,7 @@ mod call;
 
 mod certificates;
 mod cluster;
+mod cluster_links;
 mod commands;
 mod config;
 mod digest;
