@@ -6,7 +6,7 @@ use super::phone::{Call, Phone};
 use crate::Sip;
 use crate::judge::{enforce, must};
 
-/// How long after its first copy a request may arrive again, in microseconds: 64*T1, and what the network takes.
+/// How long after a node sent a request a copy may arrive, in microseconds: 64*T1, and what the network takes.
 const LAST_COPY: u64 = 33_000_000;
 
 /// How long a call may take until a phone rings, in microseconds.
@@ -16,14 +16,24 @@ const SOON: u64 = 300_000;
 pub(super) struct NodeJudge {
     /// The Call-ID and the CSeq number of the requests of honest phones.
     sent: BTreeSet<(String, String)>,
-    /// The first copy of each request that a phone got, by its branch and method, and when.
-    received: BTreeMap<(usize, String, String), (Sip, u64)>,
+    /// The first copy of each request that a phone got, by its branch and method.
+    received: BTreeMap<(usize, String, String), Sip>,
+    /// When a node handed over a request last, by its Via and the method. The branch of the node that delivers the request is
+    /// another one after the keys were replaced.
+    handed_over: BTreeMap<(String, String), u64>,
 }
 
 impl NodeJudge {
     /// A phone sends a request.
     pub(super) fn sent(&mut self, sip: &Sip) {
         self.sent.insert((sip.value("Call-ID").to_owned(), number(sip)));
+    }
+
+    /// A node sends a message to another one.
+    pub(super) fn handed_over(&mut self, sip: &Sip, now: u64) {
+        if sip.is_request() {
+            self.handed_over.insert((sip.value("Via").to_owned(), sip.method().to_owned()), now);
+        }
     }
 
     /// A phone gets a request.
@@ -44,11 +54,16 @@ impl NodeJudge {
         let is_unchanged = is_known && !sip.has("X-Forged");
         enforce("a_phone_gets_only_what_phones_have_sent", &id, must(is_unchanged, || sip.to_string()));
         let key = (phone.agent.id(), sip.branch().to_owned(), sip.method().to_owned());
-        let (first, at) = self.received.entry(key).or_insert_with(|| (sip.clone(), now));
+        let first = self.received.entry(key).or_insert_with(|| sip.clone());
         let is_copy = first == sip;
         enforce("a_copy_has_the_same_octets", &id, must(is_copy, || format!("{first}\n{sip}")));
-        let is_fresh = now <= *at + LAST_COPY;
-        enforce("a_token_is_valid_for_64_t1", &id, must(is_fresh, || format!("{} us late\n{sip}", now - *at)));
+        // The Vias of two nodes and of the caller.
+        if let Some(via) = sip.values("Via").nth(1).filter(|_| vias == 3) {
+            // What has just been sent is not known yet.
+            let at = self.handed_over.get(&(via.to_owned(), sip.method().to_owned())).map_or(now, |at| *at);
+            let is_fresh = now <= at + LAST_COPY;
+            enforce("a_token_is_valid_for_64_t1", &id, must(is_fresh, || format!("{} us late\n{sip}", now - at)));
+        }
     }
 
     /// A phone gets a response.

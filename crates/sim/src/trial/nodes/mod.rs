@@ -235,7 +235,9 @@ impl NodeTrial {
 
     /// Sends again what nodes have sent each other.
     fn attack(&mut self) {
-        self.read.extend(self.sim.between_nodes());
+        let (sent, now) = (self.sim.between_nodes(), self.now());
+        sent.iter().for_each(|message| self.judge.handed_over(&message.sip, now));
+        self.read.extend(sent);
         let excess = self.read.len().saturating_sub(4000);
         self.read.drain(..excess);
         if self.read.is_empty() || !self.random.chance(150) {
