@@ -1,249 +1,51 @@
 //! `frontdesk account`: changes the file that lists the accounts.
 //!
-//! Decides which file that is, and writes it atomically: a temporary file, checked with the server's own reader,
-//! synced and renamed. Passwords are stored as hashes only. Other entries are kept byte for byte, and so are comments
-//! between entries; comments inside a changed entry are lost. The folder is locked, so that edits do not overlap.
+//! Decides where passwords come from and what is printed. `data::accounts_file` reads and writes the file.
 
-use std::fs::{self, File};
 use std::io::{self, BufRead as _};
-use std::ops::Range;
-use std::path::{Path, PathBuf};
-
-use parser::hex_text;
-use serde_yaml::{Mapping, Value};
 
 use super::arguments::AccountCommand;
-use crate::config::{self, AccountEntry, Loaded, StoreKind};
-use crate::data::{files, first_start};
+use crate::config::Loaded;
+use crate::data::accounts_file::{self, AccountChange};
+use crate::data::first_start;
 use crate::error::{AccountError, CliError};
 
 /// Executes the command; returns the output. After an error nothing was changed.
 pub(crate) fn edit(loaded: &Loaded, command: &AccountCommand, password_stdin: bool) -> Result<String, CliError> {
-    let (AccountCommand::Add(name) | AccountCommand::Passwd(name) | AccountCommand::Remove(name)) = command else {
-        return list(loaded);
+    let (name, change) = match command {
+        AccountCommand::Add(name) => (name, AccountChange::Add),
+        AccountCommand::Passwd(name) => (name, AccountChange::Password),
+        AccountCommand::Remove(name) => (name, AccountChange::Remove),
+        AccountCommand::List => {
+            return Ok(accounts_file::names(loaded)?.into_iter().map(|name| name + "\n").collect());
+        }
     };
-    let file = accounts_path(loaded)?;
-    let user_id = UserId::read(name, loaded).ok_or_else(|| AccountError::Name(name.clone()))?;
-    // A second command waits, and then reads the result of the first.
-    let _lock = lock(&file).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => AccountError::NoFolder(file.clone()).into(),
-        _ => CliError::File { path: file.clone(), source },
+    let mut message = format!("{name} has no account any more\n");
+    accounts_file::change(loaded, name, change, || {
+        let password = if password_stdin { read_password()? } else { first_start::password()? };
+        message = match password_stdin {
+            true => format!("the password of {name} is set\n"),
+            false => {
+                format!("user {name}   password {password}\nOnly its hashes are stored: note the password now.\n")
+            }
+        };
+        Ok(password)
     })?;
-    let accounts_file = AccountsFile::open(&file, loaded)?;
-    if let Some(configuration) = loaded.file.as_ref().filter(|_| user_id.is_in_configuration(loaded)) {
-        let (file, name) = (configuration.clone(), name.clone());
-        return Err(AccountError::InConfiguration { file, name }.into());
-    }
-    let (text, message) = match command {
-        AccountCommand::Remove(_) => (accounts_file.with_removed(&user_id)?, format!("{name} has no account any more")),
-        _ => {
-            let (password, message) = password(name, password_stdin)?;
-            let text = match command {
-                AccountCommand::Add(_) => accounts_file.with_added(&user_id, &password)?,
-                _ => accounts_file.with_password(&user_id, &password)?,
-            };
-            (text, message)
-        }
-    };
-    // Checked with the server's own reader: what it would refuse is not written.
-    config::accounts_of(loaded, &file, &text).map_err(|error| AccountError::Refused(error.without_position()))?;
-    files::replace(&file, &text).map_err(|source| CliError::File { path: file.clone(), source })?;
-    Ok(format!("{message}\n"))
+    Ok(message)
 }
 
-/// All accounts, of the configuration and the file.
-fn list(loaded: &Loaded) -> Result<String, CliError> {
-    let accounts = match accounts_path(loaded) {
-        Ok(file) if loaded.config.accounts_file.is_none() && file.exists() => {
-            config::accounts_of(loaded, &file, &read(&file)?)?
-        }
-        _ => loaded.accounts.clone(),
-    };
-    let mut names: Vec<_> = accounts.aors().map(ToString::to_string).collect();
-    names.sort();
-    Ok(names.iter().map(|name| format!("{name}\n")).collect())
-}
-
-/// The file that lists the accounts.
-fn accounts_path(loaded: &Loaded) -> Result<PathBuf, AccountError> {
-    if let Some(file) = loaded.accounts_file() {
-        return Ok(file);
-    }
-    match (first_start::is_needed(&loaded.config), loaded.config.location.store) {
-        (false, _) => Err(AccountError::Inline),
-        (true, StoreKind::Memory | StoreKind::Redis) => Err(AccountError::Memory),
-        (true, StoreKind::Disk) => Ok(loaded.config.data_folder().join(first_start::FILE)),
-    }
-}
-
-fn lock(file: &Path) -> io::Result<File> {
-    let folder = file.parent().filter(|folder| *folder != Path::new("")).unwrap_or_else(|| Path::new("."));
-    let folder = File::open(folder)?;
-    folder.lock()?;
-    Ok(folder)
-}
-
-fn read(file: &Path) -> Result<String, CliError> {
-    match fs::read_to_string(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        outcome => outcome.map_err(|source| CliError::File { path: file.to_owned(), source }),
-    }
-}
-
-/// The password, and the output about it.
-fn password(name: &str, stdin: bool) -> Result<(String, String), CliError> {
-    if !stdin {
-        let password = first_start::password()?;
-        let message = format!("user {name}   password {password}\nOnly its hashes are stored: note the password now.");
-        return Ok((password, message));
-    }
+/// The first line of standard input.
+fn read_password() -> Result<String, AccountError> {
     let line = io::stdin().lock().lines().next().and_then(Result::ok);
-    let password =
-        line.filter(|line| !line.is_empty() && !line.contains(char::is_control)).ok_or(AccountError::Password)?;
-    Ok((password, format!("the password of {name} is set")))
-}
-
-/// A user of one of the domains.
-struct UserId {
-    user: String,
-    domain: String,
-    /// Whether an entry needs the `domain` key.
-    needs_domain: bool,
-}
-
-impl UserId {
-    fn read(name: &str, loaded: &Loaded) -> Option<Self> {
-        let first = loaded.config.first_domain();
-        let (user, domain) = name.rsplit_once('@').unwrap_or((name, first));
-        let known = loaded.config.domains.iter().any(|own| own.0.eq_ignore_ascii_case(domain));
-        let domain = domain.to_ascii_lowercase();
-        (known && !user.is_empty()).then(|| Self { user: user.to_owned(), needs_domain: domain != first, domain })
-    }
-
-    fn is(&self, entry: &AccountEntry, loaded: &Loaded) -> bool {
-        *entry.user.0 == *self.user && entry.domain(&loaded.config) == self.domain
-    }
-
-    /// Whether `accounts` of the configuration lists the user.
-    fn is_in_configuration(&self, loaded: &Loaded) -> bool {
-        loaded.config.accounts.iter().any(|entry| self.is(entry, loaded))
-    }
-
-    /// H(user:realm:password) for every algorithm that could be offered.
-    fn hashes(&self, password: &str) -> Value {
-        let secrets = config::hashed(&self.user, &self.domain, password);
-        let hash = |name: &str, octets: Option<&[u8]>| Some((Value::from(name), Value::from(hex_text(octets?))));
-        let hashes = [
-            hash("md5", secrets.md5.as_ref().map(<[u8; 16]>::as_slice)),
-            hash("sha-256", secrets.sha256.as_ref().map(<[u8; 32]>::as_slice)),
-            hash("sha-512-256", secrets.sha512t256.as_ref().map(<[u8; 32]>::as_slice)),
-        ];
-        Value::Mapping(hashes.into_iter().flatten().collect())
-    }
-}
-
-/// A file of accounts, with the position of each entry.
-struct AccountsFile<'l> {
-    loaded: &'l Loaded,
-    file: PathBuf,
-    text: String,
-    entries: Vec<(Range<usize>, AccountEntry)>,
-}
-
-impl<'l> AccountsFile<'l> {
-    fn open(file: &Path, loaded: &'l Loaded) -> Result<Self, CliError> {
-        let text = read(file)?;
-        let entries: Option<Vec<_>> =
-            entry_ranges(&text).into_iter().map(|block| Some((block.clone(), entry(text.get(block)?)?))).collect();
-        let whole: Option<Vec<AccountEntry>> =
-            if text.trim().is_empty() { Some(Vec::new()) } else { config::entries(file, &text).ok() };
-        match (entries, whole) {
-            // The entries must add up to the whole list, otherwise the layout was misread.
-            (Some(entries), Some(whole)) if entries.iter().map(|(_, entry)| entry).eq(&whole) => {
-                Ok(Self { loaded, file: file.to_owned(), text, entries })
-            }
-            _ => Err(AccountError::Layout(file.to_owned()).into()),
-        }
-    }
-
-    fn find(&self, user_id: &UserId) -> Result<Range<usize>, AccountError> {
-        let found = self.entries.iter().find(|(_, entry)| user_id.is(entry, self.loaded));
-        let absent = || AccountError::Absent { file: self.file.clone(), name: user_id.user.clone() };
-        found.map(|(block, _)| block.clone()).ok_or_else(absent)
-    }
-
-    fn with_added(&self, user_id: &UserId, password: &str) -> Result<String, AccountError> {
-        if self.find(user_id).is_ok() {
-            return Err(AccountError::Present(user_id.user.clone()));
-        }
-        let mut new = Mapping::new();
-        new.insert("user".into(), user_id.user.as_str().into());
-        if user_id.needs_domain {
-            new.insert("domain".into(), user_id.domain.as_str().into());
-        }
-        new.insert("ha1".into(), user_id.hashes(password));
-        let mut text = self.text.clone();
-        if !text.is_empty() && !text.ends_with('\n') {
-            text.push('\n');
-        }
-        text.push_str(&to_yaml(new)?);
-        Ok(text)
-    }
-
-    fn with_password(&self, user_id: &UserId, password: &str) -> Result<String, AccountError> {
-        let block = self.find(user_id)?;
-        let layout = || AccountError::Layout(self.file.clone());
-        let old: Vec<Mapping> =
-            serde_yaml::from_str(self.text.get(block.clone()).unwrap_or_default()).map_err(|_| layout())?;
-        let mut new = old.into_iter().next().ok_or_else(layout)?;
-        new.remove("password");
-        new.insert("ha1".into(), user_id.hashes(password));
-        Ok(self.with_replaced(block, &to_yaml(new)?))
-    }
-
-    fn with_removed(&self, user_id: &UserId) -> Result<String, AccountError> {
-        Ok(self.with_replaced(self.find(user_id)?, ""))
-    }
-
-    fn with_replaced(&self, block: Range<usize>, by: &str) -> String {
-        let mut text = self.text.clone();
-        text.replace_range(block, by);
-        text
-    }
-}
-
-fn entry(block: &str) -> Option<AccountEntry> {
-    let entries: Vec<AccountEntry> = serde_yaml::from_str(block).ok()?;
-    entries.into_iter().next()
-}
-
-fn to_yaml(entry: Mapping) -> Result<String, AccountError> {
-    serde_yaml::to_string(&[entry]).map_err(|_| AccountError::Password)
-}
-
-/// The range of each entry, from its `- ` to the next unindented line.
-fn entry_ranges(text: &str) -> Vec<Range<usize>> {
-    let (mut blocks, mut open, mut at): (Vec<Range<usize>>, bool, usize) = (Vec::new(), false, 0);
-    for line in text.split_inclusive('\n') {
-        let end = at + line.len();
-        if line.starts_with("- ") {
-            blocks.push(at..end);
-            open = true;
-        } else if open && line.starts_with([' ', '\t']) && !line.trim().is_empty() {
-            if let Some(last) = blocks.last_mut() {
-                last.end = end;
-            }
-        } else {
-            open = false;
-        }
-        at = end;
-    }
-    blocks
+    line.filter(|line| !line.is_empty() && !line.contains(char::is_control)).ok_or(AccountError::Password)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::config;
 
     const TEXT: &str = "\
 # The office.
