@@ -21,6 +21,7 @@ mod phone;
 mod phones;
 mod process;
 mod reload;
+mod request_body;
 mod resolver;
 mod supervisor;
 mod text;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Limited};
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
@@ -12,11 +11,9 @@ use super::AdminState;
 use super::reply::{self, Reply};
 use super::users::aor_of;
 use crate::data::set_rules::{Author, Forwarding, RuleError, RuleRequest};
+use crate::request_body;
 
-/// Limit of a request body; a change is a few hundred octets.
-const MAX_BODY: usize = 4 << 10;
-
-/// How long a request waits for its body, and for the main loop.
+/// How long a request waits for the main loop.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// GET /api/v1/users/{user}/forwarding
@@ -32,11 +29,9 @@ pub(crate) fn show(state: &AdminState, name: &[u8]) -> Reply {
 
 /// PUT /api/v1/users/{user}/forwarding
 pub(crate) async fn change(state: &AdminState, name: &[u8], body: Incoming) -> Reply {
-    let body = timeout(CHANGE_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await;
-    let Ok(Ok(body)) = body else { return reply::problem(StatusCode::BAD_REQUEST, "expected a body of at most 4 KiB") };
-    let change = match serde_json::from_slice(&body.to_bytes()) {
+    let change = match request_body::object(body).await {
         Ok(change) => change,
-        Err(error) => return reply::problem(StatusCode::BAD_REQUEST, &format!("expected a JSON object: {error}")),
+        Err(why) => return reply::problem(StatusCode::BAD_REQUEST, &why),
     };
     let user = aor_of(name, &state.active_config.borrow().loaded);
     let (reply, outcome) = oneshot::channel();

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashSet;
-use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use hyper::{Method, Request, StatusCode};
@@ -28,11 +27,9 @@ use crate::error::CliError;
 use crate::metrics::{self, DriverLimit, Series};
 use crate::phones::{self, Phone};
 use crate::reload::ActiveConfig;
+use crate::request_body;
 
-/// Limit of a request body; a change is a few hundred octets.
-const MAX_BODY: usize = 4 << 10;
-
-/// How long a request waits for its body, and for the main loop.
+/// How long a request waits for the main loop.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// So long the response to a wrong password takes: an address from which phones are registered is not banned.
@@ -205,13 +202,8 @@ impl MePages {
     }
 
     async fn change(&self, user: &Aor, body: Incoming) -> Result<(), Reply> {
-        let body = timeout(CHANGE_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await;
-        let Ok(Ok(body)) = body else {
-            return Err(reply::problem(StatusCode::BAD_REQUEST, "expected a body of at most 4 KiB"));
-        };
-        let change = serde_json::from_slice(&body.to_bytes());
-        let expected = |error| reply::problem(StatusCode::BAD_REQUEST, &format!("expected a JSON object: {error}"));
-        let change = change.map_err(expected)?;
+        let expected = |why: String| reply::problem(StatusCode::BAD_REQUEST, &why);
+        let change = request_body::object(body).await.map_err(expected)?;
         let busy = || reply::problem(StatusCode::SERVICE_UNAVAILABLE, "the server is busy with another change");
         let (reply, outcome) = oneshot::channel();
         let request = RuleRequest { user: user.clone(), author: Author::User, change, reply };
