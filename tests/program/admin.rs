@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use crate::harness::digest::Credentials;
 use crate::harness::http::{self, Answer};
 use crate::harness::openapi::Description;
 use crate::harness::server::{CLOSED, OPEN, data};
@@ -59,8 +60,9 @@ fn every_route_is_as_it_is_described() {
         description.check(method, template, &answer);
         let described = description.statuses(method, template);
         assert!(described.contains(&answer.status), "{method} {path}: {}", answer.status);
-        // There is no such contact, ban or account, and no password.
-        let absent = ["{contact}", "{address}", "forwarding", "/me/rules"].iter().any(|end| template.ends_with(end));
+        // There is no such contact, ban or account, no password and no token.
+        let absent =
+            ["{contact}", "{address}", "forwarding", "account", "/me/rules"].iter().any(|end| template.ends_with(end));
         assert!(answer.status < 300 || absent, "{method} {path}: {}", answer.body);
         // Another method gets a response that names the right one.
         let wrong = http::change(server.http(), "PATCH", &path);
@@ -129,6 +131,89 @@ fn the_api_returns_the_state_of_the_server() {
     assert_eq!(get("/ready")["well"], true);
     server.counts("frontdesk_ready", &[], |ready| ready == 1.0);
     server.counts("frontdesk_calls_ended_total", &[("ending", "answered")], |count| count == 1.0);
+}
+
+/// A request with the token.
+fn with_token(server: &Server, method: &str, path: &str, body: &str) -> Answer {
+    let (host, length) = (server.http(), body.len());
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nX-Frontdesk: test\r\nAuthorization: Bearer 0123456789abcdef\r\n\
+         Content-Length: {length}\r\n"
+    );
+    http::send_with(host, &head, body)
+}
+
+#[test]
+fn accounts_are_changed_with_the_token() {
+    let description = Description::read();
+    let folder = tempfile::TempDir::with_prefix("frontdesk-accounts-").expect("a folder");
+    let file = folder.path().join("accounts.yaml");
+    std::fs::write(&file, "- { user: bob, password: builder }\n").expect("a file");
+    let config = format!(
+        "domains: [office.example]\nlocation: {{ store: memory }}\naccounts_file: {}\nadmin: {{ token: 0123456789abcdef }}\n",
+        file.display()
+    );
+    let server = Server::start(&config);
+    let change = |method: &str, user: &str, body: &str, status: u16| {
+        let answer = with_token(&server, method, &format!("/api/v1/users/{user}/account"), body);
+        assert_eq!(answer.status, status, "{method} {user}: {}", answer.body);
+        description.check(method, "/api/v1/users/{user}/account", &answer);
+        answer.json()
+    };
+    let may_register = |user: &str, password: &str| {
+        let mut phone = Phone::udp(user, server.address());
+        let register = phone.register(Some(&format!("<{}>", phone.contact())));
+        phone.authenticated(register, Credentials::new(user, password));
+        phone.next_final().status() == Some(200)
+    };
+    // A new account can register at once; its password is told once, and only its hashes are stored.
+    let password = change("POST", "105", "", 201)["password"].as_str().expect("a password").to_owned();
+    assert!(may_register("105", &password) && !may_register("105", "wrong"));
+    assert!(!std::fs::read_to_string(&file).expect("the file").contains(&password));
+    assert!(change("POST", "alice", r#"{"password": "wonderland"}"#, 201)["password"].is_null());
+    assert!(may_register("alice", "wonderland"));
+    // Adding does not replace.
+    change("POST", "alice", "", 409);
+    assert!(may_register("alice", "wonderland"));
+    // Another password.
+    change("PUT", "bob", r#"{"password": "b"}"#, 200);
+    assert!(may_register("bob", "b") && !may_register("bob", "builder"));
+    change("PUT", "nobody", "", 404);
+    // No account any more.
+    change("DELETE", "bob", "", 200);
+    assert!(!may_register("bob", "b"));
+    change("DELETE", "bob", "", 404);
+    for (user, body) in [("a%20b", ""), ("x@elsewhere.example", ""), ("106", r#"{"password": ""}"#), ("106", "[]")] {
+        let status = with_token(&server, "POST", &format!("/api/v1/users/{user}/account"), body).status;
+        assert!(status == 400 || status == 422, "{user} {body}: {status}");
+    }
+    assert!(!std::fs::read_to_string(&file).expect("the file").contains("106"));
+}
+
+#[test]
+fn accounts_are_not_changed_without_a_token() {
+    let server = Server::start(CLOSED);
+    for method in ["POST", "PUT", "DELETE"] {
+        let answer = http::change(server.http(), method, "/api/v1/users/alice/account");
+        assert!(answer.status == 403 && answer.body.contains("admin.token"), "{}: {}", answer.status, answer.body);
+    }
+}
+
+#[test]
+fn the_last_day_and_the_last_lines_can_be_read() {
+    let server = Server::start(OPEN);
+    let _phones = setup(&server);
+    let activity = || http::get(server.http(), "/api/v1/activity").json();
+    let sum =
+        |key: &str| activity()[key].as_array().expect(key).iter().filter_map(serde_json::Value::as_u64).sum::<u64>();
+    let counted = || (sum("calls") == 2 && sum("failed") == 1 && activity()["phones"][0] == 3).then_some(());
+    assert!(wait_for(PATIENCE, counted).is_some(), "{}", activity());
+    let log = http::get(server.http(), "/api/v1/log").json();
+    let lines = log["lines"].to_string();
+    assert!(lines.contains("listening on") && lines.contains("registered from"), "{lines}");
+    let count = log["count"].as_u64().expect("a count");
+    let more = http::get(server.http(), &format!("/api/v1/log?after={count}")).json();
+    assert_eq!(more["lines"].as_array().map(Vec::len), more["count"].as_u64().map(|all| (all - count) as usize));
 }
 
 #[test]

@@ -3,12 +3,15 @@
 //! Runs on the main thread. Reads shared state (store, call history, loads) and never waits for a worker. This file
 //! only lists the modules.
 
+mod accounts;
+mod activity;
 mod bans;
 mod calls;
 mod explain;
 mod failures;
 mod forwarding;
 mod guard;
+mod log;
 mod office;
 mod refusals;
 mod removal;

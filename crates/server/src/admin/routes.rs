@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,11 +20,13 @@ use tokio::time::timeout;
 use super::removal::RemovalScope;
 use super::reply::{self, Reply};
 use super::{
-    AdminCommand, AdminState, bans, calls, explain, failures, forwarding, guard, office, refusals, status, users,
+    AdminCommand, AdminState, accounts, activity, bans, calls, explain, failures, forwarding, guard, log, office,
+    refusals, status, users,
 };
 use crate::config::{Config, Endpoint};
 use crate::data::secret::RotationError;
 use crate::defence::Failure;
+use crate::reload::ReloadOutcome;
 use crate::{me, phone};
 
 const PAGE: &str = include_str!("page.html");
@@ -30,6 +34,9 @@ const OPENAPI: &str = include_str!("../../../../docs/openapi.yaml");
 
 /// How long a request waits for the main loop to reload.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The largest number that JSON can be relied upon to keep (RFC 8259 6).
+const MAX_COUNT: u64 = (1 << 53) - 1;
 
 /// Answers one request.
 pub(crate) async fn answer(state: &AdminState, peer: IpAddr, request: Request<Incoming>) -> Reply {
@@ -76,14 +83,13 @@ pub(crate) async fn answer(state: &AdminState, peer: IpAddr, request: Request<In
     }
     let parts: Vec<_> = rest.split('/').map(|part| percent_decoded(part)).collect();
     let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
-    if let [b"users", user, b"forwarding"] = parts.as_slice() {
-        return match *method {
-            Method::GET => forwarding::show(state, user),
-            Method::PUT => forwarding::change(state, user, body).await,
-            _ => reply::not_allowed("GET, PUT"),
-        };
+    match (parts.as_slice(), method) {
+        ([b"users", user, b"forwarding"], &Method::GET) => forwarding::show(state, user),
+        ([b"users", user, b"forwarding"], &Method::PUT) => forwarding::change(state, user, body).await,
+        ([b"users", _, b"forwarding"], _) => reply::not_allowed("GET, PUT"),
+        ([b"users", user, b"account"], method) => accounts::change(state, method, user, body).await,
+        (parts, method) => api(state, method, parts, &Query::of(&request.uri)).await,
     }
-    api(state, method, &parts, &Query::of(&request.uri)).await
 }
 
 /// `admin.phone`. Browsers give the microphone to pages of this machine, and else to `https` only.
@@ -122,7 +128,7 @@ fn unrestricted(state: &AdminState, method: &Method, path: &str) -> Option<Reply
 async fn api(state: &AdminState, method: &Method, path: &[&[u8]], query: &Query<'_>) -> Reply {
     match (path, method) {
         ([b"server"], &Method::GET) => status::server(state),
-        ([b"users"], &Method::GET) => match query.number("limit") {
+        ([b"users"], &Method::GET) => match query.number("limit", users::DEFAULT_LIMIT, 1..=users::MAX_LIMIT) {
             Some(limit) => users::list(state, &query.text("search"), limit).await,
             None => reply::problem(StatusCode::BAD_REQUEST, "limit: expected a whole number from 1 to 1000"),
         },
@@ -138,6 +144,11 @@ async fn api(state: &AdminState, method: &Method, path: &[&[u8]], query: &Query<
         ([b"calls"], &Method::GET) => calls::list(state),
         ([b"failures"], &Method::GET) => failures::list(state),
         ([b"refusals"], &Method::GET) => refusals::list(state),
+        ([b"activity"], &Method::GET) => activity::show(state),
+        ([b"log"], &Method::GET) => match query.number("after", 0, 0..=MAX_COUNT) {
+            Some(after) => log::show(state, after),
+            None => reply::problem(StatusCode::BAD_REQUEST, "after: expected a whole number"),
+        },
         ([b"explain"], &Method::GET) => {
             explain::explain(state, &query.text("from"), &query.text("to"), &query.text("source"), &query.text("at"))
         }
@@ -147,8 +158,8 @@ async fn api(state: &AdminState, method: &Method, path: &[&[u8]], query: &Query<
         ([b"openapi.yaml"], &Method::GET) => reply::response(StatusCode::OK, "application/yaml", OPENAPI),
         (
             [
-                b"server" | b"nodes" | b"bans" | b"users" | b"groups" | b"trunks" | b"calls" | b"failures"
-                | b"refusals" | b"explain" | b"openapi.yaml",
+                b"server" | b"activity" | b"log" | b"nodes" | b"bans" | b"users" | b"groups" | b"trunks" | b"calls"
+                | b"failures" | b"refusals" | b"explain" | b"openapi.yaml",
             ]
             | [b"users", _],
             _,
@@ -160,15 +171,20 @@ async fn api(state: &AdminState, method: &Method, path: &[&[u8]], query: &Query<
 }
 
 async fn reload(state: &AdminState) -> Reply {
-    let (sender, outcome) = oneshot::channel();
-    let sent = state.commands.try_send(AdminCommand::Reload(sender)).is_ok();
-    match timeout(RELOAD_TIMEOUT, outcome).await {
-        Ok(Ok(outcome)) if sent => {
+    match reload_outcome(state).await {
+        Some(outcome) => {
             let status = if outcome.reloaded { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
             reply::json(status, &outcome)
         }
-        _ => reply::problem(StatusCode::SERVICE_UNAVAILABLE, "the server is busy with another reload"),
+        None => reply::problem(StatusCode::SERVICE_UNAVAILABLE, "the server is busy with another reload"),
     }
+}
+
+/// Reloads the configuration; `None` if the main loop is busy.
+pub(super) async fn reload_outcome(state: &AdminState) -> Option<ReloadOutcome> {
+    let (sender, outcome) = oneshot::channel();
+    state.commands.try_send(AdminCommand::Reload(sender)).ok()?;
+    timeout(RELOAD_TIMEOUT, outcome).await.ok()?.ok()
 }
 
 async fn rotate_keys(state: &AdminState) -> Reply {
@@ -211,10 +227,10 @@ impl<'a> Query<'a> {
         self.find(key).unwrap_or_default()
     }
 
-    /// The default if the parameter is missing; `None` if it is out of range.
-    fn number(&self, key: &str) -> Option<usize> {
-        let Some(text) = self.find(key) else { return Some(users::DEFAULT_LIMIT) };
-        text.parse().ok().filter(|number| (1..=users::MAX_LIMIT).contains(number))
+    /// `default` if the parameter is missing; `None` if it is out of range.
+    fn number<T: FromStr + PartialOrd>(&self, key: &str, default: T, range: RangeInclusive<T>) -> Option<T> {
+        let Some(text) = self.find(key) else { return Some(default) };
+        text.parse().ok().filter(|number| range.contains(number))
     }
 }
 

@@ -16,8 +16,9 @@ use crate::cluster::{NodeTable, SharedValues};
 use crate::data::secret::RotationError;
 use crate::data::set_rules::RuleRequest;
 use crate::defence::Defence;
-use crate::journal::{CallHistory, Refusals};
+use crate::journal::{Activity, CallHistory, Refusals};
 use crate::me::MePages;
+use crate::process::RecentLines;
 use crate::reload::{ActiveConfig, ReloadOutcome};
 use crate::transport::Directory;
 use crate::worker::Health;
@@ -38,6 +39,10 @@ pub(crate) struct AdminState {
     pub(crate) calls: Arc<Mutex<CallHistory>>,
     /// The senders that were refused last.
     pub(crate) refusals: Arc<Mutex<Refusals>>,
+    /// What happened in the last day.
+    pub(crate) activity: Arc<Mutex<Activity>>,
+    /// The last lines of the log.
+    pub(crate) log: RecentLines,
     /// The metrics recorder.
     pub(crate) metrics: PrometheusHandle,
     /// The configuration in force.

@@ -16,6 +16,7 @@ use proxy::{
 use tokio::sync::watch;
 use tracing::{Level, debug, enabled, error, info, warn};
 
+use super::activity::Activity;
 use super::bans;
 use super::calls::{ActiveCall, CallHistory, EndedCall};
 use super::debug_line::debug_line;
@@ -38,6 +39,7 @@ pub(crate) struct EventLog {
     queues: Arc<[EventQueue]>,
     calls: Arc<Mutex<CallHistory>>,
     refusals: Arc<Mutex<Refusals>>,
+    activity: Arc<Mutex<Activity>>,
     defence: Arc<Defence>,
     active_config: watch::Receiver<Arc<ActiveConfig>>,
     names: NameFormat,
@@ -50,12 +52,22 @@ impl EventLog {
     /// For these event queues and the bans of the server.
     pub(crate) fn new(
         (queues, defence): (Arc<[EventQueue]>, Arc<Defence>),
-        (calls, refusals): (Arc<Mutex<CallHistory>>, Arc<Mutex<Refusals>>),
+        (calls, refusals, activity): (Arc<Mutex<CallHistory>>, Arc<Mutex<Refusals>>, Arc<Mutex<Activity>>),
         active_config: watch::Receiver<Arc<ActiveConfig>>,
     ) -> Self {
         let names = NameFormat::new(&active_config.borrow().loaded.config);
         let rate_limit = RateLimit::new(active_config.borrow().loaded.config.limits.refusal_lines.0);
-        Self { queues, calls, refusals, defence, active_config, names, rate_limit, scratch: Default::default() }
+        Self {
+            queues,
+            calls,
+            refusals,
+            activity,
+            defence,
+            active_config,
+            names,
+            rate_limit,
+            scratch: Default::default(),
+        }
     }
 
     /// Logs all queued events.
@@ -313,6 +325,7 @@ impl EventLog {
     /// Adds a refusal to those that the page shows.
     fn keep(&self, kind: RefusalKind, user: Option<&Aor>, source: IpAddr, why: &str, key: Option<ConfigKey>, at: Wall) {
         let (user, why) = (user.cloned(), why.to_owned());
+        self.activity.lock().refused(at);
         self.refusals.lock().add(Refusal { kind, user, source, why, key, count: 1, first: at, last: at });
     }
 
@@ -323,6 +336,7 @@ impl EventLog {
 
     fn store_ended(&self, ended: EndedCall) {
         metrics::count(Series::CallEnded { ending: ended.ending });
+        self.activity.lock().call_ended(ended.at, ended.ending);
         if let Some(trunk) = ended.call.trunk.clone() {
             let outcome = match ended.status {
                 Some(200..=299) => TrunkCallOutcome::Answered,

@@ -2,6 +2,7 @@
 //!
 //! This file only lists the modules.
 
+mod activity;
 mod bans;
 mod calls;
 mod debug_line;
@@ -11,6 +12,7 @@ mod queue;
 mod rate_limit;
 mod refusals;
 
+pub(crate) use activity::{Activity, SLOT_SECONDS, Slot};
 pub(crate) use calls::{ActiveCall, CallHistory, EndedCall};
 pub(crate) use event_log::EventLog;
 pub(crate) use format::sanitize;

@@ -13,6 +13,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, fmt, reload};
 
+use super::recent_lines::{KeptOutput, RecentLines};
 use crate::config::{Level, Log, LogFormat};
 use crate::text::printable::LogWriter;
 
@@ -23,6 +24,7 @@ pub(crate) struct LevelSwitch(reload::Handle<Targets, Registry>);
 /// The thread that writes the log.
 pub(crate) struct LogThread {
     dropped: ErrorCounter,
+    recent: RecentLines,
     /// Writes the remaining lines on drop.
     _thread: WorkerGuard,
 }
@@ -32,15 +34,21 @@ impl LogThread {
     pub(crate) fn dropped(&self) -> u64 {
         u64::try_from(self.dropped.dropped_lines()).unwrap_or(u64::MAX)
     }
+
+    /// The last lines.
+    pub(crate) fn recent(&self) -> RecentLines {
+        self.recent.clone()
+    }
 }
 
 /// Starts logging, with at most `queue` lines waiting to be written. A second call in one process has no effect.
 pub(crate) fn start(log: &Log, queue: usize) -> (LevelSwitch, LogThread) {
     let lossy = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(queue);
     let (output, thread) = lossy.finish(stderr());
-    let log_thread = LogThread { dropped: output.error_counter(), _thread: thread };
+    let recent = RecentLines::default();
+    let log_thread = LogThread { dropped: output.error_counter(), recent: recent.clone(), _thread: thread };
     let ansi = stderr().is_terminal() && log.format == LogFormat::Text;
-    let output = LogWriter::new(output, ansi);
+    let output = LogWriter::new(KeptOutput::new(output, recent), ansi);
     let (filter, handle) = reload::Layer::new(filter(log.level));
     let registry = tracing_subscriber::registry().with(filter);
     let _ = match log.format {

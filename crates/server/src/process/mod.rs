@@ -5,3 +5,6 @@
 pub(crate) mod descriptors;
 pub(crate) mod interfaces;
 pub(crate) mod log;
+mod recent_lines;
+
+pub(crate) use recent_lines::RecentLines;

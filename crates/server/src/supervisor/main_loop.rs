@@ -31,7 +31,7 @@ use crate::cluster::SharedValues;
 use crate::config::Listen;
 use crate::data::first_start::{self, InitialAccounts};
 use crate::error::CliError;
-use crate::journal::{CallHistory, EventLog, Refusals};
+use crate::journal::{Activity, CallHistory, EventLog, Refusals};
 use crate::metrics::{self, Gauge, Series, UnwrittenLine};
 use crate::process::interfaces;
 use crate::process::log::{LevelSwitch, LogThread};
@@ -89,7 +89,7 @@ async fn serve(
     let removals = start_removals(&server);
     let admin_address = server.metrics.as_ref().and_then(|listener| listener.local_addr().ok());
     let shared_state = SharedState::new(&mut server, &reload);
-    let mut commands = spawn_admin(&mut server, &reload, metrics.clone(), &seen, &removals, &shared_state)?;
+    let mut commands = spawn_admin(&mut server, &reload, metrics.clone(), &seen, &removals, &shared_state, log)?;
     apply_to_defence(&server, &reload.active_config());
     log_start(&server, &reload.active_config(), restored);
     initial_accounts.iter().for_each(|accounts| show_accounts(accounts, &server.listeners, admin_address, &reload));
@@ -120,6 +120,7 @@ async fn serve(
             _ = maintenance.tick() => {
                 follow_clock(&mut reload, &server).await;
                 seen.0.lock().sweep(clock::wall());
+                seen.2.lock().set_phones(clock::wall(), server.store.counts().bindings);
                 maintain(&server, &reload.active_config(), log, started);
                 shared_state.maintain(&mut server, &reload).await;
                 trunk_gauges.publish(&reload.active_config().settings);
@@ -147,12 +148,12 @@ async fn stop(server: Server) {
     server.stop().await;
 }
 
-/// What the status page shows of the past: the calls, and the senders that were refused.
-type Seen = (Arc<Mutex<CallHistory>>, Arc<Mutex<Refusals>>);
+/// What the status page shows of the past: the calls, the senders that were refused, and how many there were of each.
+type Seen = (Arc<Mutex<CallHistory>>, Arc<Mutex<Refusals>>, Arc<Mutex<Activity>>);
 
 fn nothing_seen(reload: &Reload) -> Seen {
     let max_calls = reload.active_config().loaded.config.limits.journal_calls.0;
-    (Arc::new(Mutex::new(CallHistory::new(max_calls))), Arc::default())
+    (Arc::new(Mutex::new(CallHistory::new(max_calls))), Arc::default(), Arc::default())
 }
 
 /// Reloads, between the `RELOADING` and `READY` notifications for the service manager.
@@ -225,9 +226,10 @@ fn spawn_admin(
     server: &mut Server,
     reload: &Reload,
     metrics: Option<PrometheusHandle>,
-    (calls, refusals): &Seen,
+    (calls, refusals, activity): &Seen,
     removals: &Arc<Removals>,
     shared_state: &SharedState,
+    log: &LogThread,
 ) -> Result<mpsc::Receiver<AdminCommand>, CliError> {
     let (commands, received) = mpsc::channel(1);
     let (Some(listener), Some(metrics)) = (server.metrics.take(), metrics) else { return Ok(received) };
@@ -242,6 +244,8 @@ fn spawn_admin(
         shared: SharedValues::of(&server.store),
         calls: calls.clone(),
         refusals: refusals.clone(),
+        activity: activity.clone(),
+        log: log.recent(),
         metrics,
         active_config: reload.subscribe(),
         health: server.health.clone(),
