@@ -13,6 +13,7 @@ mod forwarding;
 mod guard;
 mod log;
 mod office;
+mod page;
 mod refusals;
 mod removal;
 mod reply;

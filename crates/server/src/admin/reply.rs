@@ -9,12 +9,11 @@ use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, SERVER, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
-use parser::hex_text;
 use serde::{Deserialize, Serialize};
 
 use super::guard::AccessDenied;
-use crate::data::secret;
 use crate::text::printable;
+use crate::web::{self, File};
 
 /// An HTTP response.
 pub(crate) type Reply = Response<Full<Bytes>>;
@@ -77,19 +76,10 @@ pub(crate) fn response(status: StatusCode, kind: &'static str, body: impl Into<B
     reply
 }
 
-/// The page, with a Content-Security-Policy that allows only its own script, style and API. Scripts need the nonce of
-/// this response.
-pub(crate) fn page(html: &str) -> Reply {
-    let Ok(number) = secret::random::<16>() else {
-        return problem(StatusCode::INTERNAL_SERVER_ERROR, "no random numbers");
-    };
-    let number = hex_text(&number);
-    let mut reply = response(StatusCode::OK, "text/html; charset=utf-8", html.replace("{nonce}", &number));
-    let policy = format!(
-        "default-src 'none'; script-src 'nonce-{number}'; style-src 'nonce-{number}'; connect-src 'self'; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    );
-    if let Ok(policy) = HeaderValue::from_str(&policy) {
+/// A file of the page. Its policy allows only its own scripts, styles and API.
+pub(crate) fn file(file: &File) -> Reply {
+    let mut reply = response(StatusCode::OK, file.content_type, file.content);
+    if let Ok(policy) = HeaderValue::try_from(web::policy("")) {
         reply.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     }
     reply

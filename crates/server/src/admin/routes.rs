@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::removal::RemovalScope;
 use super::reply::{self, Reply};
 use super::{
-    AdminCommand, AdminState, accounts, activity, bans, calls, explain, failures, forwarding, guard, log, office,
+    AdminCommand, AdminState, accounts, activity, bans, calls, explain, failures, forwarding, guard, log, office, page,
     refusals, status, users,
 };
 use crate::config::{Config, Endpoint};
@@ -29,7 +29,6 @@ use crate::defence::Failure;
 use crate::reload::ReloadOutcome;
 use crate::{me, phone};
 
-const PAGE: &str = include_str!("page.html");
 const OPENAPI: &str = include_str!("../../../../docs/openapi.yaml");
 
 /// How long a request waits for the main loop to reload.
@@ -52,10 +51,10 @@ pub(crate) async fn answer(state: &AdminState, peer: IpAddr, request: Request<In
     }
     let active_config = Arc::clone(&state.active_config.borrow());
     let config = &active_config.loaded.config;
-    if path == "/" {
+    if let Some(file) = page::find(path) {
         return match (guard::check_page(peer, &request.headers, config), method) {
             (Err(why), _) => reply::denied(why),
-            (Ok(()), &Method::GET) => reply::page(PAGE),
+            (Ok(()), &Method::GET) => reply::file(file),
             (Ok(()), _) => reply::not_allowed("GET"),
         };
     }
