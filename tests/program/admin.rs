@@ -53,17 +53,20 @@ fn every_route_is_as_it_is_described() {
     for (method, template) in &operations {
         let path = path_of(template);
         let path = if path.ends_with("explain") { format!("{path}?to=bob&from=alice") } else { path };
+        let needs_header = path.contains("/trace") || path.ends_with("/messages") || path.ends_with("/pcap");
+        // A live trace has no end: it is refused here without the header, and read by the tests of traces.
+        let is_live = path.ends_with("/trace");
         let answer = match method.as_str() {
-            "GET" => http::get(server.http(), &path),
+            "GET" if !needs_header || is_live => http::get(server.http(), &path),
             method => http::change(server.http(), method, &path),
         };
         description.check(method, template, &answer);
         let described = description.statuses(method, template);
         assert!(described.contains(&answer.status), "{method} {path}: {}", answer.status);
         // There is no such contact, ban or account, no password and no token.
-        let absent =
-            ["{contact}", "{address}", "forwarding", "account", "/me/rules"].iter().any(|end| template.ends_with(end));
-        assert!(answer.status < 300 || absent, "{method} {path}: {}", answer.body);
+        let absent = ["{contact}", "{address}", "forwarding", "account", "/me/rules", "/messages", "/pcap"];
+        let absent = absent.iter().any(|end| template.ends_with(end));
+        assert!(answer.status < 300 || absent || (is_live && answer.status == 403), "{method} {path}: {}", answer.body);
         // Another method gets a response that names the right one.
         let wrong = http::change(server.http(), "PATCH", &path);
         let allowed = wrong.header("Allow").split(", ").any(|allowed| allowed == method);
@@ -82,7 +85,9 @@ fn parameters_are_as_they_are_described() {
     let (server, description) = (Server::start(OPEN), Description::read());
     let mut judged = 0;
     for (method, template) in description.operations() {
-        for (query, is_good) in description.queries(&method, &template) {
+        // A good value begins a response that has no end.
+        let queries = if template.ends_with("/trace") { Vec::new() } else { description.queries(&method, &template) };
+        for (query, is_good) in queries {
             let answer = http::get(server.http(), &format!("{}?{query}", path_of(&template)));
             assert_eq!(answer.status, if is_good { 200 } else { 400 }, "{template}?{query}: {}", answer.body);
             description.check(&method, &template, &answer);

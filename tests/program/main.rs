@@ -50,4 +50,5 @@ mod systemd;
 mod timeouts_and_limits;
 mod tls;
 mod tls_peers;
+mod trace;
 mod websocket;

@@ -87,6 +87,12 @@ pub(crate) fn machine_time() -> Wall {
     Wall::since_epoch(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 
+/// The machine's clock, in microseconds since 1970.
+pub(crate) fn machine_micros() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// Time since boot.
 pub(crate) fn since_boot() -> Duration {
     // Linux has this clock since 2.6.39.

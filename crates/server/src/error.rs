@@ -156,6 +156,9 @@ pub(crate) enum ClientError {
     /// The URL is invalid.
     #[error("--admin: expected http:// and an IP address with port, like http://127.0.0.1:9090")]
     InvalidUrl,
+    /// A live trace has ended.
+    #[error("the server at http://{0}/ does not send any more: it was stopped, or cannot be reached")]
+    Ended(SocketAddr),
     /// The server refused.
     #[error("the server says: {1} ({0})")]
     Refused(StatusCode, String),

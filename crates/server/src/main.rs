@@ -26,6 +26,7 @@ mod resolver;
 mod supervisor;
 mod text;
 mod tls;
+mod trace;
 mod transport;
 mod web;
 mod worker;
@@ -66,6 +67,7 @@ fn run_command() -> Result<(), CliError> {
         Command::Backup(to) => cli::backup::backup(&load()?, &to)?,
         Command::Reload => server_commands::reload(&client()?)?,
         Command::Explain(call) => server_commands::explain(&client()?, &call)?,
+        Command::Trace(what) => return cli::trace::trace(&client()?, &what),
         Command::Forward(what) => server_commands::forward(&client()?, &what)?,
         Command::Bindings(what) => server_commands::bindings(&client()?, &what)?,
         Command::Groups => server_commands::groups(&client()?)?,

@@ -19,7 +19,7 @@ use hyper::{Method, Uri, Version};
 
 use crate::config::{Config, Token};
 
-/// Required for every method but GET; the value does not matter.
+/// Required for every method but GET, and for the messages of calls; the value does not matter.
 pub(crate) const CSRF_HEADER: HeaderName = HeaderName::from_static("x-frontdesk");
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -44,8 +44,8 @@ pub(crate) enum AccessDenied {
     /// 403: Origin is not this server.
     #[error("requests of other origins are refused")]
     Origin,
-    /// 403: the method is not GET and [`CSRF_HEADER`] is missing.
-    #[error("a request that changes something needs the header X-Frontdesk")]
+    /// 403: [`CSRF_HEADER`] is missing.
+    #[error("a request that changes something, or reads the messages of calls, needs the header X-Frontdesk")]
     CsrfHeader,
 }
 
@@ -98,13 +98,18 @@ pub(crate) fn check_api(
 ) -> Result<(), AccessDenied> {
     check_page(peer, headers, config)?;
     check_origin(headers)?;
-    if *method != Method::GET && !headers.contains_key(CSRF_HEADER) {
-        return Err(AccessDenied::CsrfHeader);
+    if *method != Method::GET {
+        check_intent(headers)?;
     }
     match &config.admin.token {
         Some(token) if !has_token(token, headers) => Err(AccessDenied::Token),
         _ => Ok(()),
     }
+}
+
+/// Checks that no page of another origin sends a request: it has a header that such a page cannot set.
+pub(crate) fn check_intent(headers: &HeaderMap) -> Result<(), AccessDenied> {
+    if headers.contains_key(CSRF_HEADER) { Ok(()) } else { Err(AccessDenied::CsrfHeader) }
 }
 
 /// Checks that a request is for a name of this server.

@@ -22,6 +22,7 @@ mod serve;
 mod start;
 mod state;
 mod status;
+mod trace;
 mod users;
 
 pub(crate) use bans::{BanEntry, Bans};

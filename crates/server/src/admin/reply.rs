@@ -2,9 +2,13 @@
 //! the content.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::body::{self, Frame, SizeHint};
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, SERVER, WWW_AUTHENTICATE,
 };
@@ -14,9 +18,45 @@ use serde::{Deserialize, Serialize};
 use super::guard::AccessDenied;
 use crate::text::printable;
 use crate::web::{self, File};
+use crate::trace::LiveTrace;
 
 /// An HTTP response.
-pub(crate) type Reply = Response<Full<Bytes>>;
+pub(crate) type Reply = Response<Body>;
+
+/// The body of a response.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// All of it.
+    Whole(Full<Bytes>),
+    /// It has no end.
+    Live(Box<LiveTrace>),
+}
+
+impl body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match &mut *self {
+            Self::Whole(body) => Pin::new(body).poll_frame(cx),
+            Self::Live(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Live(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            Self::Live(body) => body.size_hint(),
+        }
+    }
+}
 
 /// The body of every response that is not 2xx.
 #[derive(Deserialize, Serialize)]
@@ -62,7 +102,16 @@ pub(crate) fn not_allowed(allow: &'static str) -> Reply {
 
 /// A response with the headers that all responses have.
 pub(crate) fn response(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
-    let mut reply = Response::new(Full::new(body.into()));
+    with_body(status, kind, Body::Whole(Full::new(body.into())))
+}
+
+/// A live trace: one JSON object on each line.
+pub(crate) fn live(trace: LiveTrace) -> Reply {
+    with_body(StatusCode::OK, "application/x-ndjson", Body::Live(Box::new(trace)))
+}
+
+fn with_body(status: StatusCode, kind: &'static str, body: Body) -> Reply {
+    let mut reply = Response::new(body);
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -18,10 +18,10 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::removal::RemovalScope;
-use super::reply::{self, Reply};
+use super::reply::{self, Body, Reply};
 use super::{
     AdminCommand, AdminState, accounts, activity, bans, calls, explain, failures, forwarding, guard, log, office, page,
-    refusals, status, users,
+    refusals, status, trace, users,
 };
 use crate::config::{Config, Endpoint};
 use crate::data::secret::RotationError;
@@ -69,11 +69,14 @@ pub(crate) async fn answer(state: &AdminState, peer: IpAddr, request: Request<In
     if me::is_path(path) {
         return match guard::check_host(&request.headers, config) {
             Err(why) => reply::denied(why),
-            Ok(()) => state.me.answer(peer, Request::from_parts(request, body)).await,
+            Ok(()) => state.me.answer(peer, Request::from_parts(request, body)).await.map(Body::Whole),
         };
     }
     let Some(rest) = path.strip_prefix("/api/v1/") else { return not_found() };
-    if let Err(why) = guard::check_api(peer, method, &request.headers, config) {
+    let access = guard::check_api(peer, method, &request.headers, config);
+    let access =
+        access.and_then(|()| if trace::is_path(rest) { guard::check_intent(&request.headers) } else { Ok(()) });
+    if let Err(why) = access {
         // Only a wrong token counts: the page sends its first request without one.
         if why == guard::AccessDenied::Token && request.headers.contains_key(AUTHORIZATION) {
             state.defence.record_failure(peer, Failure::Token);
@@ -110,7 +113,7 @@ pub(crate) fn local_phone_page(config: &Config, address: SocketAddr, listeners: 
 fn phone_page(state: &AdminState, path: &str, headers: &HeaderMap, config: &Config) -> Option<Reply> {
     let host = guard::host_header(headers)?;
     let websocket = phone::WebSocket::for_admin_page(&state.listeners, host.host());
-    phone::page(path, &websocket, &config.domains.first()?.0)
+    phone::page(path, &websocket, &config.domains.first()?.0).map(|reply| reply.map(Body::Whole))
 }
 
 /// Paths that are open to everybody: their answers contain no names.
@@ -141,6 +144,10 @@ async fn api(state: &AdminState, method: &Method, path: &[&[u8]], query: &Query<
         ([b"groups"], &Method::GET) => office::groups(state),
         ([b"trunks"], &Method::GET) => office::trunks(state),
         ([b"calls"], &Method::GET) => calls::list(state),
+        ([b"calls", id, b"messages"], &Method::GET) => trace::messages(state, id),
+        ([b"calls", id, b"pcap"], &Method::GET) => trace::capture(state, id),
+        ([b"trace"], &Method::GET) => trace::live(state, &query.text("user")),
+        ([b"trace", b"calls"], &Method::GET) => trace::list(state),
         ([b"failures"], &Method::GET) => failures::list(state),
         ([b"refusals"], &Method::GET) => refusals::list(state),
         ([b"activity"], &Method::GET) => activity::show(state),
@@ -160,7 +167,10 @@ async fn api(state: &AdminState, method: &Method, path: &[&[u8]], query: &Query<
                 b"server" | b"activity" | b"log" | b"nodes" | b"bans" | b"users" | b"groups" | b"trunks" | b"calls"
                 | b"failures" | b"refusals" | b"explain" | b"openapi.yaml",
             ]
-            | [b"users", _],
+            | [b"users", _]
+            | [b"calls", _, b"messages" | b"pcap"]
+            | [b"trace"]
+            | [b"trace", b"calls"],
             _,
         ) => reply::not_allowed("GET"),
         ([b"bans", _] | [b"users", _, b"phones"] | [b"users", _, b"phones", _], _) => reply::not_allowed("DELETE"),

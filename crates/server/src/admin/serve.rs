@@ -2,12 +2,14 @@
 //!
 //! Decides the limits and timeouts. When all connections are in use, or one peer has half of them, a new connection
 //! replaces the one that has been idle for longest (of the same peer, in the second case). So a client that sends its
-//! request at once is served while an attacker holds connections open or sends requests slowly.
+//! request at once is served while an attacker holds connections open or sends requests slowly. A live trace counts as a
+//! request in progress and may last: only whoever may read everything else can open one.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -19,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
+use super::reply::Body;
 use super::{AdminState, routes};
 use crate::metrics::{self, DriverLimit, Series};
 
@@ -81,6 +84,8 @@ struct HttpConnection {
 /// Counts one connection until it is dropped.
 struct HttpPermit {
     id: u64,
+    /// A live trace was opened: the connection may last.
+    is_live: AtomicBool,
     connections: Arc<HttpConnections>,
 }
 
@@ -101,7 +106,7 @@ impl HttpConnections {
         }
         let id = inner.next_tick();
         inner.list.push(HttpConnection { id, peer, idle: Some(id), task: None });
-        Some(HttpPermit { id, connections: Arc::clone(self) })
+        Some(HttpPermit { id, is_live: AtomicBool::new(false), connections: Arc::clone(self) })
     }
 
     /// Sets the task to abort when the connection is replaced.
@@ -154,12 +159,16 @@ impl Drop for HttpPermit {
 
 async fn serve_connection(stream: TcpStream, peer: SocketAddr, state: Arc<AdminState>, permit: HttpPermit) {
     let permit = Arc::new(permit);
+    let of_requests = Arc::clone(&permit);
     let answer = service_fn(move |request| {
-        let (state, permit) = (Arc::clone(&state), Arc::clone(&permit));
+        let (state, permit) = (Arc::clone(&state), Arc::clone(&of_requests));
         async move {
             permit.mark_busy();
             let reply = routes::answer(&state, peer.ip(), request).await;
-            permit.mark_idle();
+            match reply.body() {
+                Body::Whole(_) => permit.mark_idle(),
+                Body::Live(_) => permit.is_live.store(true, Ordering::Relaxed),
+            }
             Ok::<_, Infallible>(reply)
         }
     });
@@ -172,7 +181,11 @@ async fn serve_connection(stream: TcpStream, peer: SocketAddr, state: Arc<AdminS
     // Errors are not logged: the client has gone or was too slow.
     if timeout(CONNECTION_TIMEOUT, connection.as_mut()).await.is_err() {
         connection.as_mut().graceful_shutdown();
-        let _ = timeout(SHUTDOWN_GRACE, connection).await;
+        if permit.is_live.load(Ordering::Relaxed) {
+            let _ = connection.await;
+        } else {
+            let _ = timeout(SHUTDOWN_GRACE, connection).await;
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use crate::journal::{Activity, CallHistory, Refusals};
 use crate::me::MePages;
 use crate::process::RecentLines;
 use crate::reload::{ActiveConfig, ReloadOutcome};
+use crate::trace::Trace;
 use crate::transport::Directory;
 use crate::worker::Health;
 
@@ -61,6 +62,8 @@ pub(crate) struct AdminState {
     pub(crate) rule_requests: mpsc::Sender<RuleRequest>,
     /// The page of a user.
     pub(crate) me: Arc<MePages>,
+    /// The traces of messages.
+    pub(crate) trace: Arc<Trace>,
     /// Commands for the main loop.
     pub(crate) commands: mpsc::Sender<AdminCommand>,
     /// Limits user lists to one at a time, since the store may be large.

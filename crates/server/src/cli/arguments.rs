@@ -38,6 +38,8 @@ Usage: frontdesk [run]                          run the server
        frontdesk explain TO [--from CALLER] [--source IP] [--at TIME]
                                                 show how a call would be routed; nothing is sent. TIME,
                                                 like 2026-12-24T10:00, is for office hours
+       frontdesk trace [USER|all] [--pcap FILE] show the messages of a user, number or IP address as they come and go, until
+                                                Ctrl-C; --pcap writes them to a file for Wireshark or sngrep as well
        frontdesk backup NEW                     copy the registrations to a new file, also while the server runs
        frontdesk reload                         reload the configuration, as SIGHUP does
        frontdesk nodes                          list the servers that share the registrations
@@ -86,6 +88,8 @@ pub(crate) enum Command {
     Backup(PathBuf),
     /// Show how a call would be routed.
     Explain(ExplainedCall),
+    /// Show the messages.
+    Trace(TraceCommand),
     /// Show or change the forwarding of a user.
     Forward(ForwardCommand),
     /// Show or remove bindings.
@@ -131,6 +135,15 @@ pub(crate) struct ExplainedCall {
     pub(crate) source: Option<String>,
     /// The time for office hours.
     pub(crate) at: Option<String>,
+}
+
+/// `frontdesk trace`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TraceCommand {
+    /// The user, number or address, or `all`.
+    pub(crate) whose: String,
+    /// The file for the messages.
+    pub(crate) pcap: Option<PathBuf>,
 }
 
 /// `frontdesk forward` and `frontdesk dnd`.
@@ -179,6 +192,7 @@ pub(crate) enum AccountCommand {
 pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, CliError> {
     let mut parser = Parser::from_args(arguments);
     let (mut config, mut admin, mut options) = (None, None, ExplainedCall::default());
+    let mut pcap = None;
     let (mut password_stdin, mut words, mut node) = (false, Vec::new(), NodeArguments::default());
     while let Some(argument) = parser.next().map_err(usage)? {
         match argument {
@@ -189,6 +203,7 @@ pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Argu
             Long("from") => options.from = Some(text(&mut parser)?),
             Long("source") => options.source = Some(text(&mut parser)?),
             Long("at") => options.at = Some(text(&mut parser)?),
+            Long("pcap") => pcap = Some(PathBuf::from(parser.value().map_err(usage)?)),
             Long("node") => node.node = Some(value(&mut parser, "node")?),
             Long("advertise") => node.advertise = Some(value(&mut parser, "advertise")?),
             Long("password-stdin") => password_stdin = true,
@@ -202,12 +217,13 @@ pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Argu
             let to = std::mem::take(&mut call.to);
             *call = ExplainedCall { to, ..std::mem::take(&mut options) };
         }
+        Command::Trace(trace) => trace.pcap = pcap.take(),
         Command::Account { command: AccountCommand::Add(_) | AccountCommand::Passwd(_), password_stdin: wanted } => {
             *wanted = std::mem::take(&mut password_stdin);
         }
         _ => {}
     }
-    if options != ExplainedCall::default() || password_stdin {
+    if options != ExplainedCall::default() || password_stdin || pcap.is_some() {
         return Err(CliError::Usage(format!("an option that has no meaning for {}", words.join(" "))));
     }
     Ok(Arguments { command, config, admin, node })
@@ -232,6 +248,8 @@ fn command(words: &[String]) -> Option<Command> {
         ["reload"] => Some(Command::Reload),
         ["backup", to] => Some(Command::Backup(PathBuf::from(to))),
         ["explain", to] => Some(Command::Explain(ExplainedCall { to: (*to).to_owned(), ..ExplainedCall::default() })),
+        ["trace"] => Some(Command::Trace(TraceCommand { whose: "all".to_owned(), pcap: None })),
+        ["trace", whose] => Some(Command::Trace(TraceCommand { whose: (*whose).to_owned(), pcap: None })),
         ["forward", user] => forward(user, None),
         ["forward", user, "also_ring", parties @ ..] => forward(user, Some(("also_ring", also_ring(parties)?))),
         ["forward", user, party] => forward(user, Some(("always", rule_party(party)))),
@@ -360,7 +378,9 @@ mod tests {
         is("--version", Command::Version);
         is("run --node a --advertise 192.0.2.11:5060", Command::Run);
         is("help", Command::Help);
-        for name in ["run", "check", "account", "bindings", "groups", "trunks", "bans", "forward", "dnd", "explain"] {
+        for name in
+            ["run", "check", "account", "bindings", "groups", "trunks", "bans", "forward", "dnd", "explain", "trace"]
+        {
             let Some(Command::Usage(usage)) = read_words(&format!("help {name}")).map(|read| read.command) else {
                 panic!("no usage of {name}")
             };
@@ -372,6 +392,11 @@ mod tests {
         };
         is("explain 101", explain(None));
         is("explain --from=sip:102@office.example 101", explain(Some("sip:102@office.example")));
+        let trace = |whose: &str, pcap: Option<&str>| {
+            Command::Trace(TraceCommand { whose: whose.into(), pcap: pcap.map(Into::into) })
+        };
+        is("trace", trace("all", None));
+        is("trace 101 --pcap a.pcap", trace("101", Some("a.pcap")));
         is("backup b.db", Command::Backup("b.db".into()));
         is("bindings", Command::Bindings(BindingsCommand::List(None)));
         is(

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HOST, SERVER};
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
@@ -59,17 +60,51 @@ impl Client {
         body: Bytes,
     ) -> Result<T, CliError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(CliError::Thread)?;
-        let answer = runtime.block_on(async { timeout(REQUEST_TIMEOUT, self.send(method, path, body)).await });
+        let answer = runtime.block_on(async {
+            timeout(REQUEST_TIMEOUT, async { whole(self.send(method, path, body).await?).await }).await
+        });
         let (status, body) = answer.ok().flatten().ok_or(ClientError::NoServer(self.address))?;
         if matches!(status, StatusCode::OK | StatusCode::UNPROCESSABLE_ENTITY) {
             return serde_json::from_slice(&body).map_err(|_| ClientError::NoServer(self.address).into());
         }
-        let problem: Option<Problem<'_>> = serde_json::from_slice(&body).ok();
-        let why = problem.map(|problem| problem.error.into_owned()).unwrap_or_default();
-        Err(ClientError::Refused(status, why).into())
+        Err(refused(status, &body))
     }
 
-    async fn send(&self, method: Method, path: &str, body: Bytes) -> Option<(StatusCode, Bytes)> {
+    /// Sends a GET request whose response has no end, and passes its lines on, until `line` fails or the server ends.
+    pub(crate) fn lines(&self, path: &str, line: impl FnMut(&[u8]) -> Result<(), CliError>) -> Result<(), CliError> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(CliError::Thread)?;
+        runtime.block_on(self.read_lines(path, line))
+    }
+
+    async fn read_lines(
+        &self,
+        path: &str,
+        mut line: impl FnMut(&[u8]) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        let no_server = ClientError::NoServer(self.address);
+        let answer = timeout(REQUEST_TIMEOUT, self.send(Method::GET, path, Bytes::new())).await;
+        let Some(answer) = answer.ok().flatten() else { return Err(no_server.into()) };
+        if answer.status() != StatusCode::OK {
+            let (status, body) = whole(answer).await.ok_or(no_server)?;
+            return Err(refused(status, &body));
+        }
+        let (mut body, mut unread) = (answer.into_body(), Vec::new());
+        // The server sends an empty line every few seconds.
+        while let Ok(Some(Ok(frame))) = timeout(REQUEST_TIMEOUT, body.frame()).await {
+            unread.extend_from_slice(&frame.into_data().unwrap_or_default());
+            while let Some(end) = unread.iter().position(|octet| *octet == b'\n') {
+                let rest = unread.split_off(end + 1);
+                line(unread.trim_ascii())?;
+                unread = rest;
+            }
+            if unread.len() > MAX_RESPONSE_SIZE {
+                break;
+            }
+        }
+        Err(ClientError::Ended(self.address).into())
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Option<Response<Incoming>> {
         let stream = TcpStream::connect(self.address).await.ok()?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
         tokio::spawn(connection);
@@ -80,10 +115,20 @@ impl Client {
         }
         let answer = sender.send_request(request.body(Full::new(body)).ok()?).await.ok()?;
         answer.headers().get(SERVER).filter(|server| *server == "frontdesk")?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), MAX_RESPONSE_SIZE).collect().await.ok()?.to_bytes();
-        Some((status, body))
+        Some(answer)
     }
+}
+
+/// Reads a response to its end.
+async fn whole(answer: Response<Incoming>) -> Option<(StatusCode, Bytes)> {
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), MAX_RESPONSE_SIZE).collect().await.ok()?.to_bytes();
+    Some((status, body))
+}
+
+fn refused(status: StatusCode, body: &[u8]) -> CliError {
+    let problem: Option<Problem<'_>> = serde_json::from_slice(body).ok();
+    ClientError::Refused(status, problem.map(|problem| problem.error.into_owned()).unwrap_or_default()).into()
 }
 
 /// A server that listens on all addresses is reached over loopback.

@@ -6,5 +6,7 @@ pub(crate) mod account;
 pub(crate) mod arguments;
 pub(crate) mod backup;
 pub(crate) mod client;
+mod ladder;
 pub(crate) mod server_commands;
 pub(crate) mod summary;
+pub(crate) mod trace;

@@ -109,6 +109,11 @@ section! {
         /// HTTP connections at a time, half of them from one address; one more closes the connection that has been idle
         /// longest
         admin_connections: Count = Count(32),
+        /// messages a second that are traced, of all workers together; the others are missing in traces
+        trace_rate: Count = Count(5000),
+        /// memory for traces: half of it for the calls of `trace.calls`, the rest for messages on their way to
+        /// `frontdesk trace`. If it is full, the calls that began first are dropped, and messages are missing in live traces
+        trace_memory: Size = Size(16 << 20),
     }
 }
 

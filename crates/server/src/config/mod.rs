@@ -130,6 +130,8 @@ section! {
         metrics: sections::Metrics = sections::Metrics::default(),
         /// Access to the status page and the API.
         admin: sections::Admin = sections::Admin::default(),
+        /// The messages of calls.
+        trace: sections::Trace = sections::Trace::default(),
         /// The log.
         log: Log = Log::default(),
     }

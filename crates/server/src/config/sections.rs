@@ -127,6 +127,15 @@ section! {
 }
 
 section! {
+    /// `trace`: the messages of calls.
+    pub(crate) struct Trace {
+        /// of the last so many calls the status page shows every message; `0`: of none. Whoever may see the status page sees
+        /// them ([troubleshooting.md](troubleshooting.md#see-the-messages-of-a-call))
+        calls: TracedCalls = TracedCalls(0),
+    }
+}
+
+section! {
     /// `metrics`: the HTTP listener.
     pub(crate) struct Metrics {
         /// the HTTP address of `/metrics` for Prometheus, of the status page and of its API
@@ -152,6 +161,10 @@ section! {
 /// The address of a DNS server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DnsServer(pub(crate) SocketAddr);
+
+/// The number of calls whose messages are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TracedCalls(pub(crate) usize);
 
 /// A forking strategy by its name in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,7 +218,7 @@ pub(crate) enum Masked {
     Addresses,
 }
 
-scalars!(DnsServer, Masked, StrategyName, SingleTargetName, StoreKind, Level, LogFormat);
+scalars!(DnsServer, Masked, TracedCalls, StrategyName, SingleTargetName, StoreKind, Level, LogFormat);
 
 impl Scalar for DnsServer {
     const EXPECTED: &'static str = "an IP address, with a port if it is not 53";
@@ -213,6 +226,14 @@ impl Scalar for DnsServer {
     fn read(text: &str) -> Option<Self> {
         let address = text.parse().or_else(|_| text.parse().map(|ip: IpAddr| SocketAddr::new(ip, DNS_PORT)));
         address.ok().filter(|address| address.port() != 0).map(Self)
+    }
+}
+
+impl Scalar for TracedCalls {
+    const EXPECTED: &'static str = "a whole number from 0 to 1000";
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|calls| *calls <= 1000).map(Self)
     }
 }
 

@@ -279,6 +279,10 @@ pub(crate) enum DriverLimit {
     Bans,
     /// `limits.admin_connections`
     AdminConnections,
+    /// `limits.trace_rate`
+    TraceRate,
+    /// `limits.trace_memory`
+    TraceMemory,
 }
 
 impl LabelValue for AnyLimit {

@@ -49,6 +49,13 @@ pub(crate) fn count(series: impl Into<Series>) {
     series.into().counter().increment(1);
 }
 
+/// Counts several, if there are any.
+pub(crate) fn count_many(series: impl Into<Series>, count: u64) {
+    if count > 0 {
+        series.into().counter().increment(count);
+    }
+}
+
 /// Sets a counter that another component counts.
 pub(crate) fn set_total(series: impl Into<Series>, total: u64) {
     series.into().counter().absolute(total);

@@ -87,6 +87,7 @@ async fn serve(
     let sources = (server.event_queues.clone(), server.defence.clone());
     let mut event_log = EventLog::new(sources, seen.clone(), reload.subscribe());
     let removals = start_removals(&server);
+    tokio::spawn(Arc::clone(&server.trace).run());
     let admin_address = server.metrics.as_ref().and_then(|listener| listener.local_addr().ok());
     let shared_state = SharedState::new(&mut server, &reload);
     let mut commands = spawn_admin(&mut server, &reload, metrics.clone(), &seen, &removals, &shared_state, log)?;
@@ -174,6 +175,7 @@ async fn reload_now(
     }
     apply_to_defence(server, &reload.active_config());
     server.client_rules.reconfigure(&reload.active_config().loaded.config);
+    server.trace.reconfigure(&reload.active_config().loaded.config);
     notify::ready();
     outcome
 }
@@ -255,6 +257,7 @@ fn spawn_admin(
         started: Instant::now(),
         rule_requests: server.rule_requests.clone(),
         me: server.me.clone(),
+        trace: server.trace.clone(),
         commands,
         listings: Semaphore::new(1),
     };

@@ -31,6 +31,7 @@ use crate::reload::ActiveConfig;
 use crate::resolver::{Resolver, ResolverSettings};
 use crate::text::counted::counted;
 use crate::tls::ActiveTls;
+use crate::trace::Trace;
 use crate::transport::{self, BoundListener, ClientRules, Directory, HandshakeLimits, Inbound, PageReply, Pages};
 use crate::worker::{Completions, Health, Loads};
 
@@ -91,6 +92,8 @@ pub(crate) struct Server {
     pub(crate) resolver: Arc<Resolver>,
     /// The certificates.
     pub(crate) tls: Arc<ActiveTls>,
+    /// The traces of messages.
+    pub(crate) trace: Arc<Trace>,
     /// The inboxes of all workers.
     pub(crate) inboxes: Arc<[mpsc::Sender<Inbound>]>,
     /// Outcomes of commits: of each worker, and of [`Removals`] as the last one.
@@ -246,12 +249,11 @@ impl Prepared {
         let inboxes: Arc<[_]> = inboxes.into();
         self.observers.outside_changes.connect(Arc::clone(&inboxes));
         let max_expires = Duration::from_secs(self.loaded.config.registrar.max_expires.0.into());
-        let settings = active_config.borrow().settings.clone();
         let defence = Arc::new(Defence::new(&self.loaded.config, Arc::clone(&self.store)));
-        let me =
-            MePages::new(active_config, self.store(), Arc::clone(&defence), rule_requests.clone()).map(Arc::new)?;
+        let me = MePages::new(active_config.clone(), self.store(), Arc::clone(&defence), rule_requests.clone())
+            .map(Arc::new)?;
         let shared = Shared {
-            settings,
+            settings: active_config.borrow().settings.clone(),
             keys: self.keys.keys(clock::wall(), max_expires),
             subscriber_index: Arc::new(SubscriberIndex::new(count)),
             store: Arc::clone(&self.store),
@@ -262,6 +264,7 @@ impl Prepared {
             pages: pages(&me),
             handshakes: HandshakeLimits::of(&limits),
             tls: Arc::new(ActiveTls::new(self.loaded.tls.clone())),
+            trace: Trace::new(&self.loaded.config),
             inboxes,
             rule_requests: rule_requests.clone(),
             loads: Arc::new(Loads::new(count)),
@@ -287,6 +290,7 @@ impl Prepared {
             me,
             resolver: shared.resolver,
             tls: shared.tls,
+            trace: shared.trace,
             inboxes: shared.inboxes,
             completions: shared.completions,
             health: shared.health,

@@ -22,6 +22,7 @@ use crate::journal::EventQueue;
 use crate::metrics::Tally;
 use crate::resolver::Resolver;
 use crate::tls::ActiveTls;
+use crate::trace::Trace;
 use crate::transport::{
     Acceptor, ClientRules, Directory, HandshakeLimits, Inbound, Pages, StreamLimits, Streams, Transports, Udp,
     UdpReceiver, UdpSendQueue, WorkerSocket, report_icmp,
@@ -41,6 +42,7 @@ pub(super) struct Shared {
     pub(super) pages: Pages,
     pub(super) handshakes: HandshakeLimits,
     pub(super) tls: Arc<ActiveTls>,
+    pub(super) trace: Arc<Trace>,
     pub(super) inboxes: Arc<[mpsc::Sender<Inbound>]>,
     pub(super) rule_requests: mpsc::Sender<RuleRequest>,
     pub(super) loads: Arc<Loads>,
@@ -102,6 +104,57 @@ impl Shared {
         inbox: mpsc::Receiver<Inbound>,
     ) -> io::Result<Worker> {
         let own_inbox = self.inboxes.get(usize::from(number)).cloned().unwrap_or_else(|| mpsc::channel(1).0);
+        let udp = self.listen(sockets, &own_inbox)?;
+        let epoch = (seed >> 32) as u32;
+        let connections = Arc::clone(self.directory.connections());
+        let limits = StreamLimits::of(&self.limits, self.silence);
+        let shared = (self.tls, Arc::clone(self.trace.tap()));
+        let streams = Streams::new(number, epoch, self.directory, Arc::clone(&self.inboxes), limits, shared)?;
+        let lookups = LookupLimits {
+            max: self.limits.lookups.0,
+            max_per_source: self.limits.lookups_per_source.0,
+            timeout: self.limits.lookup_time.0,
+        };
+        Ok(Worker {
+            number,
+            answers: Answers::new(
+                number,
+                self.store,
+                (self.resolver, lookups),
+                self.limits.users.0,
+                &self.settings,
+                (own_inbox, self.rule_requests),
+            ),
+            core: Core::new(self.settings, &self.keys, number, seed, self.subscriber_index)
+                .with_connections(connections),
+            transports: Transports {
+                udp,
+                udp_send_queue: UdpSendQueue::new(self.limits.sent_memory.0),
+                streams,
+                tap: Arc::clone(self.trace.tap()),
+            },
+            udp_receiver: UdpReceiver::new(self.limits.message_size.0),
+            inbox,
+            inboxes: self.inboxes,
+            completions: self.completions,
+            loads: self.loads,
+            health: self.health,
+            defence: self.defence,
+            banned: BanList::default(),
+            event_queues: self.event_queues,
+            clock: self.clock,
+            stop: self.stop,
+            tally: Tally::default(),
+            scratch: Scratch::default(),
+        })
+    }
+
+    /// Accepts connections at the stream sockets. Returns the UDP sockets.
+    fn listen(
+        &self,
+        sockets: Vec<(Listener, WorkerSocket)>,
+        own_inbox: &mpsc::Sender<Inbound>,
+    ) -> io::Result<Vec<Udp>> {
         let mut udp = Vec::new();
         for (listener, socket) in sockets {
             match socket {
@@ -125,41 +178,6 @@ impl Shared {
                 }
             }
         }
-        let epoch = (seed >> 32) as u32;
-        let connections = Arc::clone(self.directory.connections());
-        let limits = StreamLimits::of(&self.limits, self.silence);
-        let streams = Streams::new(number, epoch, self.directory, Arc::clone(&self.inboxes), limits, self.tls)?;
-        let lookups = LookupLimits {
-            max: self.limits.lookups.0,
-            max_per_source: self.limits.lookups_per_source.0,
-            timeout: self.limits.lookup_time.0,
-        };
-        Ok(Worker {
-            number,
-            answers: Answers::new(
-                number,
-                self.store,
-                (self.resolver, lookups),
-                self.limits.users.0,
-                &self.settings,
-                (own_inbox, self.rule_requests),
-            ),
-            core: Core::new(self.settings, &self.keys, number, seed, self.subscriber_index)
-                .with_connections(connections),
-            transports: Transports { udp, udp_send_queue: UdpSendQueue::new(self.limits.sent_memory.0), streams },
-            udp_receiver: UdpReceiver::new(self.limits.message_size.0),
-            inbox,
-            inboxes: self.inboxes,
-            completions: self.completions,
-            loads: self.loads,
-            health: self.health,
-            defence: self.defence,
-            banned: BanList::default(),
-            event_queues: self.event_queues,
-            clock: self.clock,
-            stop: self.stop,
-            tally: Tally::default(),
-            scratch: Scratch::default(),
-        })
+        Ok(udp)
     }
 }

@@ -10,11 +10,15 @@ mod outgoing;
 mod stream;
 mod udp;
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use parser::Transport;
 use proxy::{Instant, Over};
 
 use crate::metrics::{Loss, Tally};
+use crate::trace::Tap;
 
 pub(crate) use bind::{BoundListener, WorkerSocket, bind_all};
 pub(crate) use inbox::{Inbound, ResolvedNames};
@@ -32,6 +36,8 @@ pub(crate) struct Transports {
     pub(crate) udp_send_queue: UdpSendQueue,
     /// The stream connections.
     pub(crate) streams: Streams,
+    /// Gets copies of messages for traces.
+    pub(crate) tap: Arc<Tap>,
 }
 
 impl Transports {
@@ -45,9 +51,15 @@ impl Transports {
             Transport::Udp => {
                 let match_score = |(index, udp): (usize, &Udp)| Some((udp.match_score(hop.local)?, index));
                 let best = self.udp.iter().enumerate().filter_map(match_score).max();
-                let (_, socket) = best.ok_or(Loss::NoTransport)?;
-                let is_queued = self.udp_send_queue.push(socket, hop, message.bytes, message.report_to.is_some());
-                if is_queued { Ok(()) } else { Err(Loss::Unsendable) }
+                let (_, index) = best.ok_or(Loss::NoTransport)?;
+                if !self.udp_send_queue.push(index, hop, message.bytes, message.report_to.is_some()) {
+                    return Err(Loss::Unsendable);
+                }
+                self.tap.sent(message.bytes, || {
+                    let port = self.udp.get(index)?.port();
+                    Some((Transport::Udp, SocketAddr::new(hop.local.ip(), port), hop.remote))
+                });
+                Ok(())
             }
             Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
                 self.streams.send(message);

@@ -268,6 +268,9 @@ impl Worker {
                     return;
                 }
                 self.defence.unreadable(&flow);
+                if let Some((head, _)) = &unread {
+                    self.transports.tap.received(&flow, head);
+                }
                 let answer = unread.map(|(head, error)| bad_request::write(head, &flow, error)).unwrap_or_default();
                 let event = Event::ParseError { answered: !answer.is_empty(), flow };
                 self.tally.event(&event);
@@ -312,6 +315,7 @@ impl Worker {
         if self.is_from_banned(now, flow.remote, flow.transport) {
             return;
         }
+        self.transports.tap.received(&flow, &bytes);
         match Message::parse(bytes) {
             Ok(message) => self.core.receive(now, Received { message, flow }, &mut self.scratch.outbox),
             Err(_) => self.core.garbage(&flow, &mut self.scratch.outbox),

@@ -66,6 +66,7 @@ fn keys() -> Vec<(String, &'static str)> {
         ("limits", Limits::KEYS),
         ("metrics", sections::Metrics::KEYS),
         ("admin", sections::Admin::KEYS),
+        ("trace", sections::Trace::KEYS),
         ("log", Log::KEYS),
     ];
     let mut keys = Vec::new();

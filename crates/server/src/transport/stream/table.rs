@@ -27,6 +27,7 @@ use super::send_queue::SendQueue;
 use super::writer::WriteError;
 use crate::metrics::{Direction, DriverLimit, Loss, Series, Tally};
 use crate::tls::ActiveTls;
+use crate::trace::Tap;
 use crate::transport::{Inbound, OutgoingMessage, SendRequest, UndeliveredMessage};
 
 /// The stream connections of one worker.
@@ -42,6 +43,7 @@ pub(crate) struct Streams {
     /// The inboxes of all workers.
     inboxes: Arc<[mpsc::Sender<Inbound>]>,
     tls: Arc<ActiveTls>,
+    tap: Arc<Tap>,
 }
 
 impl Drop for Streams {
@@ -59,7 +61,7 @@ impl Streams {
         directory: Arc<Directory>,
         inboxes: Arc<[mpsc::Sender<Inbound>]>,
         limits: StreamLimits,
-        tls: Arc<ActiveTls>,
+        (tls, tap): (Arc<ActiveTls>, Arc<Tap>),
     ) -> io::Result<Self> {
         let inbox = inboxes.get(usize::from(worker)).cloned().unwrap_or_else(|| mpsc::channel(1).0);
         Ok(Self {
@@ -72,6 +74,7 @@ impl Streams {
             inbox,
             inboxes,
             tls,
+            tap,
         })
     }
 
@@ -183,6 +186,9 @@ impl Streams {
     pub(crate) fn reply_and_close(&mut self, connection: ConnectionId, bytes: &[u8], now: Instant) {
         self.unlist(connection);
         self.open.send_last(connection, bytes, now);
+        if !bytes.is_empty() {
+            self.tap.sent(bytes, || self.open.get(connection).map(|open| path(open.flow())));
+        }
     }
 
     /// Adds a connection that a peer has opened.
@@ -234,6 +240,7 @@ impl Streams {
                 let peer = peer(&flow, host.as_ref());
                 let open = OpenConnection::new(stream, flow, permit, self.open.limits(), None, now).with_host(host);
                 if self.add(connection, open) && self.open.send_all(connection, &waiting, now) {
+                    waiting.iter().for_each(|(bytes, _)| self.tap.sent(bytes, || Some(path(&flow))));
                     return Vec::new();
                 }
                 self.directory.unlist(&peer, connection);
@@ -300,7 +307,10 @@ impl Streams {
     ) -> Result<(), Loss> {
         if let Some(sent) = self.open.send(connection, &message, now) {
             match sent {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.tap.sent(message.bytes, || self.open.get(connection).map(|open| path(open.flow())));
+                    return Ok(());
+                }
                 // The peer has closed the connection, but messages from it may still be unread.
                 Err(WriteError::Broken) => {
                     self.unlist(connection);
@@ -355,6 +365,11 @@ impl Streams {
     }
 }
 
+/// What a trace says of a message over this flow.
+const fn path(flow: &Flow) -> (Transport, SocketAddr, SocketAddr) {
+    (flow.transport, flow.local, flow.remote)
+}
+
 /// The peer that a connection for this hop has to lead to.
 fn peer_of(hop: &Hop) -> Peer {
     Peer { transport: hop.transport, remote: hop.remote, host: host_of(hop).cloned() }
@@ -391,8 +406,16 @@ mod tests {
             brief_connect_timeout: second_of,
             max_queue: 1000,
         };
-        let streams =
-            [0, 1].map(|at| Streams::new(at, 7, Arc::clone(&directory), Arc::clone(&inboxes), limits, Arc::default()));
+        let streams = [0, 1].map(|at| {
+            Streams::new(
+                at,
+                7,
+                Arc::clone(&directory),
+                Arc::clone(&inboxes),
+                limits,
+                (Arc::default(), Arc::new(Tap::new(1, 1))),
+            )
+        });
         let streams = streams.map(|streams| streams.expect("an epoll instance"));
         (streams, [first, second])
     }

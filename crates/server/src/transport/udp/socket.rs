@@ -75,6 +75,11 @@ impl Udp {
         &self.socket
     }
 
+    /// Its port.
+    pub(crate) const fn port(&self) -> u16 {
+        self.local.port()
+    }
+
     /// How well this socket fits a message with the source address `local`; `None`: not at all.
     pub(crate) fn match_score(&self, local: SocketAddr) -> Option<u8> {
         let same_port = self.local.port() == local.port();

@@ -1,0 +1,320 @@
+//! Traces of messages: `frontdesk trace`, its capture file as tshark and sngrep read it, and the messages of the last calls.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::harness::digest::Credentials;
+use crate::harness::http::{self, Answer};
+use crate::harness::process::Process;
+use crate::harness::server::{self, CLOSED, OPEN, PROGRAM};
+use crate::harness::{Dialog, PATIENCE, Phone, Server, wait_for};
+
+/// A running `frontdesk trace`.
+struct Tracer {
+    process: Process,
+    folder: TempDir,
+}
+
+impl Tracer {
+    /// Starts it, and waits until the server traces.
+    #[track_caller]
+    fn start(server: &Server, whose: &str) -> Self {
+        let folder = TempDir::with_prefix("frontdesk-trace-").expect("a temporary folder");
+        let mut command = Command::new(PROGRAM);
+        command.args(["trace", whose, "--pcap", "calls.pcap", "--config"]).arg(server.path().join("frontdesk.yaml"));
+        let process = server::run(command, folder.path());
+        server.logs(&format!("a trace of messages began: {whose}"));
+        Self { process, folder }
+    }
+
+    fn output(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("stdout.log")).unwrap_or_default()
+    }
+
+    /// Waits until it has shown this many messages.
+    #[track_caller]
+    fn shows(&self, count: usize) -> Vec<String> {
+        let found = wait_for(PATIENCE, || (self.output().lines().count() >= count).then(|| self.output()));
+        let output = found.unwrap_or_else(|| panic!("not {count} messages:\n{}", self.output()));
+        output.lines().map(str::to_owned).collect()
+    }
+
+    /// Ctrl-C. Returns the path of the capture file.
+    #[track_caller]
+    fn interrupt(&mut self) -> std::path::PathBuf {
+        self.process.signal("INT");
+        assert!(self.process.wait(PATIENCE).is_some(), "it does not end");
+        self.folder.path().join("calls.pcap")
+    }
+}
+
+/// The phones of alice, over TCP, and of bob, over UDP.
+fn phones(server: &Server) -> (Phone, Phone) {
+    (Phone::tcp("alice", server.address()), Phone::udp("bob", server.address()).registered_as("builder"))
+}
+
+/// A call of alice, with her password, to bob, from the INVITE to the BYE. Returns its Call-ID.
+#[track_caller]
+fn call(alice: &mut Phone, bob: &mut Phone) -> String {
+    let invite = alice.invite("sip:bob@office.example");
+    let sent = alice.authenticated(invite, Credentials::new("alice", "wonderland"));
+    let at_bob = bob.expect("INVITE");
+    bob.reply(&at_bob, 180);
+    alice.response(180);
+    bob.reply(&at_bob, 200);
+    let ok = alice.response(200);
+    let mut caller = Dialog::caller(&sent, &ok);
+    alice.send(caller.ack());
+    bob.expect("ACK");
+    alice.send(caller.request("BYE"));
+    let bye = bob.expect("BYE");
+    bob.reply(&bye, 200);
+    alice.response(200);
+    sent.header("Call-ID").to_owned()
+}
+
+/// The messages of `call` after its challenge, as they are shown.
+const MESSAGES: [(&str, &str); 12] = [
+    ("->", "INVITE bob@office.example"),
+    ("<-", "INVITE bob@"),
+    ("->", "180 As The Test Says (INVITE)"),
+    ("<-", "180 As The Test Says (INVITE)"),
+    ("->", "200 As The Test Says (INVITE)"),
+    ("<-", "200 As The Test Says (INVITE)"),
+    ("->", "ACK bob@"),
+    ("<-", "ACK bob@"),
+    ("->", "BYE bob@"),
+    ("<-", "BYE bob@"),
+    ("->", "200 As The Test Says (BYE)"),
+    ("<-", "200 As The Test Says (BYE)"),
+];
+
+/// What tshark reads in a capture file: source, target, the first line of the message, whether all checksums are right.
+#[track_caller]
+pub(super) fn tshark(file: &Path) -> Vec<Vec<String>> {
+    let mut command = Command::new("tshark");
+    command.arg("-r").arg(file).args(["-Y", "sip", "-T", "fields"]);
+    command.args(["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]);
+    for field in ["ip.src", "udp.srcport", "ip.dst", "udp.dstport", "udp.checksum.status"] {
+        command.args(["-e", field]);
+    }
+    command.args(["-e", "sip.Request-Line", "-e", "sip.Status-Line", "-e", "sip.Call-ID"]);
+    let output = command.output().expect("tshark (Debian package tshark)");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
+}
+
+/// Without a password of alice or bob, and without anything that depends on one.
+#[track_caller]
+fn has_no_credentials(text: &str) {
+    let responses: Vec<_> = text.match_indices("response=\"").map(|(at, mark)| &text[at + mark.len()..]).collect();
+    assert!(!responses.is_empty(), "no credentials in\n{text}");
+    for response in responses {
+        let value = response.split('"').next().expect("a value");
+        assert!(value.len() >= 32 && value.bytes().all(|octet| octet == b'x'), "{value}");
+    }
+}
+
+#[test]
+fn a_call_is_shown_while_it_happens() {
+    let server = Server::start(CLOSED);
+    let (mut alice, mut bob) = phones(&server);
+    call(&mut alice, &mut bob);
+    let mut tracer = Tracer::start(&server, "bob");
+    let mut of_alice = Tracer::start(&server, "alice");
+    let query = bob.register(None);
+    bob.authenticated(query, Credentials::new("bob", "builder"));
+    bob.response(200);
+    let call_id = call(&mut alice, &mut bob);
+    let _carol = Phone::udp("carol", server.address()).registered_as("christmas");
+    // REGISTER, 401, REGISTER, 200; INVITE, 407, ACK; the call.
+    let lines = tracer.shows(4 + 3 + MESSAGES.len());
+    for (line, (arrow, summary)) in lines.iter().skip(7).zip(MESSAGES) {
+        assert!(line.contains(&format!(" {arrow} here  [2] {summary}")), "{summary} in {line}");
+    }
+    assert!(lines[0].contains("udp") && lines[0].contains("] REGISTER office.example"), "{}", lines[0]);
+    assert!(lines[5].contains("tcp") && lines[5].ends_with("407 Proxy Authentication Required (INVITE)"), "{lines:?}");
+    // Neither what came before nor what others do; the whole call, but not the registration, for its other side.
+    assert!(!tracer.output().contains("carol") && !of_alice.output().contains("REGISTER"), "{}", of_alice.output());
+    assert_eq!(lines.len(), 7 + MESSAGES.len());
+    of_alice.shows(3 + MESSAGES.len());
+    of_alice.interrupt();
+
+    let file = tracer.interrupt();
+    let packets = tshark(&file);
+    assert_eq!(packets.len(), lines.len(), "{packets:?}");
+    let (ip, port) = (server.address().ip().to_string(), server.address().port().to_string());
+    for (packet, line) in packets.iter().zip(&lines) {
+        let [source, source_port, target, target_port, checksum, request, status, id] = packet.as_slice() else {
+            panic!("{packet:?}")
+        };
+        let (peer, own) = match line.contains("-> here") {
+            true => ((source, source_port), (target, target_port)),
+            false => ((target, target_port), (source, source_port)),
+        };
+        assert_eq!((own.0, own.1, checksum.as_str()), (&ip, &port, "1"), "{packet:?}");
+        assert!(line.contains(&format!("  {}:{} ", peer.0, peer.1)), "{packet:?} is not {line}");
+        let first = format!("{request}{status}");
+        let word = if request.is_empty() { first.split(' ').nth(1) } else { first.split(' ').next() };
+        assert!(line.contains(word.expect("a word")), "{first} is not {line}");
+        assert!(line.contains("[1]") || *id == call_id, "{packet:?}");
+    }
+    let octets = std::fs::read(&file).expect("the file");
+    has_no_credentials(&String::from_utf8_lossy(&octets));
+
+    // sngrep reads it as well: it writes the calls that it found to another file.
+    let copy = file.with_file_name("copy.pcap");
+    let mut sngrep = Command::new("timeout");
+    sngrep.args(["20", "sngrep", "-N", "-q", "-c", "-I"]).arg(&file).arg("-O").arg(&copy);
+    let sngrep = sngrep.env("TERM", "xterm").output().expect("sngrep (Debian package sngrep)");
+    assert!(sngrep.status.success(), "{sngrep:?}");
+    let copied = tshark(&copy);
+    assert!(copied.len() >= MESSAGES.len() && copied.iter().any(|packet| packet[7] == call_id), "{copied:?}");
+
+    // Nobody looks any more.
+    let ended = || (server.log().matches("a trace of messages ended").count() == 2).then_some(());
+    assert!(wait_for(PATIENCE, ended).is_some(), "{}", server.log());
+}
+
+fn get(server: &Server, path: &str) -> Answer {
+    let address = server.http();
+    http::send(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nX-Frontdesk: test\r\n"))
+}
+
+#[test]
+fn a_trace_needs_the_rights_of_the_api() {
+    let server = Server::start(&format!("{OPEN}admin: {{ token: 0123456789abcdef }}\ntrace: {{ calls: 1 }}\n"));
+    for path in ["/api/v1/trace", "/api/v1/trace/calls", "/api/v1/calls/0/messages", "/api/v1/calls/0/pcap"] {
+        assert_eq!(get(&server, path).status, 401, "{path}");
+        let address = server.http();
+        let token = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer 0123456789abcdef\r\n");
+        // A page of another origin cannot set the other header.
+        assert_eq!(http::send(address, &token).status, 403, "{path}");
+        if !path.ends_with("/trace") {
+            let status = http::send(address, &format!("{token}X-Frontdesk: test\r\n")).status;
+            assert_eq!(status, if path.starts_with("/api/v1/calls") { 404 } else { 200 });
+        }
+    }
+    let (output, code) = super::commands::frontdesk(server.path(), "trace @nowhere");
+    assert!(code == 1 && output.contains("expected a user, a number"), "{output}");
+    let (output, code) = super::commands::frontdesk(server.path(), "trace bob --pcap nowhere/a.pcap");
+    assert!(code == 1 && output.contains("nowhere/a.pcap: "), "{output}");
+}
+
+/// A reader that does not read loses messages and is told how many; the server does not wait for it.
+#[test]
+fn a_slow_reader_slows_nobody() {
+    let server = Server::start(&format!("{OPEN}limits: {{ trace_memory: 128KiB }}\n"));
+    let mut reader = TcpStream::connect(server.http()).expect("a connection");
+    let head = format!("GET /api/v1/trace?user=all HTTP/1.1\r\nHost: {}\r\nX-Frontdesk: test\r\n\r\n", server.http());
+    reader.write_all(head.as_bytes()).expect("a request");
+    server.logs("a trace of messages began: all");
+    let mut alice = Phone::udp("alice", server.address());
+    let body = "x".repeat(20_000);
+    // More than the buffers of the connection take.
+    for _ in 0..400 {
+        let request = alice.request("OPTIONS", "sip:office.example").body("text/plain", body.as_str());
+        alice.send(request);
+        alice.response(200);
+    }
+    server.counts("frontdesk_limits_reached_total", &[("limit", "trace_memory")], |count| count > 0.0);
+    reader.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let (mut text, mut buffer) = (String::new(), vec![0; 1 << 16]);
+    while !text.contains("{\"lost\":") {
+        let count = reader.read(&mut buffer).expect("more lines");
+        assert!(count > 0, "it has ended");
+        text.push_str(&String::from_utf8_lossy(&buffer[..count]));
+    }
+    drop(reader);
+    server.logs("a trace of messages ended");
+}
+
+/// More messages a second than `limits.trace_rate` are not traced, and the reader is told.
+#[test]
+fn the_rate_of_a_trace_is_bounded() {
+    let server = Server::start(&format!("{OPEN}limits: {{ trace_rate: 5 }}\n"));
+    let tracer = Tracer::start(&server, "all");
+    let mut alice = Phone::udp("alice", server.address());
+    for _ in 0..50 {
+        let request = alice.request("OPTIONS", "sip:office.example");
+        alice.send(request);
+        alice.response(200);
+    }
+    server.counts("frontdesk_limits_reached_total", &[("limit", "trace_rate")], |count| count > 0.0);
+    let lost = wait_for(PATIENCE, || tracer.output().contains("missing here").then_some(()));
+    assert!(lost.is_some(), "{}", tracer.output());
+}
+
+#[test]
+fn the_messages_of_the_last_calls_are_kept() {
+    let server = Server::start(&format!("{CLOSED}trace: {{ calls: 2 }}\n"));
+    let (mut alice, mut bob) = phones(&server);
+    let ids: Vec<_> = (0..3).map(|_| call(&mut alice, &mut bob)).collect();
+    let whole = |calls: &serde_json::Value| calls["calls"][0]["messages"] == 3 + MESSAGES.len();
+    let calls = wait_for(PATIENCE, || Some(get(&server, "/api/v1/trace/calls").json()).filter(whole));
+    let calls = calls.unwrap_or_else(|| panic!("{}", get(&server, "/api/v1/trace/calls").body));
+    let list = calls["calls"].as_array().expect("a list");
+    assert_eq!((list.len(), &calls["max"]), (2, &2.into()));
+    assert_eq!((&list[0]["from"], &list[0]["to"]), (&"alice@office.example".into(), &"bob@office.example".into()));
+    let path =
+        |call: &serde_json::Value, what: &str| format!("/api/v1/calls/{}/{what}", call["id"].as_str().expect("an id"));
+    let messages = get(&server, &path(&list[0], "messages")).json();
+    let text =
+        messages["messages"].as_array().expect("a list").iter().map(|one| one["message"].as_str().expect("text"));
+    let text: String = text.collect();
+    has_no_credentials(&text);
+    assert!(text.contains(&ids[2]) && !text.contains(&ids[1]), "{text}");
+    for (entry, (arrow, summary)) in messages["messages"].as_array().expect("a list").iter().skip(3).zip(MESSAGES) {
+        let direction = if arrow == "->" { "received" } else { "sent" };
+        assert_eq!(entry["direction"], direction, "{entry}");
+        assert!(entry["summary"].as_str().expect("text").starts_with(summary), "{entry}");
+    }
+    // The capture file has the same messages.
+    let capture = raw(&server, &path(&list[1], "pcap"));
+    let file = server.path().join("call.pcap");
+    std::fs::write(&file, &capture).expect("a file");
+    let packets = tshark(&file);
+    assert!(packets.len() == 3 + MESSAGES.len() && packets.iter().all(|packet| packet[7] == ids[1]), "{packets:?}");
+
+    // After a reload without it nothing is left.
+    server.rewrite(CLOSED);
+    server.signal("HUP");
+    let gone = || (get(&server, &path(&list[0], "messages")).status == 404).then_some(());
+    assert!(wait_for(PATIENCE, gone).is_some(), "still there");
+    call(&mut alice, &mut bob);
+    assert_eq!(get(&server, "/api/v1/trace/calls").json(), serde_json::json!({ "max": 0, "calls": [] }));
+}
+
+/// A flood of calls takes no more memory than `limits.trace_memory`.
+#[test]
+fn kept_calls_are_bounded() {
+    let server = Server::start(&format!("{OPEN}trace: {{ calls: 1000 }}\nlimits: {{ trace_memory: 256KiB }}\n"));
+    let mut alice = Phone::udp("alice", server.address());
+    for _ in 0..200 {
+        let invite = alice.invite("sip:nobody@office.example");
+        alice.send(invite);
+        alice.response(480);
+    }
+    server.counts("frontdesk_limits_reached_total", &[("limit", "trace_memory")], |count| count > 0.0);
+    let calls = get(&server, "/api/v1/trace/calls").json();
+    let kept = calls["calls"].as_array().expect("a list").len();
+    assert!((10..100).contains(&kept), "{kept}");
+}
+
+/// The body of a response that is not text.
+fn raw(server: &Server, path: &str) -> Vec<u8> {
+    let mut stream = TcpStream::connect(server.http()).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let host = server.http();
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nX-Frontdesk: test\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).expect("a request");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("an answer");
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a head");
+    answer.split_off(end + 4)
+}
