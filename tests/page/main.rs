@@ -217,6 +217,56 @@ fn the_page_names_who_was_refused_and_why() {
 }
 
 #[test]
+fn the_page_shows_the_messages_of_calls() {
+    let server = Server::start(&format!("{CLOSED}trace: {{ calls: 2 }}\n"));
+    let mut bob = Phone::udp("bob", server.address()).registered_as("builder");
+    let mut page = Browser::open(&format!("http://{}/", server.http()));
+    page.resize(1280, 1200);
+    page.shows("document.getElementById('traces').innerText.includes('No call yet.')");
+    let mut alice = Phone::udp("alice", server.address());
+    let invite = alice.invite("sip:bob@office.example").with("User-Agent", HOSTILE);
+    alice.authenticated(invite, Credentials::new("alice", "wonderland"));
+    let at_bob = bob.expect("INVITE");
+    let row = "document.querySelector('#traces details')";
+    page.shows(&format!("{row}.innerText.includes('alice → bob') && {row}.innerText.includes('5 messages')"));
+    // The row is opened with the keyboard.
+    page.ask(&format!("{row}.querySelector('summary').focus()"));
+    page.press("Enter");
+    page.shows(&format!("{row}.open && {row}.querySelectorAll('.message').length === 5"));
+    page.ask(&format!("{row}.querySelectorAll('.message')[3].open = true"));
+    // It stays open while the call goes on.
+    bob.reply(&at_bob, 486);
+    alice.response(486);
+    page.shows(&format!("{row}.querySelectorAll('.message').length >= 7"));
+    page.shows(&format!("/^\\d\\d:\\d\\d:\\d\\d.\\d{{3}}$/.test({row}.querySelector('.message span').innerText)"));
+    let labels = page.ask(&format!("[...{row}.querySelectorAll('.label')].map(label => label.innerText).join()"));
+    let labels = labels.as_str().expect("text");
+    for label in
+        ["INVITE bob@office.example", "407 Proxy Authentication Required (INVITE)", "486 As The Test Says (INVITE)"]
+    {
+        assert!(labels.contains(label), "{labels}");
+    }
+    let text = page.ask(&format!("{row}.querySelectorAll('.message')[3].querySelector('pre').innerText"));
+    let text = text.as_str().expect("text");
+    assert!(
+        text.contains("Proxy-Authorization: Digest") && text.contains("response=\"xxxx") && text.contains(HOSTILE),
+        "{text}"
+    );
+    assert!(page.ask("window.taken ?? null").is_null());
+    assert_eq!(page.ask("document.images.length + document.scripts.length"), 1);
+    let pictures = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    page.picture(&pictures.join("page-messages.png"));
+    page.resize(390, 2600);
+    assert_eq!(page.ask("document.documentElement.scrollWidth"), 390);
+    page.picture(&pictures.join("page-messages-phone.png"));
+    // The file is made without another origin; the name is what the browser would save.
+    page.ask("HTMLAnchorElement.prototype.click = function () { window.saved = [this.download, this.href] }, null");
+    page.ask(&format!("{row}.querySelector('button').click()"));
+    page.shows("/^call-[0-9a-f]{8}.pcap$/.test(window.saved?.[0]) && window.saved[1].startsWith('blob:')");
+    page.shows("document.getElementById('state').innerText === 'ready'");
+}
+
+#[test]
 fn the_page_asks_for_the_token() {
     let server = Server::start(&format!("{OPEN}admin: {{ token: 0123456789abcdef }}\n"));
     let _bob = registered("bob", "phone", &server);
