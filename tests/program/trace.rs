@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -317,4 +318,106 @@ fn raw(server: &Server, path: &str) -> Vec<u8> {
     stream.read_to_end(&mut answer).expect("an answer");
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a head");
     answer.split_off(end + 4)
+}
+
+/// HEP version 3, as Debian's sngrep receives it and tshark reads what sngrep wrote.
+#[test]
+fn a_capture_server_gets_all_messages() {
+    let folder = TempDir::with_prefix("frontdesk-sngrep-").expect("a temporary folder");
+    let ip = server::fresh_ip();
+    let mut command = Command::new("timeout");
+    command.args(["60", "sngrep", "-N", "-q", "-L", &format!("udp:{ip}:9060"), "-O", "hep.pcap"]);
+    command.env("TERM", "xterm");
+    let mut sngrep = server::run(command, folder.path());
+    let listens = || std::net::UdpSocket::bind((ip, 9060)).is_err().then_some(());
+    assert!(wait_for(PATIENCE, listens).is_some(), "sngrep (Debian package sngrep) does not listen");
+    let server = Server::start(&format!("{CLOSED}capture: {{ hep: \"udp://{ip}:9060\", id: 7 }}\n"));
+    let (mut alice, mut bob) = phones(&server);
+    let call_id = call(&mut alice, &mut bob);
+    let file = folder.path().join("hep.pcap");
+    // sngrep keeps the messages of calls only, and writes them when it ends.
+    std::thread::sleep(Duration::from_millis(500));
+    sngrep.signal("INT");
+    assert!(sngrep.wait(PATIENCE).is_some(), "sngrep does not end");
+    let packets: Vec<_> = tshark(&file).into_iter().filter(|packet| packet[7] == call_id).collect();
+    assert_eq!(packets.len(), 3 + MESSAGES.len(), "{packets:?}");
+    let (invite, to_bob) = (&packets[0], &packets[4]);
+    let own = server.address();
+    assert_eq!((&invite[2], &invite[3]), (&own.ip().to_string(), &own.port().to_string()));
+    assert_eq!((&to_bob[0], &to_bob[3]), (&own.ip().to_string(), &bob.local().port().to_string()));
+    assert!(to_bob[5].starts_with("INVITE sip:bob@"), "{packets:?}");
+    has_no_credentials(&String::from_utf8_lossy(&std::fs::read(&file).expect("the file")));
+
+    // Nobody is there any more: the server goes on, and counts.
+    let register = bob.register(None);
+    bob.authenticated(register, Credentials::new("bob", "builder"));
+    bob.response(200);
+    server.counts("frontdesk_capture_lost_total", &[], |count| count > 0.0);
+}
+
+/// The chunks of a datagram that are numbers or addresses, and the message.
+fn chunks(mut datagram: &[u8]) -> std::collections::BTreeMap<u16, Vec<u8>> {
+    assert_eq!(&datagram[..4], b"HEP3");
+    datagram = &datagram[6..];
+    let mut chunks = std::collections::BTreeMap::new();
+    while !datagram.is_empty() {
+        let number = |at: usize| u16::from_be_bytes([datagram[at], datagram[at + 1]]);
+        let (chunk, rest) = datagram.split_at(usize::from(number(4)));
+        assert!(chunks.insert(number(2), chunk[6..].to_vec()).is_none());
+        datagram = rest;
+    }
+    chunks
+}
+
+/// Over IPv6 and of messages over IPv6, and after a reload to another server. Debian's sngrep has no IPv6 there.
+#[test]
+fn a_capture_server_may_have_ipv6_and_may_change() {
+    let open = || std::net::UdpSocket::bind("[::1]:0").expect("a port");
+    let (first, second) = (open(), open());
+    let capture = |socket: &std::net::UdpSocket| {
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        format!("{OPEN}capture: {{ hep: \"udp://{}\" }}\n", socket.local_addr().expect("an address"))
+    };
+    let receive = |socket: &std::net::UdpSocket| {
+        let mut buffer = [0; 2048];
+        let count = socket.recv(&mut buffer).expect("a message");
+        chunks(&buffer[..count])
+    };
+    let (server, address) = Server::start_v6(&capture(&first));
+    let mut alice = Phone::udp("alice", address);
+    let request = alice.request("OPTIONS", "sip:office.example");
+    let sent = alice.send(request);
+    alice.response(200);
+    let (asked, answered) = (receive(&first), receive(&first));
+    let one = [&[0; 15][..], &[1]].concat();
+    assert_eq!((&asked[&1], &asked[&2], &asked[&5], &asked[&6]), (&vec![10], &vec![17], &one, &one));
+    let ports = (alice.local().port().to_be_bytes().to_vec(), address.port().to_be_bytes().to_vec());
+    assert_eq!((&asked[&7], &asked[&8]), (&ports.0, &ports.1));
+    assert_eq!((&answered[&7], &answered[&8]), (&ports.1, &ports.0));
+    assert_eq!((&asked[&11], &asked[&12]), (&vec![1], &2001_u32.to_be_bytes().to_vec()));
+    assert_eq!((&asked[&17], &answered[&17]), (&sent.header("Call-ID").as_bytes().to_vec(), &asked[&17]));
+    assert!(
+        asked[&15].starts_with(b"OPTIONS sip:office.example SIP/2.0\r\n") && answered[&15].starts_with(b"SIP/2.0 200 ")
+    );
+
+    let port = address.port();
+    let listen = format!("listen: [\"udp://[::1]:{port}\", \"tcp://[::1]:{port}\"]\n");
+    server.rewrite(&format!("{}{listen}", capture(&second)));
+    server.signal("HUP");
+    second.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
+    let is_used = wait_for(PATIENCE, || {
+        let request = alice.request("OPTIONS", "sip:office.example");
+        alice.send(request);
+        alice.response(200);
+        second.recv(&mut [0; 2048]).ok()
+    });
+    assert!(is_used.is_some(), "{}", server.log());
+    first.set_nonblocking(true).expect("a socket");
+    while first.recv(&mut [0; 2048]).is_ok() {}
+    let request = alice.request("OPTIONS", "sip:office.example");
+    alice.send(request);
+    alice.response(200);
+    second.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    (0..3).for_each(|_| drop(receive(&second)));
+    assert!(first.recv(&mut [0; 64]).is_err(), "the first one gets nothing after the reload");
 }

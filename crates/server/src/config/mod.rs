@@ -42,7 +42,7 @@ pub(crate) use office::{
 pub(crate) use policy::Authentication;
 pub(crate) use registrar::Registrar as RegistrarSection;
 pub(crate) use scalar::{Endpoint, HostName, Scalar, Token};
-pub(crate) use sections::{Level, Log, LogFormat, Masked, StoreKind};
+pub(crate) use sections::{Capture, Level, Log, LogFormat, Masked, StoreKind};
 pub(crate) use trunks::OutgoingEntry;
 
 use keys::section;
@@ -132,6 +132,8 @@ section! {
         admin: sections::Admin = sections::Admin::default(),
         /// The messages of calls.
         trace: sections::Trace = sections::Trace::default(),
+        /// The capture server.
+        capture: Capture = Capture::default(),
         /// The log.
         log: Log = Log::default(),
     }

@@ -136,6 +136,17 @@ section! {
 }
 
 section! {
+    /// `capture`: copies of all messages for a capture server.
+    pub(crate) struct Capture {
+        /// the address of a capture server that gets a copy of every message, without encryption: `udp://192.0.2.30:9060`.
+        /// The protocol is HEP version 3, for Homer or `sngrep -L`
+        hep: Option<HepAddress> = None,
+        /// the number of this server there
+        id: AgentId = AgentId(2001),
+    }
+}
+
+section! {
     /// `metrics`: the HTTP listener.
     pub(crate) struct Metrics {
         /// the HTTP address of `/metrics` for Prometheus, of the status page and of its API
@@ -165,6 +176,14 @@ pub(crate) struct DnsServer(pub(crate) SocketAddr);
 /// The number of calls whose messages are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TracedCalls(pub(crate) usize);
+
+/// The address of a capture server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HepAddress(pub(crate) SocketAddr);
+
+/// The number of this server at a capture server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AgentId(pub(crate) u32);
 
 /// A forking strategy by its name in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,7 +237,18 @@ pub(crate) enum Masked {
     Addresses,
 }
 
-scalars!(DnsServer, Masked, TracedCalls, StrategyName, SingleTargetName, StoreKind, Level, LogFormat);
+scalars!(
+    AgentId,
+    HepAddress,
+    DnsServer,
+    Masked,
+    TracedCalls,
+    StrategyName,
+    SingleTargetName,
+    StoreKind,
+    Level,
+    LogFormat
+);
 
 impl Scalar for DnsServer {
     const EXPECTED: &'static str = "an IP address, with a port if it is not 53";
@@ -234,6 +264,23 @@ impl Scalar for TracedCalls {
 
     fn read(text: &str) -> Option<Self> {
         text.parse().ok().filter(|calls| *calls <= 1000).map(Self)
+    }
+}
+
+impl Scalar for HepAddress {
+    const EXPECTED: &'static str = "udp://, an IP address and a port, like udp://192.0.2.30:9060";
+
+    fn read(text: &str) -> Option<Self> {
+        let address = text.strip_prefix("udp://")?.parse().ok();
+        address.filter(|address: &SocketAddr| address.port() != 0 && !address.ip().is_unspecified()).map(Self)
+    }
+}
+
+impl Scalar for AgentId {
+    const EXPECTED: &'static str = "a whole number from 0 to 4294967295";
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok().map(Self)
     }
 }
 

@@ -142,6 +142,8 @@ counters! {
     Banned { transport: Transport } = "frontdesk_banned_dropped_total",
     /// Configuration reloads by outcome.
     Reload { outcome: ReloadResult } = "frontdesk_reloads_total",
+    /// Messages that the server of `capture.hep` did not get: it does not answer, or there were too many.
+    CaptureLost = "frontdesk_capture_lost_total",
     /// Log lines not written: too many of one kind (repeated), or the reader of the log is too slow.
     LineUnwritten { reason: UnwrittenLine } = "frontdesk_log_lines_dropped_total",
 }

@@ -1,4 +1,5 @@
-//! Takes the copies of messages from the workers, and gives them to everybody who looks: live traces, the kept calls.
+//! Takes the copies of messages from the workers, and gives them to everybody who looks: live traces, the kept calls, the
+//! capture server.
 //!
 //! Runs on the main thread, so that no worker waits. Decides when nobody looks any more.
 
@@ -8,12 +9,13 @@ use std::sync::atomic::AtomicUsize;
 use parking_lot::Mutex;
 
 use super::filter::Whose;
+use super::hep::HepSender;
 use super::kept::KeptCalls;
 use super::live::{self, LiveTrace, Reader};
 use super::tap::{Lost, RawMessage, Tap};
 use super::traced::TracedMessage;
-use crate::config::Config;
-use crate::metrics::{self, DriverLimit};
+use crate::config::{Capture, Config};
+use crate::metrics::{self, DriverLimit, Series};
 
 /// The parts of `limits.trace_memory`: for the queue of the workers, for the messages that wait for readers, and the rest
 /// for the kept calls.
@@ -36,6 +38,7 @@ struct State {
     /// The memory of the messages that wait for readers.
     waiting: Arc<AtomicUsize>,
     kept: KeptCalls,
+    capture: Option<HepSender>,
 }
 
 impl Trace {
@@ -43,7 +46,7 @@ impl Trace {
     pub(crate) fn new(config: &Config) -> Arc<Self> {
         let (rate, memory) = (config.limits.trace_rate.0, config.limits.trace_memory.0);
         let kept = KeptCalls::new(memory / SHARE_OF_CALLS);
-        let state = State { readers: Vec::new(), next_number: 0, waiting: Arc::default(), kept };
+        let state = State { readers: Vec::new(), next_number: 0, waiting: Arc::default(), kept, capture: None };
         let trace = Arc::new(Self {
             tap: Arc::new(Tap::new(rate, memory / SHARE_OF_QUEUE)),
             readers_memory: memory / SHARE_OF_READERS,
@@ -62,6 +65,7 @@ impl Trace {
     pub(crate) fn reconfigure(&self, config: &Config) {
         let mut state = self.state.lock();
         state.kept.set_max_calls(config.trace.calls.0);
+        state.set_capture(&config.capture);
         self.switch(&state);
     }
 
@@ -104,26 +108,44 @@ impl Trace {
 
     fn pass_on(&self, messages: &mut Vec<RawMessage>, lost: Lost) {
         let mut state = self.state.lock();
-        let State { readers, kept, .. } = &mut *state;
+        let State { readers, kept, capture, .. } = &mut *state;
+        let missing = lost.by_rate + lost.by_memory;
         let mut without_memory = lost.by_memory;
+        let mut uncaptured = if capture.is_some() { missing } else { 0 };
         for raw in messages.drain(..) {
             let (traced, message) = TracedMessage::new(raw);
             let traced = Arc::new(traced);
             let is_kept = kept.keep(&traced, message.as_ref());
+            uncaptured += capture.as_ref().map_or(0, |capture| capture.send(&traced, message.as_ref()));
             let offer = |reader: &mut Reader| reader.offer(&traced, message.as_ref(), self.readers_memory);
             let refused = readers.iter_mut().map(offer).filter(|is_queued| !is_queued).count();
             without_memory += u64::from(!is_kept || refused > 0);
         }
-        let missing = lost.by_rate + lost.by_memory;
         if missing > 0 {
             readers.iter().for_each(|reader| reader.lose(missing));
         }
         drop(state);
         metrics::count_many(DriverLimit::TraceRate, lost.by_rate);
         metrics::count_many(DriverLimit::TraceMemory, without_memory);
+        metrics::count_many(Series::CaptureLost, uncaptured);
     }
 
     fn switch(&self, state: &State) {
-        self.tap.switch(!state.readers.is_empty() || state.kept.is_on());
+        self.tap.switch(!state.readers.is_empty() || state.kept.is_on() || state.capture.is_some());
+    }
+}
+
+impl State {
+    fn set_capture(&mut self, Capture { hep, id }: &Capture) {
+        let Some((to, id)) = hep.map(|hep| (hep.0, id.0)) else {
+            self.capture = None;
+            return;
+        };
+        if self.capture.as_ref().is_some_and(|capture| capture.is_for(to, id)) {
+            return;
+        }
+        self.capture = HepSender::open(to, id)
+            .inspect_err(|error| tracing::error!("messages cannot be sent to capture.hep at {to}: {error}"))
+            .ok();
     }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! workers -> tap -> hub (main thread): blank credentials -> live traces   (`frontdesk trace`)
 //!                                                        -> kept calls    (`trace.calls`, the status page)
+//!                                                        -> capture server (`capture.hep`)
 //! ```
 //!
 //! While nobody looks, nothing is copied. This file only lists the modules.
@@ -10,6 +11,7 @@
 mod blank;
 mod entry;
 mod filter;
+mod hep;
 mod hub;
 mod kept;
 mod live;

@@ -6,6 +6,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::traced::octets_v6;
+
 /// LINKTYPE_RAW: a packet begins with its IPv4 or IPv6 header.
 const LINK_TYPE: u32 = 101;
 
@@ -68,13 +70,6 @@ fn datagram(from: SocketAddr, to: SocketAddr, message: &[u8]) -> Vec<u8> {
             header.extend(addresses);
             [header, udp].concat()
         }
-    }
-}
-
-fn octets_v6(ip: IpAddr) -> [u8; 16] {
-    match ip {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
-        IpAddr::V6(ip) => ip.octets(),
     }
 }
 

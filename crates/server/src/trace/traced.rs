@@ -2,7 +2,7 @@
 //!
 //! Decides what is said about a message in one line, and the id of its call. Nothing here is escaped: who prints it must.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use parser::headers::CallId;
@@ -94,6 +94,14 @@ impl TracedMessage {
 /// The Call-ID of a message.
 pub(super) fn call_id(message: &Message) -> Option<&[u8]> {
     message.header::<CallId<'_>>().ok().flatten().map(|CallId(call_id)| call_id)
+}
+
+/// An address as one of IPv6.
+pub(super) const fn octets_v6(ip: IpAddr) -> [u8; 16] {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+        IpAddr::V6(ip) => ip.octets(),
+    }
 }
 
 fn summary(message: &Message) -> String {

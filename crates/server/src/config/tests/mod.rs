@@ -67,6 +67,7 @@ fn keys() -> Vec<(String, &'static str)> {
         ("metrics", sections::Metrics::KEYS),
         ("admin", sections::Admin::KEYS),
         ("trace", sections::Trace::KEYS),
+        ("capture", Capture::KEYS),
         ("log", Log::KEYS),
     ];
     let mut keys = Vec::new();

@@ -185,10 +185,10 @@ impl Streams {
     /// Sends a response over a connection of this worker and closes it.
     pub(crate) fn reply_and_close(&mut self, connection: ConnectionId, bytes: &[u8], now: Instant) {
         self.unlist(connection);
-        self.open.send_last(connection, bytes, now);
         if !bytes.is_empty() {
             self.tap.sent(bytes, || self.open.get(connection).map(|open| path(open.flow())));
         }
+        self.open.send_last(connection, bytes, now);
     }
 
     /// Adds a connection that a peer has opened.
@@ -239,8 +239,8 @@ impl Streams {
                 let (flow, host, permit, waiting) = opening.opened();
                 let peer = peer(&flow, host.as_ref());
                 let open = OpenConnection::new(stream, flow, permit, self.open.limits(), None, now).with_host(host);
+                waiting.iter().for_each(|(bytes, _)| self.tap.sent(bytes, || Some(path(&flow))));
                 if self.add(connection, open) && self.open.send_all(connection, &waiting, now) {
-                    waiting.iter().for_each(|(bytes, _)| self.tap.sent(bytes, || Some(path(&flow))));
                     return Vec::new();
                 }
                 self.directory.unlist(&peer, connection);
@@ -305,12 +305,12 @@ impl Streams {
         now: Instant,
         tally: &mut Tally,
     ) -> Result<(), Loss> {
+        // Before it is sent, since the response may come before this line ends. If the peer has just closed the connection,
+        // a trace shows the message again on the next one.
+        self.tap.sent(message.bytes, || self.open.get(connection).map(|open| path(open.flow())));
         if let Some(sent) = self.open.send(connection, &message, now) {
             match sent {
-                Ok(()) => {
-                    self.tap.sent(message.bytes, || self.open.get(connection).map(|open| path(open.flow())));
-                    return Ok(());
-                }
+                Ok(()) => return Ok(()),
                 // The peer has closed the connection, but messages from it may still be unread.
                 Err(WriteError::Broken) => {
                     self.unlist(connection);
