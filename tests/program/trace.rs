@@ -1,7 +1,7 @@
 //! Traces of messages: `frontdesk trace`, its capture file as tshark and sngrep read it, and the messages of the last calls.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -180,6 +180,68 @@ fn a_call_is_shown_while_it_happens() {
     // Nobody looks any more.
     let ended = || (server.log().matches("a trace of messages ended").count() == 2).then_some(());
     assert!(wait_for(PATIENCE, ended).is_some(), "{}", server.log());
+}
+
+#[test]
+fn on_a_terminal_the_server_and_each_peer_have_a_column() {
+    let server = Server::start(OPEN);
+    let folder = TempDir::with_prefix("frontdesk-terminal-").expect("a temporary folder");
+    let config = server.path().join("frontdesk.yaml");
+    let traced = format!("stty cols 110; exec {PROGRAM} trace all --config {}", config.display());
+    let mut terminal = Command::new("script");
+    terminal.args(["-qfc", &traced, "terminal.log"]);
+    let _process = server::run(terminal, folder.path());
+    server.logs("a trace of messages began: all");
+    let mut alice = Phone::udp("alice", server.address());
+    let request = alice.request("OPTIONS", "sip:office.example");
+    alice.ask(request);
+    let shown = || std::fs::read_to_string(folder.path().join("terminal.log")).unwrap_or_default();
+    let found = wait_for(PATIENCE, || shown().contains("|<---- [1] 200 OK (OPTIONS) ----|").then(shown));
+    let shown = found.unwrap_or_else(shown);
+    let heads = shown.lines().find(|line| line.contains("frontdesk") && line.contains(" udp")).expect("heads");
+    assert!(heads.contains(&format!("{} udp", alice.local())), "{shown}");
+    assert!(shown.contains("|- [1] OPTIONS office.example ->|") && shown.contains("200 OK"), "{shown}");
+}
+
+/// Messages over every kind of connection, what the server answers itself, and what is not SIP.
+#[test]
+fn messages_of_all_transports_are_shown() {
+    let server = Server::start(OPEN);
+    let tracer = Tracer::start(&server, "all");
+    let mut alice = Phone::websocket("alice", server.websocket());
+    let request = alice.request("OPTIONS", "sip:office.example");
+    alice.ask(request);
+    // Over a connection that the server opens.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a TCP port");
+    let desk_address = listener.local_addr().expect("a bound socket");
+    let mut desk = Phone::udp("bob", server.address());
+    let register = desk.register(Some(&format!("<sip:bob@{desk_address};transport=tcp>")));
+    desk.ask(register);
+    let invite = alice.invite("sip:bob@office.example");
+    alice.send(invite);
+    let mut bob = Phone::accept("bob", server.address(), &listener);
+    let at_bob = bob.expect("INVITE");
+    bob.reply(&at_bob, 486);
+    alice.response(486);
+    // Without Content-Length, and no SIP at all.
+    let mut carol = Phone::tcp("carol", server.address());
+    let request = carol.request("OPTIONS", "sip:office.example");
+    let text = String::from_utf8(carol.stamp(request).bytes()).expect("text").replace("Content-Length: 0\r\n", "");
+    carol.send_raw(text.as_bytes());
+    carol.response(400);
+    desk.send_raw(b"hello");
+    let lines = tracer.shows(11);
+    let has = |peer: String, arrow: &str, summary: &str| {
+        let is_one = |line: &&String| line.contains(&peer) && line.contains(arrow) && line.contains(summary);
+        assert!(lines.iter().any(|line| is_one(&line)), "{summary} {arrow} {peer} in {lines:#?}");
+    };
+    has(format!("{} ws", alice.local()), "->", "OPTIONS office.example");
+    has(format!("{} ws", alice.local()), "<-", "200 OK (OPTIONS)");
+    has(format!("{desk_address} tcp"), "<-", "INVITE bob@127.0.0.1");
+    has(format!("{desk_address} tcp"), "->", "486 As The Test Says (INVITE)");
+    has(format!("{} tcp", carol.local()), "->", "OPTIONS office.example");
+    has(format!("{} tcp", carol.local()), "<-", "400 ");
+    has(format!("{} udp", desk.local()), "->", "not readable, 5 octets");
 }
 
 fn get(server: &Server, path: &str) -> Answer {

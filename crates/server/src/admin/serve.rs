@@ -165,9 +165,10 @@ async fn serve_connection(stream: TcpStream, peer: SocketAddr, state: Arc<AdminS
         async move {
             permit.mark_busy();
             let reply = routes::answer(&state, peer.ip(), request).await;
-            match reply.body() {
-                Body::Whole(_) => permit.mark_idle(),
-                Body::Live(_) => permit.is_live.store(true, Ordering::Relaxed),
+            let is_live = matches!(reply.body(), Body::Live(_));
+            permit.is_live.store(is_live, Ordering::Relaxed);
+            if !is_live {
+                permit.mark_idle();
             }
             Ok::<_, Infallible>(reply)
         }

@@ -83,8 +83,8 @@ pub(super) fn messages(state: &AdminState, id: &[u8]) -> Reply {
 pub(super) fn capture(state: &AdminState, id: &[u8]) -> Reply {
     let Some(call) = find(state, id) else { return no_call() };
     let packets = call.messages.iter().map(Arc::as_ref);
-    let packets = packets.map(|message| trace::packet(message.at, message.ends(), &message.octets));
-    let file: Vec<_> = [trace::file_header()].into_iter().chain(packets).collect();
+    let packets = packets.map(|message| trace::pcap_packet(message.at, message.ends(), &message.octets));
+    let file: Vec<_> = [trace::pcap_header()].into_iter().chain(packets).collect();
     reply::response(StatusCode::OK, PCAP, file.concat())
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn trace(client: &Client, TraceCommand { whose, pcap }: &TraceCommand
             TraceLine::Lost { lost } => ladder.lost(lost),
             TraceLine::Message(entry) => {
                 if let Some((path, file)) = &mut file {
-                    let packet = trace::packet(entry.micros(), entry.ends(), &entry.octets());
+                    let packet = trace::pcap_packet(entry.micros(), entry.ends(), &entry.octets());
                     file.write_all(&packet).map_err(|source| failed(path, source))?;
                 }
                 ladder.message(&entry)
@@ -41,7 +41,7 @@ pub(crate) fn trace(client: &Client, TraceCommand { whose, pcap }: &TraceCommand
 fn create(path: &Path) -> Result<(&Path, File), CliError> {
     let create = || {
         let mut file = File::create(path)?;
-        file.write_all(&trace::file_header())?;
+        file.write_all(&trace::pcap_header())?;
         Ok(file)
     };
     create().map(|file| (path, file)).map_err(|source| failed(path, source))

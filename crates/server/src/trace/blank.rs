@@ -148,6 +148,8 @@ fn blank_uri_passwords(message: &mut [u8]) {
         if user_info.get(len) == Some(&b'@') && user < len {
             fill(message.get_mut(at + user + 1..at + len));
         }
+        // Any other URI within this text ends at the same place. So each octet is looked at once, whoever wrote it.
+        at += len;
     }
 }
 
@@ -256,6 +258,7 @@ mod tests {
             ("INVITE SIPS:a:s@b SIP/2.0", "INVITE SIPS:a:x@b SIP/2.0"),
             ("Contact: <sip:a@b:5060>,<sip:c:d@e>", "Contact: <sip:a@b:5060>,<sip:c:x@e>"),
             ("Route: <sip:b:5060;lr>", "Route: <sip:b:5060;lr>"),
+            ("To: sip:sip:a:s@b", "To: sip:sip:xxx@b"),
             ("a=rtpmap:0 PCMU/8000 me@b", "a=rtpmap:0 PCMU/8000 me@b"),
         ] {
             assert_eq!(blanked(text), expected);

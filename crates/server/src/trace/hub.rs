@@ -96,23 +96,22 @@ impl Trace {
 
     /// Passes on messages until the task is dropped.
     pub(crate) async fn run(self: Arc<Self>) {
-        let mut messages = Vec::new();
         loop {
             self.tap.ready().await;
-            let lost = self.tap.take(&mut messages);
-            self.pass_on(&mut messages, lost);
+            let (messages, lost) = self.tap.take();
+            self.pass_on(messages, lost);
             // Other tasks of this thread have to go on under load, and meanwhile more messages come, which costs less.
             tokio::task::yield_now().await;
         }
     }
 
-    fn pass_on(&self, messages: &mut Vec<RawMessage>, lost: Lost) {
+    fn pass_on(&self, messages: Vec<RawMessage>, lost: Lost) {
         let mut state = self.state.lock();
         let State { readers, kept, capture, .. } = &mut *state;
         let missing = lost.by_rate + lost.by_memory;
         let mut without_memory = lost.by_memory;
         let mut uncaptured = if capture.is_some() { missing } else { 0 };
-        for raw in messages.drain(..) {
+        for raw in messages {
             let (traced, message) = TracedMessage::new(raw);
             let traced = Arc::new(traced);
             let is_kept = kept.keep(&traced, message.as_ref());

@@ -24,6 +24,6 @@ pub(crate) use filter::Whose;
 pub(crate) use hub::Trace;
 pub(crate) use kept::{KeptCall, KeptCalls};
 pub(crate) use live::LiveTrace;
-pub(crate) use pcap::{file_header, packet};
+pub(crate) use pcap::{pcap_header, pcap_packet};
 pub(crate) use tap::Tap;
 pub(crate) use traced::Direction;

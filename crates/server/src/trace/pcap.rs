@@ -21,7 +21,7 @@ const IPV6_HEADER: usize = 40;
 const HOPS: u8 = 64;
 
 /// The header of a file. The numbers are little-endian; times have microseconds.
-pub(crate) fn file_header() -> Vec<u8> {
+pub(crate) fn pcap_header() -> Vec<u8> {
     let mut out = Vec::with_capacity(24);
     out.extend(0xa1b2_c3d4_u32.to_le_bytes());
     // Version 2.4, two reserved fields, the longest packet, the link type.
@@ -32,7 +32,7 @@ pub(crate) fn file_header() -> Vec<u8> {
 }
 
 /// A message as a packet with its header. A message that is longer than a datagram is cut at its end.
-pub(crate) fn packet(at: u64, (from, to): (SocketAddr, SocketAddr), message: &[u8]) -> Vec<u8> {
+pub(crate) fn pcap_packet(at: u64, (from, to): (SocketAddr, SocketAddr), message: &[u8]) -> Vec<u8> {
     let mut packet = datagram(from, to, message);
     let length = u32::try_from(packet.len()).unwrap_or_default();
     let (seconds, micros) = (at / 1_000_000, at % 1_000_000);
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn packets_have_the_addresses_of_the_message() {
         let ends = (address("192.0.2.7:40000"), address("192.0.2.1:5060"));
-        let packet = packet(1_764_547_200_123_456, ends, b"hey");
+        let packet = pcap_packet(1_764_547_200_123_456, ends, b"hey");
         let (head, ip) = packet.split_at(16);
         assert_eq!(head, [1_764_547_200_u32, 123_456, 31, 31].map(u32::to_le_bytes).concat());
         let (header, udp) = ip.split_at(20);

@@ -78,9 +78,15 @@ impl Tap {
     /// address.
     #[inline]
     pub(crate) fn sent(&self, octets: &[u8], path: impl FnOnce() -> Option<(Transport, SocketAddr, SocketAddr)>) {
-        if self.is_on.load(Ordering::Relaxed)
-            && let Some((transport, local, remote)) = path()
-        {
+        if self.is_on.load(Ordering::Relaxed) {
+            self.record_sent(octets, path);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn record_sent(&self, octets: &[u8], path: impl FnOnce() -> Option<(Transport, SocketAddr, SocketAddr)>) {
+        if let Some((transport, local, remote)) = path() {
             self.record(Direction::Sent, transport, (local, remote), octets);
         }
     }
@@ -119,12 +125,11 @@ impl Tap {
         self.ready.notified().await;
     }
 
-    /// Takes the messages that wait, in the order in which they came; `empty` gives its memory.
-    pub(super) fn take(&self, empty: &mut Vec<RawMessage>) -> Lost {
+    /// Takes the messages that wait, in the order in which they came.
+    pub(super) fn take(&self) -> (Vec<RawMessage>, Lost) {
         let mut queue = self.queue.lock();
-        std::mem::swap(&mut queue.list, empty);
         queue.memory = 0;
-        std::mem::take(&mut queue.lost)
+        (std::mem::take(&mut queue.list), std::mem::take(&mut queue.lost))
     }
 
     /// Whether somebody looks. Without anybody nothing is kept.
@@ -145,8 +150,7 @@ mod tests {
     }
 
     fn take(tap: &Tap) -> (usize, Lost) {
-        let mut list = Vec::new();
-        let lost = tap.take(&mut list);
+        let (list, lost) = tap.take();
         (list.len(), lost)
     }
 
