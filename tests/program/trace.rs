@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::harness::digest::Credentials;
 use crate::harness::http::{self, Answer};
+use crate::harness::openapi::Description;
 use crate::harness::process::Process;
 use crate::harness::server::{self, CLOSED, OPEN, PROGRAM};
 use crate::harness::{Dialog, PATIENCE, Phone, Server, wait_for};
@@ -198,7 +199,8 @@ fn on_a_terminal_the_server_and_each_peer_have_a_column() {
     let shown = || std::fs::read_to_string(folder.path().join("terminal.log")).unwrap_or_default();
     let found = wait_for(PATIENCE, || shown().contains("|<---- [1] 200 OK (OPTIONS) ----|").then(shown));
     let shown = found.unwrap_or_else(shown);
-    let heads = shown.lines().find(|line| line.contains("frontdesk") && line.contains(" udp")).expect("heads");
+    let heads = shown.lines().find(|line| line.contains("frontdesk") && line.contains(" udp"));
+    let heads = heads.unwrap_or_else(|| panic!("no heads in {shown}"));
     assert!(heads.contains(&format!("{} udp", alice.local())), "{shown}");
     assert!(shown.contains("|- [1] OPTIONS office.example ->|") && shown.contains("200 OK"), "{shown}");
 }
@@ -326,7 +328,11 @@ fn the_messages_of_the_last_calls_are_kept() {
     assert_eq!((&list[0]["from"], &list[0]["to"]), (&"alice@office.example".into(), &"bob@office.example".into()));
     let path =
         |call: &serde_json::Value, what: &str| format!("/api/v1/calls/{}/{what}", call["id"].as_str().expect("an id"));
-    let messages = get(&server, &path(&list[0], "messages")).json();
+    let answer = get(&server, &path(&list[0], "messages"));
+    let messages = answer.json();
+    let description = Description::read();
+    description.check("GET", "/api/v1/calls/{id}/messages", &answer);
+    description.check("GET", "/api/v1/trace/calls", &get(&server, "/api/v1/trace/calls"));
     let text =
         messages["messages"].as_array().expect("a list").iter().map(|one| one["message"].as_str().expect("text"));
     let text: String = text.collect();

@@ -72,12 +72,13 @@ impl Trace {
     /// Opens a live trace.
     pub(crate) fn open(self: &Arc<Self>, whose: Whose) -> LiveTrace {
         let mut state = self.state.lock();
-        let number = state.next_number;
-        tracing::info!("a trace of messages began: {}", whose);
+        let (number, name) = (state.next_number, whose.to_string());
         state.next_number += 1;
         let (reader, live) = live::open(Arc::clone(self), number, whose, Arc::clone(&state.waiting));
         state.readers.push(reader);
         self.switch(&state);
+        // From now on no message is missed.
+        tracing::info!("a trace of messages began: {name}");
         live
     }
 
@@ -85,8 +86,8 @@ impl Trace {
     pub(super) fn close(&self, number: u64) {
         let mut state = self.state.lock();
         state.readers.retain(|reader| reader.number != number);
-        tracing::info!("a trace of messages ended");
         self.switch(&state);
+        tracing::info!("a trace of messages ended");
     }
 
     /// The kept calls.

@@ -253,7 +253,6 @@ impl Worker {
     }
 
     /// Queues an event for the log.
-    #[inline(always)] // An event is large: a call would copy it twice.
     fn queue_event(&mut self, now: Now, event: Event) {
         let queue = self.event_queues.get(usize::from(self.number));
         if queue.is_some_and(|queue| !queue.record(now.wall, event)) {
