@@ -4,6 +4,7 @@ use bytes::Bytes;
 use parser::{Reply, Rewrite, hex_number};
 
 use crate::amplification::{self, Fitted};
+use crate::calls::Calls;
 use crate::clock::Now;
 use crate::connections::Connections;
 use crate::event::Event;
@@ -30,6 +31,7 @@ pub(crate) struct Context<'a> {
     pub(crate) unreachable: &'a mut Unreachable,
     /// Where TCP was refused (`large`).
     pub(crate) udp_only: &'a mut Unreachable,
+    pub(crate) calls: &'a mut Calls,
     pub(crate) outbox: &'a mut Outbox,
     /// Searches that response contexts wait for. The core begins them at the end of the call.
     pub(crate) searches: &'a mut Vec<Search>,

@@ -9,6 +9,7 @@ use location::{Aor, Flow, Record};
 use parser::Transport;
 use strum::{IntoStaticStr, VariantArray};
 
+use crate::calls::CallRecord;
 use crate::config_key::ConfigKey;
 
 /// Something that happened.
@@ -104,49 +105,17 @@ pub enum Event {
     },
     /// An INVITE that begins a call was routed.
     Call {
-        /// Identifies the call in later events. No two calls have the same one.
-        call: u64,
         /// The caller, from the From header.
         from: Aor,
         /// The called user or foreign address.
         to: Aor,
         /// Number of phones that will ring, in all groups together.
         targets: usize,
-        /// The source address.
-        source: SocketAddr,
     },
-    /// The first final response to an INVITE was forwarded. INVITEs within a dialog emit this too, without an
-    /// [`Event::Call`] before.
-    CallEnded {
-        /// As in [`Event::Call`].
-        call: u64,
-        /// 200..=699; `None` if no final response came in time.
-        status: Option<u16>,
-        /// The phones that were tried.
-        phones: TriedPhones,
-        /// The phone that sent it, or the only one that responded; if none did, the only one that was tried. `None` if the
-        /// response was chosen from those of several phones, or came from an address that no binding contains.
-        by: Option<CalledPhone>,
-    },
-    /// An INVITE that begins a call was refused by this server.
-    CallRefused {
-        /// As in [`Event::Call`], if that was emitted.
-        call: u64,
-        /// The caller, from the From header.
-        from: Aor,
-        /// The called user or foreign address.
-        to: Aor,
-        /// 400..=699.
-        status: u16,
-        /// Reason phrase of the response.
-        reason: &'static str,
-        /// The source address.
-        source: SocketAddr,
-        /// The permission that the sender lacks, if this is why it was refused.
-        offence: Option<Offence>,
-        /// The key that decided.
-        key: Option<ConfigKey>,
-    },
+    /// The first 2xx to that INVITE was forwarded.
+    CallAnswered,
+    /// A call has ended: by a BYE or a final response, or this server has refused its INVITE.
+    CallEnded(Box<CallRecord>),
     /// Another request outside of a dialog was refused because of its sender.
     RequestRefused {
         /// The permission that the sender lacks.
@@ -480,4 +449,6 @@ pub enum Limit {
     Amplification,
     /// Changes that wait for the store.
     StoreQueue,
+    /// Calls in progress that are known.
+    JournalCalls,
 }

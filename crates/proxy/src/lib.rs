@@ -16,6 +16,7 @@
 mod amplification;
 mod ask;
 mod auth;
+mod calls;
 mod clock;
 mod config_key;
 mod connections;
@@ -57,6 +58,9 @@ pub use crate::core::explain::{Goal, Inquiry, Step, explain};
 pub use crate::core::{Core, Load};
 pub use ask::{Answer, Continuation, Question};
 pub use auth::DigestInput;
+pub use calls::{
+    CallDialog, CallEnd, CallInProgress, CallRecord, CallRefusal, CallSide, CallTable, DialogState, Reached,
+};
 pub use clock::{Instant, Now, Wall};
 pub use config_key::ConfigKey;
 pub use connections::Connections;

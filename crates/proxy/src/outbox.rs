@@ -61,6 +61,8 @@ pub enum CoreMessage {
         key: u64,
         /// The response.
         response: Passed,
+        /// Its To tag, for the dialogs of the call; empty if this server has sent it itself.
+        to_tag: Box<[u8]>,
     },
     /// One side of a dialog is at another address than the token in its Record-Route says.
     DialogMoved {
@@ -73,6 +75,10 @@ pub enum CoreMessage {
     PhoneRegistered(location::Aor),
     /// The bindings of this AoR changed, and the receiving worker may hold subscriptions to it.
     RegistrationChanged(location::Aor),
+    /// A call of this AoR has changed, and the receiving worker may hold subscriptions to its calls.
+    CallsChanged(location::Aor),
+    /// The calls whose end no message reports are to be ended. One worker gets this from the driver every few seconds.
+    SweepCalls,
 }
 
 /// A response to a pinned INVITE that was forwarded.

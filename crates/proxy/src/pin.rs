@@ -17,6 +17,7 @@ use indexmap::IndexMap;
 use indexmap::map::Entry;
 use parser::Method;
 
+use crate::calls::CallRef;
 use crate::clock::Instant;
 use crate::connections::Connections;
 use crate::event::{CalledPhone, TriedPhones};
@@ -49,6 +50,8 @@ pub(crate) struct Pin {
     refused: Option<u64>,
     /// Whether the request was in a dialog.
     in_dialog: bool,
+    /// The call that the request begins.
+    pub(crate) call: Option<CallRef>,
     setup: Setup,
 }
 
@@ -129,6 +132,7 @@ pub(crate) enum Match {
 /// A call that ended without a final response.
 #[derive(Clone, Debug)]
 pub(crate) struct Unanswered {
+    pub(crate) call: Option<CallRef>,
     /// 487 after a CANCEL; `None` if the caller has not sent one.
     pub(crate) status: Option<u16>,
     pub(crate) phones: TriedPhones,
@@ -174,20 +178,20 @@ impl Pins {
     }
 
     /// Adds the pin of an INVITE, which is kept until the second moment if no response comes. At the first one the caller
-    /// has given up.
+    /// has given up. It comes with the call that it begins.
     pub(crate) fn insert(
         &mut self,
-        request: &Request,
+        request: (&Request, Option<CallRef>),
         way: Way,
-        (given_up, until): (Instant, Instant),
+        ends: (Instant, Instant),
         timers: &mut TimerQueue,
     ) {
-        self.insert_until(request, way, (given_up, until), false, timers);
+        self.insert_until(request, way, ends, false, timers);
     }
 
     /// Adds the pin of another request, which is kept until this moment for retransmissions.
     pub(crate) fn insert_brief(&mut self, request: &Request, way: Way, until: Instant, timers: &mut TimerQueue) {
-        if self.insert_until(request, way, (until, until), true, timers) {
+        if self.insert_until((request, None), way, (until, until), true, timers) {
             self.answered.push_back((until, request.key));
         }
     }
@@ -195,7 +199,7 @@ impl Pins {
     /// Adds a pin. False if there is one with this key.
     fn insert_until(
         &mut self,
-        request: &Request,
+        (request, call): (&Request, Option<CallRef>),
         way: Way,
         (given_up, until): (Instant, Instant),
         is_answered: bool,
@@ -221,21 +225,22 @@ impl Pins {
             accepted: None,
             refused,
             in_dialog,
+            call,
             setup: Setup { given_up, has_responded: false, has_rung: false, is_cancelled: false, is_reported: false },
         });
         true
     }
 
     /// A provisional response was forwarded: the pin of an INVITE without a final response is kept until this moment.
-    pub(crate) fn proceeds(&mut self, key: TransactionKey, status: u16, until: Instant) {
-        if let Some(pin) = self.by_key.get_mut(&key).filter(|pin| !pin.is_answered) {
-            pin.setup.has_responded = true;
-            pin.setup.has_rung |= TriedPhones::is_ringing(status);
-            // RFC 3261 16.7 step 2: a 100 is hop by hop and does not say that the phone rings.
-            if status > 100 {
-                pin.until = until;
-            }
+    pub(crate) fn proceeds(&mut self, key: TransactionKey, status: u16, until: Instant) -> Option<&Pin> {
+        let pin = self.by_key.get_mut(&key).filter(|pin| !pin.is_answered)?;
+        pin.setup.has_responded = true;
+        pin.setup.has_rung |= TriedPhones::is_ringing(status);
+        // RFC 3261 16.7 step 2: a 100 is hop by hop and does not say that the phone rings.
+        if status > 100 {
+            pin.until = until;
         }
+        Some(pin)
     }
 
     /// The CANCEL of an INVITE was forwarded. RFC 3261 9.1: its caller waits for the final response until this moment.
@@ -248,20 +253,20 @@ impl Pins {
     }
 
     /// A final response was forwarded, whose To tag has this [`tag_checksum`] unless it is of this server: the pin is kept
-    /// until this moment. Returns the pin if the call ends by it.
+    /// until this moment. Returns the pin, and whether the setup of the call ends by it.
     pub(crate) fn answered(
         &mut self,
         key: TransactionKey,
         (status, to_tag): (u16, Option<u64>),
         until: Instant,
         timers: &mut TimerQueue,
-    ) -> Option<&Pin> {
+    ) -> Option<(&Pin, bool)> {
         let pin = self.by_key.get_mut(&key)?;
         if let Some(to_tag) = to_tag {
             *(if status < 300 { &mut pin.accepted } else { &mut pin.refused }) = Some(to_tag);
         }
         if pin.is_answered {
-            return None;
+            return Some((pin, false));
         }
         (pin.is_answered, pin.until) = (true, until);
         pin.setup.has_responded |= to_tag.is_some();
@@ -269,7 +274,7 @@ impl Pins {
         pin.timer.arm(Some(until), Timer::Pin(key), timers);
         self.answered.push_back((until, key));
         let is_reported = std::mem::replace(&mut pin.setup.is_reported, true);
-        (!is_reported).then_some(&*pin)
+        Some((pin, !is_reported))
     }
 
     /// Removes the pin that has been kept only for retransmissions for longest; false if there is none.
@@ -304,6 +309,7 @@ impl Pins {
         let has_given_up = pin.is_waited_for() && pin.setup.given_up <= now;
         let has_ended = has_given_up || has_expired && !pin.is_answered && !pin.setup.is_reported;
         let ended = has_ended.then(|| Unanswered {
+            call: pin.call,
             status: pin.setup.is_cancelled.then_some(487),
             phones: pin.phones(),
             silent: if pin.setup.has_responded { None } else { pin.target.uri.phone() },

@@ -9,6 +9,7 @@ use location::{Binding, Record};
 use parser::headers::Route;
 use parser::{Header as _, SipUri, Uri, escape_user, write_target};
 
+use crate::calls::Reached;
 use crate::event::CalledPhone;
 use crate::hop::{Hop, Name};
 use crate::renumbering::Renumbering;
@@ -134,6 +135,14 @@ impl TargetUri {
                 Some(CalledPhone::new(record.clone(), *index))
             }
             Self::Request | Self::RequestAgain(_) | Self::Redirect(_) | Self::Trunk(_) => None,
+        }
+    }
+
+    /// Who is reached by it, for the record of the call.
+    pub(crate) fn reached(&self) -> Reached {
+        match self {
+            Self::Trunk(to) => Reached::Trunk(Arc::clone(&to.trunk)),
+            _ => self.phone().map_or(Reached::Nobody, Reached::Phone),
         }
     }
 

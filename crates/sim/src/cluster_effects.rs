@@ -8,13 +8,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use location::{Aor, Commit, ConnectionId, Flow, FlowId, NodeFlow, Record, Store, Ticket, Version};
 use parser::{Message, Transport};
-use proxy::{Answer, Core, CoreMessage, Keys, Received, SubscriberIndex};
+use proxy::{Answer, CallTable, Core, CoreMessage, Keys, Received, SubscriberIndex};
 
 use crate::cluster::{Cluster, address_of, id};
 use crate::net::{InFlight, NodeMessage};
 use crate::settings::SERVER;
 use crate::sip::Sip;
-use crate::state::State;
+use crate::state::{MAX_CALLS, State};
 
 /// How long a node tries to connect to another one, in microseconds.
 const CONNECT_TIME: u64 = 3_000_000;
@@ -50,7 +50,7 @@ impl State {
         let open = Arc::clone(&self.net.open[index]);
         (0..cluster.nodes.len()).for_each(|other| open.opened(link_from(other)));
         let core = Core::new(settings, &keys, 0, seed + (u64::from(run) << 32), Arc::new(SubscriberIndex::new(1)));
-        core.with_connections(open)
+        core.with_connections(open).with_calls(Arc::new(CallTable::new(MAX_CALLS, 1)))
     }
 
     /// The node that a response goes to by its Via; `None` for a request, or without nodes.

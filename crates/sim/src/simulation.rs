@@ -12,14 +12,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use parser::Transport;
-use proxy::{Event, Keys, Load, Query, Records, Settings};
+use proxy::{CallInProgress, CallRecord, Event, Keys, Load, Query, Records, Settings};
 
 use crate::agent::Agent;
 use crate::behaviour::Observer;
 use crate::fault::{Fault, StoreState};
 use crate::ladder;
 use crate::net::{Impairments, InFlight, NodeMessage, Wire};
-use crate::settings::default_settings;
+use crate::settings::{DOMAIN, default_settings};
 use crate::state::{Endpoint, State};
 
 /// Longer than a core keeps any state after the last message.
@@ -206,6 +206,34 @@ impl Simulation {
         let before = state.events.len();
         state.events.retain(|event| !which(event));
         before - state.events.len()
+    }
+
+    /// The calls in progress.
+    pub fn calls(&self) -> Vec<CallInProgress> {
+        self.state.borrow().calls.all()
+    }
+
+    /// The calls in progress of a user of the office.
+    pub fn calls_of(&self, user: &str) -> Vec<CallInProgress> {
+        self.state.borrow().calls.of_user(&location::Aor::new(user.as_bytes(), DOMAIN.as_bytes()))
+    }
+
+    /// The records of the calls that have ended since this was last asked, in the order in which they did.
+    pub fn records(&self) -> Vec<CallRecord> {
+        let (mut state, mut records) = (self.state.borrow_mut(), Vec::new());
+        state.events.retain(|event| match event {
+            Event::CallEnded(record) => {
+                records.push((**record).clone());
+                false
+            }
+            _ => true,
+        });
+        records
+    }
+
+    /// Does what the server does every few seconds with the calls whose end no message reports.
+    pub fn sweep_calls(&self) {
+        self.state.borrow_mut().sweep_calls();
     }
 
     /// How much state the core of a worker holds.

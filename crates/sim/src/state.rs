@@ -12,8 +12,8 @@ use bytes::Bytes;
 use location::{Aor, Change, Commit, ContactChange, Flow, FlowId, Limits, MemoryStore, Operation, Store, Ticket};
 use parser::{Message, Transport};
 use proxy::{
-    Answer, Connections, Continuation, Core, CoreMessage, Event, Handover, Instant, Keys, Now, Outbox, Received,
-    Settings, SubscriberIndex, Wall,
+    Answer, CallTable, Connections, Continuation, Core, CoreMessage, Event, Handover, Instant, Keys, Now, Outbox,
+    Received, Settings, SubscriberIndex, Wall,
 };
 
 use crate::behaviour::{Action, Behaviour, Cause, Observer, Reaction};
@@ -51,6 +51,8 @@ pub(crate) struct Endpoint {
 
 pub(crate) struct State {
     pub(crate) cores: Vec<Core>,
+    /// The calls of all cores. Each node has its own.
+    pub(crate) calls: Arc<CallTable>,
     pub(crate) settings: Settings,
     /// The nodes, if there is more than one server. Each has one worker.
     pub(crate) cluster: Option<Cluster>,
@@ -80,14 +82,18 @@ pub(crate) struct State {
     restarts: u8,
 }
 
+/// The most calls that are known.
+pub(crate) const MAX_CALLS: usize = 1000;
+
 /// The wall clock at the beginning, in milliseconds.
 const EPOCH: u64 = 1_750_000_000_000;
 
 impl State {
     pub(crate) fn new(settings: Settings, workers: u8, seed: u64) -> Self {
-        let net = Network::new(seed);
+        let (net, calls) = (Network::new(seed), Arc::new(CallTable::new(MAX_CALLS, workers)));
         Self {
-            cores: cores(&settings, &KEYS, workers, seed, &net.open[0]),
+            cores: cores(&settings, &KEYS, (workers, seed), &net.open[0], &calls),
+            calls,
             settings,
             cluster: None,
             store: MemoryStore::new(),
@@ -145,7 +151,16 @@ impl State {
         self.restarts += 1;
         let workers = u8::try_from(self.cores.len()).expect("few workers");
         let keys = Keys { nonce: [2 + self.restarts; 16], ..KEYS };
-        self.cores = cores(&self.settings, &keys, workers, u64::from(self.restarts), &self.net.open[0]);
+        let saved = self.calls.all();
+        self.calls = Arc::new(CallTable::new(MAX_CALLS, workers));
+        saved.into_iter().for_each(|call| drop(self.calls.restore(call)));
+        let seed = u64::from(self.restarts);
+        self.cores = cores(&self.settings, &keys, (workers, seed), &self.net.open[0], &self.calls);
+    }
+
+    /// Does what the server does every few seconds with the calls whose end no message reports.
+    pub(crate) fn sweep_calls(&mut self) {
+        self.deliver(0, CoreMessage::SweepCalls, None);
     }
 
     pub(crate) fn remove(&mut self, user: &str, contact: &str) {
@@ -390,11 +405,17 @@ impl State {
     }
 }
 
-fn cores(settings: &Settings, keys: &Keys, workers: u8, seed: u64, open: &Arc<Connections>) -> Vec<Core> {
+fn cores(
+    settings: &Settings,
+    keys: &Keys,
+    (workers, seed): (u8, u64),
+    open: &Arc<Connections>,
+    calls: &Arc<CallTable>,
+) -> Vec<Core> {
     let (shared, watched) = (Arc::new(settings.clone()), Arc::new(SubscriberIndex::new(workers)));
     let core = |worker| {
         let core = Core::new(Arc::clone(&shared), keys, worker, seed, Arc::clone(&watched));
-        core.with_connections(Arc::clone(open))
+        core.with_connections(Arc::clone(open)).with_calls(Arc::clone(calls))
     };
     (0..workers).map(core).collect()
 }

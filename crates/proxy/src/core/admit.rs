@@ -39,7 +39,7 @@ impl Core {
         if presented.is_empty()
             && let Some(reject) = route::refusal_of_stranger(request, destination, &settings)
         {
-            self.report(request, reject, outbox);
+            self.report(now, request, reject, outbox);
         }
         let proven = self.authenticate(now, request, presented, ChallengeFor::Proxy, domain.as_bytes(), outbox)?;
         self.admit_as(request, proven, outbox)

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use parser::Method;
 
 use super::Core;
-use super::send::is_new_call;
 use crate::ask::{Answer, Continuation, Question, RequestSlot, Resume};
 use crate::clock::Now;
 use crate::dialog::{InDialog, Next};
@@ -52,17 +51,15 @@ impl Core {
     fn cancel_waiting(&mut self, now: Now, cancel: &Request, invite: Request, outbox: &mut Outbox) {
         let (_, mut context) = self.split(now, outbox);
         context.reply(cancel, 200, b"OK", |_| {});
-        if is_new_call(&invite) {
-            self.log_call(&invite, &Plan::default(), outbox);
-        }
         if self.room_for_context(outbox).is_err() {
             // As any other refusal, the 487 is sent only once.
             return self.refuse(now, &invite, Reject::Cancelled, outbox);
         }
+        let call = self.begin_call(now, &invite, &Plan::default(), outbox);
         let id = self.response_contexts.next_id(&self.mac);
         let (key, settings) = (invite.key, Arc::clone(&self.settings));
         let (response_contexts, mut context) = self.split(now, outbox);
-        let cancelled = ResponseContext::cancelled_before_start(id, invite, settings, &mut context);
+        let cancelled = ResponseContext::cancelled_before_start(id, invite, call, settings, &mut context);
         response_contexts.insert(id, key, None, cancelled, context.timers);
         self.bound_timers();
     }

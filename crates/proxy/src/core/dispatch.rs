@@ -215,16 +215,16 @@ impl Core {
                     Some(()) => {}
                     // The response context has ended, but a phone still answers: the caller must get the 2xx.
                     None if is_2xx_to_invite(message) => {
-                        self.forward_marked(message, &branch, Some(source), outbox);
+                        self.forward_marked(now, message, &branch, Some(source), outbox);
                     }
                     None => outbox.emit(Event::Dropped(Drop::StrayResponse)),
                 }
             }
             (Some(branch @ ViaBranch::Stateless(_)), _) => {
-                self.forward_marked(message, &branch, source, outbox);
+                self.forward_marked(now, message, &branch, source, outbox);
             }
             (Some(branch @ ViaBranch::Pinned { worker, .. }), _) => {
-                let forwarded = self.forward_marked(message, &branch, source, outbox);
+                let forwarded = self.forward_marked(now, message, &branch, source, outbox);
                 // The CANCEL of the INVITE has the same branch. Its 200 is not a response to the INVITE.
                 if let Some(forwarded) = forwarded.filter(|forwarded| forwarded.method == Method::Invite) {
                     self.note_response(now, worker, forwarded, outbox);

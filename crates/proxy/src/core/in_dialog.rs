@@ -40,6 +40,7 @@ impl Core {
         let passes = from_sender && to_other;
         if passes && !next.as_ref().is_some_and(|next| self.may_have_moved(&dialog, next)) {
             self.record_move(now, &dialog, request, outbox);
+            self.note_request(now, &dialog, request);
             let flow = next.and_then(|next| dialog.flow_to_other(&next));
             return Ok(Toward::OtherSide { address: dialog.address_of_other(), flow });
         }
@@ -140,6 +141,7 @@ impl Core {
         let DialogCheck { dialog, destination, from_sender, to_other, .. } = check;
         if to_other {
             self.record_move(now, &dialog, &request, outbox);
+            self.note_request(now, &dialog, &request);
         }
         let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri));
         let address = dialog.address_of_other();

@@ -6,6 +6,7 @@
 mod acknowledge;
 mod admit;
 mod alias;
+mod calls;
 mod cancel;
 pub(crate) mod contact;
 mod dispatch;
@@ -30,6 +31,7 @@ use parser::Rewrite;
 
 use crate::ask::{Answer, Continuation, RequestSlots};
 use crate::auth::Authenticator;
+use crate::calls::{CallTable, Calls};
 use crate::clock::{Instant, Now};
 use crate::connections::Connections;
 use crate::context::Context;
@@ -38,7 +40,7 @@ use crate::event::{Drop, Event};
 use crate::mac::Mac;
 use crate::notifier::{SubscriberIndex, Subscriptions};
 use crate::outbox::{CoreMessage, Outbox};
-use crate::pin::{Pins, Unanswered};
+use crate::pin::Pins;
 use crate::request::{ContentHasher, Received, TransactionKey};
 use crate::response_context::ResponseContexts;
 use crate::route::{Gruus, Search};
@@ -62,6 +64,7 @@ pub struct Core {
     waiting: Waiting,
     udp_only: Unreachable,
     moved: MovedSides,
+    calls: Calls,
     connections: Arc<Connections>,
     slots: RequestSlots,
     subscriptions: Subscriptions,
@@ -105,6 +108,7 @@ impl Core {
             waiting: Waiting::default(),
             udp_only: Unreachable::default(),
             moved: MovedSides::default(),
+            calls: Calls::default(),
             connections: Arc::default(),
             slots: RequestSlots::default(),
             subscriptions: Subscriptions::new(watched),
@@ -124,6 +128,13 @@ impl Core {
         self
     }
 
+    /// The same core with the calls of all workers. Without it, the core knows no call.
+    #[must_use]
+    pub fn with_calls(mut self, calls: Arc<CallTable>) -> Self {
+        self.calls = Calls::of(calls);
+        self
+    }
+
     /// Processes a message from the network.
     pub fn receive(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
         // RFC 3261 18.2.2 would send the response to port 0.
@@ -137,7 +148,7 @@ impl Core {
         } else {
             self.dispatch_response(now, received, outbox);
         }
-        self.begin_searches(now, outbox);
+        self.finish_call(now, outbox);
     }
 
     /// Counts received bytes that are not a SIP message.
@@ -149,7 +160,7 @@ impl Core {
     /// Processes the answer to a question of this core, or the report that one of its transmits could not be sent.
     pub fn answer(&mut self, now: Now, parked: Continuation, answer: Answer, outbox: &mut Outbox) {
         self.dispatch_answer(now, parked, answer, outbox);
-        self.begin_searches(now, outbox);
+        self.finish_call(now, outbox);
     }
 
     /// Processes a message from the core of another worker.
@@ -160,11 +171,14 @@ impl Core {
             CoreMessage::PhoneRegistered(aor) => self.phone_registered(aor, outbox),
             CoreMessage::DialogMoved { side, moved } => self.dialog_moved(side, moved, outbox),
             CoreMessage::RegistrationChanged(aor) => self.registration_changed(now, &aor, outbox),
-            CoreMessage::ResponsePassed { key, response } => {
-                self.response_passed(now, TransactionKey(key), response, outbox)
+            CoreMessage::ResponsePassed { key, response, to_tag } => {
+                self.response_passed(now, TransactionKey(key), (response, &to_tag), outbox)
             }
+            // No event package has subscriptions to calls.
+            CoreMessage::CallsChanged(_) => {}
+            CoreMessage::SweepCalls => self.sweep_calls(now, outbox),
         }
-        self.begin_searches(now, outbox);
+        self.finish_call(now, outbox);
     }
 
     /// Fires the timers that are due. To be called at [`Core::next_timeout`]; an early or late call is harmless.
@@ -179,8 +193,7 @@ impl Core {
                 }
                 Timer::Pin(key) => {
                     if let Some(ended) = self.pins.timeout(key, at, now.mono, &mut self.timers) {
-                        let Unanswered { status, phones, silent: by } = ended;
-                        outbox.emit(Event::CallEnded { call: key.0, status, phones, by });
+                        self.call_unanswered(now, ended, outbox);
                     }
                 }
                 Timer::Subscription(id) => {
@@ -190,8 +203,14 @@ impl Core {
                 Timer::Trunk(key) => self.trunk_timer(now, key, at, outbox),
             }
         }
-        self.begin_searches(now, outbox);
+        self.finish_call(now, outbox);
         self.bound_timers();
+    }
+
+    /// Continues what the methods above have begun, before they return to the driver.
+    fn finish_call(&mut self, now: Now, outbox: &mut Outbox) {
+        self.begin_searches(now, outbox);
+        self.announce_calls(outbox);
     }
 
     /// When [`Core::timeout`] has to be called next.
@@ -255,6 +274,7 @@ impl Core {
             timers: &mut self.timers,
             unreachable: &mut self.unreachable,
             udp_only: &mut self.udp_only,
+            calls: &mut self.calls,
             searches: &mut self.searches,
             outbox,
         };

@@ -5,7 +5,6 @@ use parser::{HeaderName, Method, write_target};
 use smallvec::SmallVec;
 
 use super::Core;
-use super::send::parties;
 use crate::clock::Now;
 use crate::context::Context;
 use crate::event::{Drop, Event, Registration};
@@ -23,7 +22,7 @@ impl Core {
         if request.method() == Method::Ack {
             return outbox.emit(Event::Dropped(Drop::StrayAck));
         }
-        self.report(request, reject, outbox);
+        self.report(now, request, reject, outbox);
         let challenges = match reject {
             Reject::Challenge { of, stale } => self.authenticator.challenges(request, of, stale, &self.settings, now),
             _ => SmallVec::new(),
@@ -38,6 +37,7 @@ impl Core {
             timers: &mut self.timers,
             unreachable: &mut self.unreachable,
             udp_only: &mut self.udp_only,
+            calls: &mut self.calls,
             searches: &mut self.searches,
             outbox,
         };
@@ -86,10 +86,10 @@ impl Core {
     }
 
     /// Emits the event of a refusal.
-    pub(super) fn report(&self, request: &Request, reject: Reject, outbox: &mut Outbox) {
+    pub(super) fn report(&self, now: Now, request: &Request, reject: Reject, outbox: &mut Outbox) {
         match request.method() {
             Method::Register => self.report_registration(request, reject, outbox),
-            Method::Invite => self.report_call(request, reject, outbox),
+            Method::Invite => self.call_refused(now, request, reject, outbox),
             _ => self.report_request(request, reject, outbox),
         }
     }
@@ -119,16 +119,6 @@ impl Core {
             offence,
             key,
         });
-    }
-
-    fn report_call(&self, request: &Request, reject: Reject, outbox: &mut Outbox) {
-        if request.in_dialog || matches!(reject, Reject::Challenge { .. }) {
-            return;
-        }
-        let Some((from, to)) = parties(request, None, &self.settings) else { return };
-        let (status, reason, source) = (reject.status(), reject.reason(), request.flow.remote);
-        let (call, offence, key) = (request.key.0, reject.offence(), reject.key(Method::Invite));
-        outbox.emit(Event::CallRefused { call, from, to, status, reason, source, offence, key });
     }
 
     /// Of other requests, only refusals of something that the sender is not allowed to do are reported.

@@ -39,6 +39,7 @@ impl Core {
     /// `source` is `None` for a response of this server.
     pub(super) fn forward_marked<'m>(
         &mut self,
+        now: Now,
         response: &'m Message,
         branch: &ViaBranch,
         source: Option<&Flow>,
@@ -81,6 +82,7 @@ impl Core {
         let changed = if is_of_node && status == 430 { with_status_for_caller(response, rewrite) } else { None };
         let shown = changed.as_ref().unwrap_or(response);
         outbox.send(&hop, false, |out| write_response(shown, callee, settings, mac, rewrite, out, |_| {}));
+        self.note_answer(now, (key, method), (status, source.is_none()), outbox);
         Some(Forwarded { key, method, status, to_tag: source.map(|_| to_tag) })
     }
 
@@ -153,26 +155,37 @@ impl Core {
             ..200 => Passed::Provisional { status },
             _ => Passed::Final { status, to_tag: to_tag.map(tag_checksum) },
         };
+        let to_tag = to_tag.unwrap_or_default();
         if worker == self.worker {
-            self.response_passed(now, key, response, outbox);
+            self.response_passed(now, key, (response, to_tag), outbox);
         } else {
-            let core_message = CoreMessage::ResponsePassed { key: key.0, response };
+            let core_message = CoreMessage::ResponsePassed { key: key.0, response, to_tag: to_tag.into() };
             outbox.handovers.push(Handover { worker: Some(worker), core_message });
         }
     }
 
-    /// After a final response a pin is kept for retransmissions only; a provisional one extends it.
-    pub(super) fn response_passed(&mut self, now: Now, key: TransactionKey, response: Passed, outbox: &mut Outbox) {
+    /// After a final response a pin is kept for retransmissions only; a provisional one extends it. `to_tag`: its To tag.
+    pub(super) fn response_passed(
+        &mut self,
+        now: Now,
+        key: TransactionKey,
+        (response, to_tag): (Passed, &[u8]),
+        outbox: &mut Outbox,
+    ) {
         let timers = &self.settings.timers;
         match response {
-            Passed::Provisional { status } => self.pins.proceeds(key, status, now.mono + timers.c),
-            Passed::Final { status, to_tag } => {
+            Passed::Provisional { status } => {
+                if let Some(pin) = self.pins.proceeds(key, status, now.mono + timers.c) {
+                    self.calls.pin_responded(pin, (status, to_tag), now.wall, outbox);
+                }
+            }
+            Passed::Final { status, to_tag: sum } => {
                 let until = now.mono + timers.last_copy();
-                if let Some(pin) = self.pins.answered(key, (status, to_tag), until, &mut self.timers) {
-                    let phones = pin.phones();
-                    // A response of this server is not one of the phone, which may have responded before.
-                    let by = if to_tag.is_none() && phones.responded > 0 { None } else { pin.target.uri.phone() };
-                    outbox.emit(Event::CallEnded { call: key.0, status: Some(status), phones, by });
+                if let Some((pin, ends_setup)) = self.pins.answered(key, (status, sum), until, &mut self.timers) {
+                    self.calls.pin_responded(pin, (status, to_tag), now.wall, outbox);
+                    if ends_setup {
+                        self.calls.pin_answered(pin, (status, sum.is_none()), now.wall, outbox);
+                    }
                 }
             }
         }

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use location::Aor;
-use parser::{Method, Uri};
+use parser::Method;
 
 use super::Core;
+use crate::calls::CallRef;
 use crate::clock::Now;
 use crate::event::{Event, Limit};
 use crate::forward::{Forwarding, Origin, ViaBranch, is_looped, loop_mark, prefers_identity, write_request};
@@ -24,7 +24,7 @@ use crate::renumbering::Renumbering;
 use crate::request::{Proven, Request};
 use crate::response_context::{ResponseContext, ResponseContexts, bye_frees_line_later, call_setup};
 use crate::route::{self, Plan, check_privacy};
-use crate::settings::{Direction, Named, Settings, SingleTarget, Trunk};
+use crate::settings::{Direction, Settings, SingleTarget, Trunk};
 use crate::target::{NextHop, Target, TargetUri};
 
 impl Core {
@@ -34,9 +34,6 @@ impl Core {
             request.renumbering.take().and_then(|it| renumbering_for(*it, plan, &self.settings)).map(Box::new);
         if let Err(reject) = check_privacy(request, plan, &self.settings) {
             return self.refuse(now, request, reject, outbox);
-        }
-        if is_new_call(request) {
-            self.log_call(request, plan, outbox);
         }
         let needs_context = bye_frees_line_later(request, &self.settings, &self.mac);
         // RFC 5393 5.3.3: Max-Breadth allows no branch.
@@ -65,8 +62,9 @@ impl Core {
             }
             None => sent,
         };
+        let call = self.begin_call(now, request, plan, outbox);
         let Some(target) = plan.take_single() else { return };
-        self.sent_stateless(now, request, target, sent, outbox);
+        self.sent_stateless(now, request, target, (sent, call), outbox);
     }
 
     /// The hop over TCP for a request that is too long for the hop that it was written for.
@@ -133,7 +131,7 @@ impl Core {
             outbox.retract(mark);
             sent = self.send_large_ack(now, request, &target, (sent, hop), outbox);
         }
-        self.sent_stateless(now, request, target, sent, outbox);
+        self.sent_stateless(now, request, target, (sent, None), outbox);
         Ok(())
     }
 
@@ -178,7 +176,14 @@ impl Core {
     }
 
     /// A request was forwarded without a transaction: counts it, and adds its pin.
-    fn sent_stateless(&mut self, now: Now, request: &Request, target: Target, sent: Sent, outbox: &mut Outbox) {
+    fn sent_stateless(
+        &mut self,
+        now: Now,
+        request: &Request,
+        target: Target,
+        (sent, call): (Sent, Option<CallRef>),
+        outbox: &mut Outbox,
+    ) {
         let Sent { hop, branch, mut pinned, length } = sent;
         emit_forwarded(request, &hop, outbox);
         // A retransmission must not go over TCP later, when the refusal is forgotten.
@@ -187,7 +192,7 @@ impl Core {
         let timers = &self.settings.timers;
         if request.method() == Method::Invite {
             let ends = (now.mono + timers.give_up(), now.mono + timers.c);
-            self.pins.insert(request, (target, hop, branch), ends, &mut self.timers);
+            self.pins.insert((request, call), (target, hop, branch), ends, &mut self.timers);
         } else if pinned {
             self.pins.insert_brief(request, (target, hop, branch), now.mono + timers.last_copy(), &mut self.timers);
         }
@@ -212,6 +217,7 @@ impl Core {
             return self.refuse(now, &request, Reject::TrunkFull, outbox);
         }
         let is_joinable = settings.forking.late_registration && is_new_call(&request) && plan.disposition.fork;
+        plan.call = self.begin_call(now, &request, &plan, outbox);
         let callee = plan.aor.take().filter(|_| is_joinable);
         let (response_contexts, mut context) = self.split(now, outbox);
         let is_joinable = callee.is_some();
@@ -249,12 +255,6 @@ impl Core {
             }
         }
         Ok(())
-    }
-
-    pub(super) fn log_call(&self, request: &Request, plan: &Plan, outbox: &mut Outbox) {
-        let Some((from, to)) = parties(request, plan.aor.as_ref(), &self.settings) else { return };
-        let (call, targets, source) = (request.key.0, plan.phones(), request.flow.remote);
-        outbox.emit(Event::Call { call, from, to, targets, source });
     }
 }
 
@@ -325,13 +325,4 @@ fn take_incoming_line<'s>(now: Now, request: &Request, settings: &'s Settings, m
     let Some(trunk) = limited_trunk(request, settings).filter(|_| is_new_call(request)) else { return Ok(()) };
     let has_room = settings.trunks.calls.begin(call_setup(request, mac), Direction::In, trunk, now.mono);
     if has_room { Ok(()) } else { Err(trunk) }
-}
-
-/// Caller and callee for the log: by From, and by the Request-URI if `called` is none.
-pub(super) fn parties(request: &Request, called: Option<&Aor>, settings: &Settings) -> Option<(Aor, Aor)> {
-    let to = match called {
-        Some(aor) => aor.clone(),
-        None => settings.aor_named_by(Uri::parse(request.uri()).ok()?.sip()?),
-    };
-    Some((Named::of(request.text_of_from(), settings)?.address, to))
 }

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use location::{Aor, Flow, Record};
 use parser::headers::{Contact, Route};
 use parser::{Header as _, HeaderName, SipUri, Uri, unescape};
+use smallvec::SmallVec;
 
 use super::mark::{is_valid_mark, split_mark};
 use super::moved::{Moved, MovedSides, SideOfDialog};
@@ -36,6 +37,8 @@ pub(crate) struct InDialog {
     /// The next hop to the other side, as a hash.
     target: Option<u32>,
     from_caller: bool,
+    /// The source addresses of the request that created the dialog, one for each time that it passed this server.
+    sources: SmallVec<[SocketAddr; 1]>,
     /// Identifies the dialog by the values of its token; `None` until it is needed.
     key: Option<u64>,
     /// When the other side was last seen; zero if its peer is still the one in the token.
@@ -105,8 +108,9 @@ impl InDialog {
         let DialogToken { caller, callee, target } = token;
         // The token that a side gets contains the target of the other side.
         let target = target.filter(|target| target.of_callee == from_caller).map(|target| target.next_hop);
+        let sources = SmallVec::from_buf([caller.peer.remote]);
         let (sender, other) = if from_caller { (caller, callee) } else { (callee, caller) };
-        Some(Self { sender, other, target, from_caller, key: None, other_seen: Wall::default(), mac })
+        Some(Self { sender, other, target, from_caller, sources, key: None, other_seen: Wall::default(), mac })
     }
 
     /// Joins the dialogs of two tokens in one request, if the request that created the dialog passed this server twice
@@ -114,7 +118,7 @@ impl InDialog {
     ///
     /// `None` if they are not of one call. An attacker can create a dialog with the Call-ID and tag of a call that it
     /// has seen, but the caller in its token is then another user.
-    pub(crate) fn join(&self, next: Self) -> Option<Self> {
+    pub(crate) fn join(&self, mut next: Self) -> Option<Self> {
         let same_user = match self.from_caller {
             true => self.sender.user == next.sender.user,
             false => self.other.user == next.other.user,
@@ -125,12 +129,23 @@ impl InDialog {
         let linked = same_user && same_peer && self.from_caller == next.from_caller;
         // The request leaves for a trunk once, whichever token says so.
         let renumbering = next.sender.renumbering.or(self.sender.renumbering);
+        next.sources.extend_from_slice(&self.sources);
         linked.then(|| Self { sender: Side { renumbering, ..self.sender.clone() }, ..next })
     }
 
     /// How the numbers of the sender are changed.
     pub(crate) const fn renumbering(&self) -> Option<Renumbering> {
         self.sender.renumbering
+    }
+
+    /// Whether the sender is the side that created the dialog.
+    pub(crate) const fn is_from_caller(&self) -> bool {
+        self.from_caller
+    }
+
+    /// The source addresses of the request that created the dialog, one for each time that it passed this server.
+    pub(crate) fn sources(&self) -> &[SocketAddr] {
+        &self.sources
     }
 
     /// The local user on the side of the sender.

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use parser::{HeaderName, Message, reason_phrase};
 
+use crate::calls::Reached;
 use crate::context::Context;
 use crate::dialog::ResponseCallee;
 use crate::event::{self, Event, GroupCallOutcome, TriedPhones};
@@ -84,12 +85,13 @@ impl ResponseContext {
         }
     }
 
-    /// The only phone that responded; if none did, the only one that was tried. A phone with several flows has a branch for
-    /// each that failed (RFC 5626 7).
-    fn only_phone(&self, phones: TriedPhones) -> Option<event::CalledPhone> {
+    /// The only phone or trunk that responded; if none did, the only one that was tried. A phone with several flows has a
+    /// branch for each that failed (RFC 5626 7).
+    fn only_reached(&self, phones: TriedPhones) -> Reached {
         let mut of_interest = self.branches.iter().filter(|branch| branch.has_responded() || phones.responded == 0);
         let is_only = phones.responded == 1 || phones.responded == 0 && phones.tried == 1;
-        of_interest.next_back().filter(|_| is_only).and_then(|branch| branch.target().uri.phone())
+        let only = of_interest.next_back().filter(|_| is_only);
+        only.map_or(Reached::Nobody, |branch| branch.target().uri.reached())
     }
 
     /// Sends a response of this server.
@@ -101,17 +103,18 @@ impl ResponseContext {
         }
     }
 
-    /// Reports how the request ended, unless it is in a dialog: it is neither a fork nor the end of a call. `by`: the phone
-    /// whose response decided that; `None` if several did.
+    /// Reports how the request ended, unless it is in a dialog: it is neither a fork nor the end of a call. `by`: who
+    /// sent the response that decided that; `None` if several did.
     pub(super) fn emit_outcome(
         &self,
         outcome: event::ForkOutcome,
         status: u16,
-        by: Option<event::CalledPhone>,
+        by: Option<Reached>,
         context: &mut Context<'_>,
     ) {
         let request = self.template.request.as_ref();
         if request.is_some_and(|request| request.in_dialog) {
+            self.note_answer_in_dialog(status, context);
             return self.free_line_by_bye(status, context);
         }
         context.outbox.emit(Event::Fork { outcome });
@@ -120,11 +123,11 @@ impl ResponseContext {
         let of_group = if is_answered { GroupCallOutcome::Answered } else { GroupCallOutcome::Unanswered };
         self.report_group(of_group, context);
         self.report_trunks(context);
-        if let Some(request) = request.filter(|_| self.upstream.is_invite()) {
+        if self.upstream.is_invite() {
             let mut phones = TriedPhones::default();
             self.branches.iter().for_each(|branch| branch.count(&mut phones));
-            let by = by.or_else(|| self.only_phone(phones));
-            context.outbox.emit(Event::CallEnded { call: request.key.0, status: Some(status), phones, by });
+            let reached = by.unwrap_or_else(|| self.only_reached(phones));
+            self.note_setup_end(status, (phones, reached), context);
         }
     }
 }

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::clock::{Instant, Now};
 use crate::context::Context;
-use crate::event::{DiversionReason, Event, GroupCallOutcome};
+use crate::event::{DiversionReason, GroupCallOutcome};
 use crate::route::{
     Course, NoTarget, Plan, Purpose, Search, TargetSearch, Turn, members_in_place_of, next_leg, next_party, turn_of,
 };
@@ -46,7 +46,7 @@ impl ResponseContext {
     /// The call is for the parties of this course from now on.
     pub(super) fn follow_course(&mut self, course: Course, context: &mut Context<'_>) {
         if let Some(reason) = course.reason {
-            context.outbox.emit(Event::Diverted { reason });
+            self.note_diversion(reason, context);
         }
         let first_branch = self.branches.len();
         let history = self.template.request.as_ref().and_then(|it| course.history(it, &self.template.settings));
@@ -130,7 +130,7 @@ impl ResponseContext {
             }
         }
         self.searching += 1;
-        context.outbox.emit(Event::Diverted { reason });
+        self.note_diversion(reason, context);
         let targets = TargetSearch::for_members(request, members, settings, now);
         context.searches.push(Search { targets, purpose: Purpose::Member(self.template.context_id) });
     }

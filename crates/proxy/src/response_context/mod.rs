@@ -8,6 +8,7 @@
 mod answer;
 mod best;
 mod branch;
+mod calls;
 mod client;
 mod course;
 mod early;
@@ -26,6 +27,7 @@ use location::Flow;
 use parser::{HeaderName, Message, Method, reason_phrase};
 use smallvec::SmallVec;
 
+use crate::calls::CallRef;
 use crate::clock::Instant;
 use crate::connections::Connections;
 use crate::context::Context;
@@ -80,6 +82,8 @@ pub(crate) struct ResponseContext {
     searching: u8,
     /// Whether the caller gets a 199 for each early dialog that has ended.
     wants_199: bool,
+    /// The call that its request begins.
+    call: Option<CallRef>,
     began: Instant,
 }
 
@@ -140,10 +144,12 @@ impl ResponseContext {
     pub(crate) fn cancelled_before_start(
         id: u64,
         request: Request,
+        call: Option<CallRef>,
         settings: Arc<Settings>,
         context: &mut Context<'_>,
     ) -> Self {
-        let mut this = Self::new(id, request, Plan::default(), false, 0, settings, context.now.mono);
+        let plan = Plan { call, ..Plan::default() };
+        let mut this = Self::new(id, request, plan, false, 0, settings, context.now.mono);
         this.phase = Phase::Closed { caller_cancelled: true };
         this.answer_cancelled(context);
         this
@@ -183,6 +189,7 @@ impl ResponseContext {
             reported: 0,
             searching: 0,
             wants_199,
+            call: plan.call,
             began: now,
         }
     }
@@ -251,12 +258,14 @@ impl ResponseContext {
             ClientEvent::Provisional if status > 100 && self.upstream.is_invite() => {
                 self.note_early(usize::from(id.index), response);
                 self.forward(response, address, context);
+                self.note_dialog(id.index, response, context);
             }
             ClientEvent::Success => {
                 let first = self.upstream.is_waiting();
                 self.forward(response, address, context);
+                self.note_dialog(id.index, response, context);
                 if first {
-                    let by = self.branches.get(usize::from(id.index)).and_then(|branch| branch.target().uri.phone());
+                    let by = self.branches.get(usize::from(id.index)).map(|branch| branch.target().uri.reached());
                     self.emit_outcome(event::ForkOutcome::Answered, status, by, context);
                 }
                 self.close();
@@ -267,6 +276,7 @@ impl ResponseContext {
                 }
             }
             ClientEvent::Failure => {
+                self.note_branch_end(id.index, context);
                 if !self.follow(id, response, context) {
                     self.failed(usize::from(id.index), status, context);
                 }
@@ -297,6 +307,7 @@ impl ResponseContext {
     pub(crate) fn undelivered(&mut self, id: BranchId, context: &mut Context<'_>) {
         let branch = self.branches.get_mut(usize::from(id.index));
         if branch.is_some_and(ClientBranch::undelivered) {
+            self.note_branch_end(id.index, context);
             self.fail_over(usize::from(id.index), context);
             self.advance(context);
         }
@@ -309,6 +320,7 @@ impl ResponseContext {
         for index in 0..self.branches.len() {
             let branch = self.branches.get_mut(index);
             if branch.is_some_and(|branch| branch.timeout(&self.template, context)) {
+                self.note_branch_end(u8::try_from(index).unwrap_or(u8::MAX), context);
                 self.fail_over(index, context);
                 ended = true;
             }

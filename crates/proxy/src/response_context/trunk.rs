@@ -55,7 +55,7 @@ fn end_call(bye: &Request, settings: &Settings, mac: &Mac) {
 }
 
 /// Whether a BYE with this outcome has ended the dialog (RFC 3261 15.1.1), also at the trunk.
-fn has_ended_dialog(branch: &ClientBranch) -> bool {
+pub(super) fn has_ended_dialog(branch: &ClientBranch) -> bool {
     match branch.outcome() {
         None | Some(Outcome::Final(_)) => {
             matches!(branch.outcome().and_then(Outcome::status), Some(200..=299 | 408 | 481))

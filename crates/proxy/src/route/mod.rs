@@ -32,6 +32,7 @@ use location::Aor;
 use parser::{Host, Method, SipUri, Uri};
 use smallvec::SmallVec;
 
+use crate::calls::CallRef;
 use crate::hop::{Hop, Name};
 use crate::reject::Reject;
 use crate::request::Request;
@@ -80,6 +81,8 @@ pub(crate) struct Plan {
     pub(crate) other_side: Option<SocketAddr>,
     /// The course of a call by the rules of the office.
     pub(crate) course: Option<Box<Course>>,
+    /// The call that the request begins, once it is forwarded.
+    pub(crate) call: Option<CallRef>,
 }
 
 /// Targets that are tried at the same time.

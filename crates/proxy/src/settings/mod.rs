@@ -90,6 +90,8 @@ pub struct Settings {
     pub registrar: Registrar,
     /// How long subscriptions to registrations last and how often they notify.
     pub subscriptions: SubscriptionTimes,
+    /// A call without any request for this time has ended, as far as the server knows.
+    pub call_lifetime: Duration,
     /// How several targets are tried.
     pub forking: Forking,
     /// How long an address of a host name that failed is tried after the others (RFC 3263 4.3).
@@ -122,6 +124,7 @@ impl Default for Settings {
             foreign: Foreign::Refuse,
             registrar: Registrar::default(),
             subscriptions: SubscriptionTimes::default(),
+            call_lifetime: Duration::from_hours(12),
             forking: Forking::default(),
             unreachable_for: Duration::from_secs(30),
             large_requests: LargeRequests::default(),

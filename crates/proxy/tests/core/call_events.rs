@@ -1,15 +1,30 @@
-//! Events for the log: each call begins once and ends once, at whichever worker its messages arrive.
+//! Events for the log: each call begins once and its setup ends once, at whichever worker its messages arrive.
 
-use proxy::{Event, TriedPhones};
+use proxy::{CallRecord, Event, TriedPhones};
 
 use sim::{Simulation, sequential};
 
-/// How many calls began since the last check, and how many ended with this status.
+/// How many calls began since the last check, and how many setups ended with this status.
 #[track_caller]
 fn check_calls(sim: &Simulation, began: usize, ended: usize, end: Option<u16>) {
     assert_eq!(sim.count_events(|event| matches!(event, Event::Call { .. })), began);
-    assert_eq!(sim.count_events(|event| matches!(event, Event::CallEnded { status, .. } if *status == end)), ended);
-    assert_eq!(sim.count_events(|event| matches!(event, Event::CallEnded { .. })), 0, "another end");
+    let (answered, failed) = if end == Some(200) { (ended, 0) } else { (0, ended) };
+    assert_eq!(sim.count_events(|event| matches!(event, Event::CallAnswered)), answered);
+    let records = sim.records();
+    assert!(records.iter().all(|record| record.status == end), "{records:?}");
+    assert_eq!(records.len(), failed);
+}
+
+/// The phones of the call that was answered or ended since the last check, and the User-Agent of the one that was reached.
+#[track_caller]
+fn setup(sim: &Simulation) -> (TriedPhones, Vec<u8>) {
+    let of_record = |CallRecord { phones, reached, .. }: &CallRecord| (*phones, reached.clone());
+    let (phones, reached) = match (&sim.records()[..], &sim.calls()[..]) {
+        ([record], _) => of_record(record),
+        ([], [call]) => (call.phones, call.reached.clone()),
+        other => panic!("{other:?}"),
+    };
+    (phones, reached.phone().map(|(_, agent)| agent.to_vec()).unwrap_or_default())
 }
 
 #[test]
@@ -94,10 +109,7 @@ fn only_phones_that_were_tried_are_counted() {
     alice.expects("100");
     alice.expects("200");
     assert_eq!(sim.count_events(|event| matches!(event, Event::Call { targets: 2, .. })), 1);
-    assert_eq!(
-        sim.count_events(|event| matches!(event, Event::CallEnded { phones: TriedPhones { tried: 1, .. }, .. })),
-        1
-    );
+    assert_eq!(setup(&sim).0.tried, 1);
 }
 
 #[test]
@@ -106,8 +118,7 @@ fn a_refused_call_does_not_begin() {
     let alice = sim.udp("alice");
     alice.calls("bob");
     alice.expects("480");
-    check_calls(&sim, 0, 0, None);
-    assert_eq!(sim.count_events(|event| matches!(event, Event::CallRefused { status: 480, .. })), 1);
+    check_calls(&sim, 0, 1, Some(480));
 }
 
 #[test]
@@ -133,25 +144,13 @@ fn the_events_name_the_phone_that_registered_or_answered() {
         let invites: Vec<_> = phones.iter().map(|phone| phone.expects("INVITE")).collect();
         phones[0].answers(&invites[0], 200);
         sim.seconds(1);
-        let is_desk =
-            |event: &Event| matches!(event, Event::CallEnded { by: Some(phone), .. } if phone.user_agent() == b"Desk");
-        assert_eq!(sim.count_events(is_desk), 1, "{} phones", phones.len());
+        assert_eq!(setup(&sim).1, b"Desk", "{} phones", phones.len());
     }
 }
 
-/// The phones of the call that has ended since the last check.
 #[track_caller]
 fn check_phones(sim: &Simulation, tried: usize, responded: usize, rang: usize) {
-    let expected = TriedPhones { tried, responded, rang };
-    let found = std::cell::RefCell::new(Vec::new());
-    sim.count_events(|event| match event {
-        Event::CallEnded { phones, .. } => {
-            found.borrow_mut().push(*phones);
-            true
-        }
-        _ => false,
-    });
-    assert_eq!(found.into_inner(), [expected]);
+    assert_eq!(setup(sim).0, TriedPhones { tried, responded, rang });
 }
 
 /// Issue 18: "rang N phones" counts phones that never answered the INVITE.
@@ -161,12 +160,17 @@ fn a_phone_without_a_response_is_not_one_that_rang() {
     let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     desk.registers();
     mobile.registers();
-    let (_, [at_desk, _]) = alice.calls_phones("bob", [&desk, &mobile]);
+    let (invite, [at_desk, _]) = alice.calls_phones("bob", [&desk, &mobile]);
     desk.answers(&at_desk, 180);
     alice.expects("180");
     desk.answers(&at_desk, 200);
-    alice.expects("200");
+    let ok = alice.expects("200");
     check_phones(&sim, 2, 1, 1);
+    alice.sends(&alice.within(&invite, &ok, "BYE"));
+    let bye = desk.expects("BYE");
+    desk.answers(&bye, 200);
+    alice.expects("200");
+    sim.records();
     // One phone, forwarded without a response context: it is busy, so it responds and does not ring.
     let (carol, dave) = (sim.udp("carol"), sim.udp("dave"));
     dave.registers();
@@ -212,13 +216,9 @@ fn a_call_to_a_phone_that_is_gone_ends_when_its_caller_gives_up() {
     sim.seconds(31);
     check_calls(&sim, 1, 0, None);
     sim.seconds(2);
-    let is_silent = |event: &Event| {
-        matches!(
-            event,
-            Event::CallEnded { status: None, phones: TriedPhones { tried: 1, responded: 0, rang: 0 }, by: Some(_), .. }
-        )
-    };
-    assert_eq!(sim.count_events(is_silent), 1);
+    let records = sim.records();
+    let [CallRecord { status: None, phones, reached, .. }] = &records[..] else { panic!("{records:?}") };
+    assert_eq!((*phones, reached.phone().is_some()), (TriedPhones { tried: 1, responded: 0, rang: 0 }, true));
     // Nothing more is reported when the pin expires.
     sim.seconds(200);
     check_calls(&sim, 0, 0, None);
@@ -268,8 +268,6 @@ fn a_phone_with_several_flows_is_named_when_it_refuses() {
         let (flow, received) = called.expect("an INVITE");
         flow.answers(&received, status);
         alice.expects(&status.to_string());
-        let is_named =
-            |event: &Event| matches!(event, Event::CallEnded { by: Some(phone), .. } if phone.user_agent() == b"Snom");
-        assert_eq!(sim.count_events(is_named), 1, "{status}");
+        assert_eq!(setup(&sim).1, b"Snom", "{status}");
     }
 }

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use proxy::{
-    Account, Authentication, Caller, ConfigKey, Event, Foreign, Inquiry, Instant, Now, Settings, Step, Strangers, Wall,
-    explain,
+    Account, Authentication, CallEnd, CallRecord, Caller, ConfigKey, Foreign, Inquiry, Instant, Now, Settings, Step,
+    Strangers, Wall, explain,
 };
 
 use sim::{KEYS, Simulation};
@@ -153,7 +153,8 @@ fn a_refusal_names_the_key_that_decided() {
         let caller = sim.udp("alice");
         caller.sends(&caller.request("INVITE", to).set("From", format!("<{from}>;tag=1")));
         caller.expects("403");
-        let told = |event: &Event| matches!(event, Event::CallRefused { key, .. } if *key == Some(*expected));
-        assert_eq!(sim.count_events(told), 1, "{from} -> {to}");
+        let records = sim.records();
+        let [CallRecord { end: CallEnd::Refused(refusal), .. }] = &records[..] else { panic!("{records:?}") };
+        assert_eq!(refusal.key, Some(*expected), "{from} -> {to}");
     }
 }

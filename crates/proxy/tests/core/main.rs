@@ -6,6 +6,7 @@ mod ack_of_2xx;
 mod amplification;
 mod best_response;
 mod call_events;
+mod call_records;
 mod call_steps;
 mod caller_preferences;
 mod configured_contacts;

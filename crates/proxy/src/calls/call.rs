@@ -1,0 +1,430 @@
+//! One call and its dialogs: what each message changes.
+//!
+//! ```text
+//! 1xx with a To tag -> early -> 2xx -> confirmed -> BYE and its response, 481, 408 -> terminated
+//!                        '---- failure, another 2xx of the branch, CANCEL -------------^
+//! ```
+//!
+//! Must not know where calls are kept.
+
+use std::net::SocketAddr;
+
+use location::{Aor, Wall};
+use smallvec::SmallVec;
+use strum::{IntoStaticStr, VariantArray};
+
+use super::record::{CallEnd, CallRecord, CallSide, Reached};
+use super::text::{Piece, Texts};
+use crate::event::{DiversionReason, TriedPhones};
+use crate::request::checksum;
+
+/// The most dialogs of a call that are known. A proxy behind this server can answer an INVITE any number of times.
+const MAX_DIALOGS: usize = 16;
+
+/// The state of a dialog (RFC 4235 3.7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum DialogState {
+    /// A provisional response created it: the phone rings.
+    Early,
+    /// A 2xx was forwarded.
+    Confirmed,
+    /// It has ended; the call has another dialog.
+    Terminated,
+}
+
+/// A call that has not ended.
+#[derive(Clone, Debug)]
+pub struct CallInProgress {
+    /// The Call-ID; empty if it is too long to be kept.
+    pub call_id: Box<[u8]>,
+    /// The tag of the caller; empty if it is too long to be kept.
+    pub caller_tag: Box<[u8]>,
+    /// The source address of the INVITE.
+    pub source: SocketAddr,
+    /// The caller, from the From header.
+    pub from: Aor,
+    /// The called user or foreign address.
+    pub to: Aor,
+    /// When its INVITE was received.
+    pub began: Wall,
+    /// When its first 2xx was forwarded.
+    pub answered: Option<Wall>,
+    /// When the last request of the call came.
+    pub seen: Wall,
+    /// So many phones will ring, in all groups together.
+    pub targets: usize,
+    /// The phones that were tried; those of a call that is answered.
+    pub phones: TriedPhones,
+    /// Who answered.
+    pub reached: Reached,
+    /// Why it went to another party, by the rules of the office; the last reason.
+    pub forwarded: Option<DiversionReason>,
+    /// The status of the first 2xx.
+    pub status: Option<u16>,
+    /// One for each To tag. Without any, the state of the call is `trying` (RFC 4235 3.7.1).
+    pub dialogs: Vec<CallDialog>,
+}
+
+/// A dialog of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallDialog {
+    /// The To tag of the INVITE's response; empty if it is too long to be kept.
+    pub callee_tag: Box<[u8]>,
+    /// The address of record of the user whose phone it is; empty for a phone outside of the office.
+    pub user: Box<[u8]>,
+    /// Its state.
+    pub state: DialogState,
+    /// Since when.
+    pub since: Wall,
+}
+
+/// The INVITE that begins a call.
+pub(crate) struct CallRequest<'a> {
+    pub(crate) call_id: &'a [u8],
+    pub(crate) caller_tag: &'a [u8],
+    pub(crate) source: SocketAddr,
+    pub(crate) from: &'a Aor,
+    pub(crate) to: &'a Aor,
+    pub(crate) targets: usize,
+}
+
+/// A response to that INVITE that was forwarded.
+pub(crate) struct CallResponse<'a> {
+    /// The branch of the response context; 0 without one.
+    pub(crate) branch: u8,
+    /// 101..=299.
+    pub(crate) status: u16,
+    pub(crate) callee_tag: &'a [u8],
+    /// The user whose phone sent it; empty if it is not one of this server.
+    pub(crate) user: &'a [u8],
+}
+
+/// A request within a dialog of a call.
+pub(super) struct DialogRequest<'a> {
+    pub(super) by: CallSide,
+    pub(super) callee_tag: &'a [u8],
+    pub(super) transaction: u64,
+    pub(super) is_bye: bool,
+}
+
+/// Which responses a call waits for after a request.
+pub(super) struct Waits {
+    /// That to the request.
+    pub(super) for_it: bool,
+    /// No longer that of this transaction.
+    pub(super) no_longer: Option<u64>,
+}
+
+/// The end of a request within a dialog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestAnswer {
+    /// The other side sent a final response with this status.
+    Final(u16),
+    /// The other side sent none, or the request could not be sent.
+    Nothing,
+}
+
+impl RequestAnswer {
+    /// Whether the dialog ends (RFC 3261 12.2.1.2, 15.1.1; RFC 5057 5.1): by a 2xx to a BYE or no response to it, or by a
+    /// response to any request that says that the other side has no such dialog. A request that could not be sent has told
+    /// the other side nothing; if it is no BYE, its sender may repeat it.
+    const fn ends_dialog(self, is_bye: bool) -> bool {
+        match self {
+            Self::Final(404 | 408 | 410 | 416 | 481..=485 | 604) => true,
+            Self::Final(status) => is_bye && status < 300,
+            Self::Nothing => is_bye,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Call {
+    /// The hash by which requests find it.
+    pub(super) key: u64,
+    texts: Texts,
+    call_id: Piece,
+    caller_tag: Piece,
+    from: Piece,
+    to: Piece,
+    source: SocketAddr,
+    began: Wall,
+    answered: Option<Wall>,
+    seen: Wall,
+    targets: usize,
+    phones: TriedPhones,
+    reached: Reached,
+    forwarded: Option<DiversionReason>,
+    status: Option<u16>,
+    dialogs: SmallVec<[Dialog; 1]>,
+    /// Who sent the BYE of the dialog that ended last, and when.
+    end: Option<(CallEnd, Wall)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Dialog {
+    /// A checksum of its To tag. An equal one would only affect the call of those who chose the tags.
+    tag: u64,
+    callee_tag: Piece,
+    user: Piece,
+    branch: u8,
+    state: DialogState,
+    since: Wall,
+    /// The last request within it, until its response comes.
+    pending: Option<Pending>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    transaction: u64,
+    /// Who sent it, and when, if it is a BYE.
+    bye: Option<(CallSide, Wall)>,
+}
+
+impl Call {
+    pub(super) fn new(key: u64, request: &CallRequest<'_>, now: Wall) -> Self {
+        let mut texts = Texts::default();
+        let (call_id, caller_tag) = (texts.add_whole(request.call_id), texts.add_whole(request.caller_tag));
+        let (from, to) = (texts.add(request.from.as_bytes()), texts.add(request.to.as_bytes()));
+        Self {
+            key,
+            texts,
+            call_id,
+            caller_tag,
+            from,
+            to,
+            source: request.source,
+            began: now,
+            answered: None,
+            seen: now,
+            targets: request.targets,
+            phones: TriedPhones::default(),
+            reached: Reached::Nobody,
+            forwarded: None,
+            status: None,
+            dialogs: SmallVec::new(),
+            end: None,
+        }
+    }
+
+    /// A call that an earlier run of the server has saved. `None` if it was not answered: what could have ended it is gone.
+    pub(super) fn restored(key: u64, saved: CallInProgress) -> Option<Self> {
+        saved.answered?;
+        let request = CallRequest {
+            call_id: &saved.call_id,
+            caller_tag: &saved.caller_tag,
+            source: saved.source,
+            from: &saved.from,
+            to: &saved.to,
+            targets: saved.targets,
+        };
+        let mut this = Self::new(key, &request, saved.began);
+        for CallDialog { callee_tag, user, state, since } in saved.dialogs.iter().take(MAX_DIALOGS) {
+            let (tag, branch) = (checksum(callee_tag), 0);
+            let (callee_tag, user) = (this.texts.add_whole(callee_tag), this.texts.add(user));
+            let (state, since) = (*state, *since);
+            this.dialogs.push(Dialog { tag, callee_tag, user, branch, state, since, pending: None });
+        }
+        (this.answered, this.seen, this.phones) = (saved.answered, saved.seen, saved.phones);
+        (this.reached, this.forwarded, this.status) = (saved.reached, saved.forwarded, saved.status);
+        Some(this)
+    }
+
+    /// A response to the INVITE was forwarded. Returns whether the state of a dialog has changed.
+    pub(super) fn respond(&mut self, response: &CallResponse<'_>, now: Wall) -> bool {
+        let is_success = response.status >= 200;
+        if is_success && self.answered.is_none() {
+            (self.answered, self.status) = (Some(now), Some(response.status));
+        }
+        if response.callee_tag.is_empty() {
+            return false;
+        }
+        let tag = checksum(response.callee_tag);
+        let state = if is_success { DialogState::Confirmed } else { DialogState::Early };
+        let known = self.dialogs.iter().position(|dialog| dialog.tag == tag);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let Some(at) = self.place_for_dialog(is_success) else { return false };
+                let (callee_tag, user) = (self.texts.add_whole(response.callee_tag), self.texts.add(response.user));
+                let branch = response.branch;
+                let dialog = Dialog { tag, callee_tag, user, branch, state, since: now, pending: None };
+                match self.dialogs.get_mut(at) {
+                    Some(place) => *place = dialog,
+                    None => self.dialogs.push(dialog),
+                }
+                at
+            }
+        };
+        let Some(dialog) = self.dialogs.get_mut(at) else { return false };
+        // RFC 6228: a 199 says that the early dialog has ended.
+        let state = if response.status == 199 { DialogState::Terminated } else { state };
+        let is_progress = dialog.state == DialogState::Early && state != DialogState::Early;
+        if is_progress {
+            (dialog.state, dialog.since) = (state, now);
+        }
+        if is_success && is_progress || is_success && known.is_none() {
+            self.end_early(response.branch, now);
+        }
+        is_progress || known.is_none()
+    }
+
+    /// The index for one more dialog. A 2xx takes the place of one that is not confirmed, if there is no other.
+    fn place_for_dialog(&self, is_success: bool) -> Option<usize> {
+        if self.dialogs.len() < MAX_DIALOGS {
+            return Some(self.dialogs.len());
+        }
+        self.dialogs.iter().position(|dialog| dialog.state != DialogState::Confirmed).filter(|_| is_success)
+    }
+
+    /// A branch has failed or was accepted: no early dialog of it goes on. Returns whether there was one.
+    pub(super) fn end_early(&mut self, branch: u8, now: Wall) -> bool {
+        let mut has_changed = false;
+        for dialog in &mut self.dialogs {
+            if dialog.branch == branch && dialog.state == DialogState::Early {
+                (dialog.state, dialog.since) = (DialogState::Terminated, now);
+                has_changed = true;
+            }
+        }
+        has_changed
+    }
+
+    /// The setup of the call has ended with this status. Returns whether the call has.
+    pub(super) fn set_up(&mut self, status: Option<u16>, phones: TriedPhones, reached: Reached) -> bool {
+        if matches!(self.reached, Reached::Nobody) {
+            (self.phones, self.reached) = (phones, reached);
+        }
+        if self.answered.is_none() {
+            self.status = status;
+        }
+        self.answered.is_none()
+    }
+
+    /// The call goes to another party, by the rules of the office.
+    pub(super) const fn forward(&mut self, reason: DiversionReason) {
+        self.forwarded = Some(reason);
+    }
+
+    /// Whether it has this dialog.
+    pub(super) fn has(&self, callee_tag: u64) -> bool {
+        self.dialogs.iter().any(|dialog| dialog.tag == callee_tag)
+    }
+
+    /// A request within a dialog was accepted.
+    pub(super) fn request(&mut self, request: &DialogRequest<'_>, now: Wall) -> Waits {
+        self.seen = now;
+        let (tag, transaction) = (checksum(request.callee_tag), request.transaction);
+        let nothing = Waits { for_it: false, no_longer: None };
+        let Some(dialog) = self.dialogs.iter_mut().find(|dialog| dialog.tag == tag) else { return nothing };
+        let before = dialog.pending;
+        match before {
+            // The response to the BYE tells more than that to any other request.
+            Some(Pending { bye: Some(_), .. }) if !request.is_bye => return nothing,
+            // A retransmission: the first one counts.
+            Some(before) if before.transaction == transaction => return nothing,
+            _ => {}
+        }
+        let bye = request.is_bye.then_some((request.by, now));
+        dialog.pending = Some(Pending { transaction, bye });
+        Waits { for_it: true, no_longer: before.map(|before| before.transaction) }
+    }
+
+    /// A request within a dialog has its final response. Returns whether that dialog has ended.
+    pub(super) fn request_answered(&mut self, transaction: u64, answer: RequestAnswer, now: Wall) -> bool {
+        let is_it = |dialog: &&mut Dialog| dialog.pending.is_some_and(|pending| pending.transaction == transaction);
+        let Some(dialog) = self.dialogs.iter_mut().find(is_it) else { return false };
+        let bye = dialog.pending.take().and_then(|pending| pending.bye);
+        if !answer.ends_dialog(bye.is_some()) {
+            return false;
+        }
+        self.end = Some(bye.map_or((CallEnd::Lost, now), |(side, at)| (CallEnd::HungUp(side), at)));
+        (dialog.state, dialog.since) = (DialogState::Terminated, now);
+        true
+    }
+
+    /// Ends the dialogs whose BYE came before this moment and got no response. Returns whether there was one, and appends
+    /// the transactions of the BYEs.
+    pub(super) fn end_unanswered(&mut self, before: Wall, now: Wall, transactions: &mut Vec<u64>) -> bool {
+        let mut has_changed = false;
+        for dialog in &mut self.dialogs {
+            if let Some(Pending { transaction, bye: Some((side, at)) }) = dialog.pending
+                && at < before
+            {
+                (dialog.pending, dialog.state, dialog.since) = (None, DialogState::Terminated, now);
+                self.end = Some((CallEnd::HungUp(side), at));
+                transactions.push(transaction);
+                has_changed = true;
+            }
+        }
+        has_changed
+    }
+
+    /// Whether no request has come since this moment.
+    pub(super) fn is_silent_since(&self, moment: Wall) -> bool {
+        self.seen < moment
+    }
+
+    /// Whether a 2xx was forwarded.
+    pub(super) const fn is_answered(&self) -> bool {
+        self.answered.is_some()
+    }
+
+    /// Whether it was answered and none of its dialogs goes on.
+    pub(super) fn is_over(&self) -> bool {
+        self.answered.is_some()
+            && self.end.is_some()
+            && !self.dialogs.iter().any(|it| it.state == DialogState::Confirmed)
+    }
+
+    /// The transactions whose responses it waits for.
+    pub(super) fn transactions(&self) -> impl Iterator<Item = u64> {
+        self.dialogs.iter().filter_map(|dialog| Some(dialog.pending?.transaction))
+    }
+
+    /// Everybody whose calls it is one of.
+    pub(super) fn users(&self) -> impl Iterator<Item = &[u8]> {
+        let phones = self.dialogs.iter().map(|dialog| dialog.user);
+        [self.from, self.to].into_iter().chain(phones).map(|user| self.texts.at(user)).filter(|user| !user.is_empty())
+    }
+
+    /// The record, at its end. `end`: how it ended, if no message said so.
+    pub(super) fn record(self, end: CallEnd, now: Wall) -> CallRecord {
+        let (from, to) = (aor(self.texts.at(self.from)), aor(self.texts.at(self.to)));
+        let (end, ended) = self.end.unwrap_or((end, now));
+        let Self { began, answered, source, phones, reached, forwarded, status, .. } = self;
+        CallRecord { began, answered, ended, from, to, source, phones, reached, forwarded, status, end }
+    }
+
+    /// What others may see of it.
+    pub(super) fn view(&self) -> CallInProgress {
+        let dialog = |dialog: &Dialog| CallDialog {
+            callee_tag: self.texts.at(dialog.callee_tag).into(),
+            user: self.texts.at(dialog.user).into(),
+            state: dialog.state,
+            since: dialog.since,
+        };
+        CallInProgress {
+            call_id: self.texts.at(self.call_id).into(),
+            caller_tag: self.texts.at(self.caller_tag).into(),
+            source: self.source,
+            from: aor(self.texts.at(self.from)),
+            to: aor(self.texts.at(self.to)),
+            began: self.began,
+            answered: self.answered,
+            seen: self.seen,
+            targets: self.targets,
+            phones: self.phones,
+            reached: self.reached.clone(),
+            forwarded: self.forwarded,
+            status: self.status,
+            dialogs: self.dialogs.iter().map(dialog).collect(),
+        }
+    }
+}
+
+/// The address of record with this text.
+pub(super) fn aor(text: &[u8]) -> Aor {
+    let at = text.iter().rposition(|&octet| octet == b'@').unwrap_or(text.len());
+    let (user, domain) = text.split_at_checked(at).unwrap_or_default();
+    Aor::new(user, domain.get(1..).unwrap_or_default())
+}

@@ -1,0 +1,359 @@
+//! The table of calls, in shards with a lock each.
+//!
+//! Decides how calls are found and how many there are. Must not decide what a message means for a call.
+
+use std::hash::BuildHasher as _;
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hashbrown::hash_map::Entry;
+use hashbrown::{DefaultHashBuilder, HashMap};
+use location::{Aor, Wall};
+use parking_lot::{Mutex, MutexGuard};
+use smallvec::SmallVec;
+
+use super::call::{Call, CallInProgress, CallRequest, CallResponse, DialogRequest, RequestAnswer, Waits, aor};
+use super::record::{CallEnd, CallRecord, CallSide, Reached};
+use crate::event::{DiversionReason, TriedPhones};
+use crate::notifier::SubscriberIndex;
+use crate::request::checksum;
+
+/// Workers that handle different calls seldom wait for each other.
+const SHARDS: usize = 64;
+
+/// A slot and a shard are numbered in 32 bits together.
+const SLOT_BITS: u32 = 32 - SHARDS.trailing_zeros();
+
+/// The most calls with the same Call-ID, tag and address of the caller: a proxy that forks sends several INVITEs.
+const MAX_EQUAL: usize = 16;
+
+/// The calls in progress, of all workers.
+#[derive(Debug)]
+pub struct CallTable {
+    shards: Box<[Mutex<Shard>]>,
+    /// The calls whose requests wait for a response, by transaction.
+    pending: Box<[Mutex<HashMap<u64, CallRef>>]>,
+    /// Its random key makes it impossible to find two calls with an equal hash: no hash is ever sent.
+    hasher: DefaultHashBuilder,
+    len: AtomicUsize,
+    limit: usize,
+    /// Which workers have subscriptions to the calls of which user.
+    watched: SubscriberIndex,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    by_key: HashMap<u64, SmallVec<[u32; 2]>>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    /// How many calls it has had. A reference to an earlier one finds nothing.
+    generation: u32,
+    call: Option<Call>,
+}
+
+/// A call in the table. It finds nothing once the call has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CallRef(NonZeroU64);
+
+/// The identity of a call, as a request within a dialog tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CallKey(u64);
+
+/// What a change of a call causes.
+#[derive(Debug, Default)]
+#[must_use]
+pub(crate) struct Effect {
+    /// The record of the call, if it has ended.
+    pub(crate) record: Option<Box<CallRecord>>,
+    /// The users whose calls have changed; empty while nobody watches any.
+    pub(crate) changed: Vec<Aor>,
+}
+
+/// What a message has changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Nothing,
+    /// The state of a dialog, or who takes part.
+    Dialogs,
+    /// The call has ended.
+    End,
+}
+
+impl Change {
+    const fn of_dialogs(has_changed: bool) -> Self {
+        if has_changed { Self::Dialogs } else { Self::Nothing }
+    }
+
+    const fn of_end(has_ended: bool) -> Self {
+        if has_ended { Self::End } else { Self::Nothing }
+    }
+}
+
+impl CallRef {
+    /// The generation in the upper half, then the slot and the shard.
+    fn new(shard: usize, slot: u32, generation: u32) -> Option<Self> {
+        let place = u64::from(slot) * SHARDS as u64 + shard as u64;
+        NonZeroU64::new(u64::from(generation) << 32 | place).map(Self)
+    }
+
+    const fn parts(self) -> (usize, usize, u32) {
+        let (generation, place) = ((self.0.get() >> 32) as u32, self.0.get() as u32 as usize);
+        (place % SHARDS, place / SHARDS, generation)
+    }
+}
+
+impl CallTable {
+    /// An empty table for so many calls and workers.
+    pub fn new(limit: usize, workers: u8) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            pending: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: DefaultHashBuilder::default(),
+            len: AtomicUsize::new(0),
+            limit,
+            watched: SubscriberIndex::new(workers),
+        }
+    }
+
+    /// The number of calls.
+    pub fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is no call.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Which workers have subscriptions to the calls of which user. While there is none, no change is reported.
+    pub(crate) const fn watched(&self) -> &SubscriberIndex {
+        &self.watched
+    }
+
+    /// All calls, in no order.
+    pub fn all(&self) -> Vec<CallInProgress> {
+        self.find(|_| true)
+    }
+
+    /// The calls of a user: those that the user began, those to the user, and those that phones of the user take part in.
+    pub fn of_user(&self, user: &Aor) -> Vec<CallInProgress> {
+        self.find(|call| call.users().any(|other| other == user.as_bytes()))
+    }
+
+    fn find(&self, is_wanted: impl Fn(&Call) -> bool) -> Vec<CallInProgress> {
+        let mut found = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            let calls = shard.slots.iter().filter_map(|slot| slot.call.as_ref());
+            found.extend(calls.filter(|call| is_wanted(call)).map(Call::view));
+        }
+        found
+    }
+
+    /// Adds a call that an earlier run of the server has saved. False if it cannot go on here.
+    pub fn restore(&self, saved: CallInProgress) -> bool {
+        if saved.call_id.is_empty() || saved.caller_tag.is_empty() {
+            return false;
+        }
+        let CallKey(key) = self.key(&saved.call_id, &saved.caller_tag, saved.source);
+        Call::restored(key, saved).is_some_and(|call| self.insert(call).is_some())
+    }
+
+    /// Ends the calls without a request for `lifetime`, and the dialogs whose BYE got no response for `bye_timeout`. To be
+    /// called every few seconds. Returns the records of the calls that have ended, and the users whose calls have changed.
+    pub fn sweep(&self, now: Wall, lifetime: Duration, bye_timeout: Duration) -> (Vec<Box<CallRecord>>, Vec<Aor>) {
+        let (silent_since, bye_before) = (before(now, lifetime), before(now, bye_timeout));
+        let (mut records, mut changed, mut transactions) = (Vec::new(), Vec::new(), Vec::new());
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            let before = records.len();
+            for index in 0..shard.slots.len() {
+                let Some(call) = shard.slots.get_mut(index).and_then(|slot| slot.call.as_mut()) else { continue };
+                let has_changed = call.end_unanswered(bye_before, now, &mut transactions);
+                let is_silent = call.is_silent_since(silent_since);
+                if has_changed || is_silent {
+                    changed.append(&mut self.watchers_of(call));
+                }
+                if is_silent || has_changed && call.is_over() {
+                    transactions.extend(call.transactions());
+                    let end = if call.is_answered() { CallEnd::Lost } else { CallEnd::Unanswered };
+                    records.extend(shard.remove(index).map(|call| Box::new(call.record(end, now))));
+                }
+            }
+            self.len.fetch_sub(records.len() - before, Ordering::Relaxed);
+            transactions.drain(..).for_each(|transaction| self.forget(transaction));
+        }
+        (records, changed)
+    }
+
+    /// The identity of a call: by its Call-ID, the tag of the caller, and the source address of its INVITE.
+    pub(crate) fn key(&self, call_id: &[u8], caller_tag: &[u8], source: SocketAddr) -> CallKey {
+        CallKey(self.hasher.hash_one((call_id, caller_tag, source)))
+    }
+
+    /// Adds a call. `None` if the limit is reached.
+    pub(crate) fn begin(&self, request: &CallRequest<'_>, now: Wall) -> Option<CallRef> {
+        let CallKey(key) = self.key(request.call_id, request.caller_tag, request.source);
+        self.insert(Call::new(key, request, now))
+    }
+
+    /// A response to the INVITE of a call was forwarded, with a status from 101 to 299.
+    pub(crate) fn respond(&self, at: CallRef, response: &CallResponse<'_>, now: Wall) -> Effect {
+        self.change(at, CallEnd::Lost, now, |call| Change::of_dialogs(call.respond(response, now)))
+    }
+
+    /// A branch of a call has ended.
+    pub(crate) fn end_branch(&self, at: CallRef, branch: u8, now: Wall) -> Effect {
+        self.change(at, CallEnd::Lost, now, |call| Change::of_dialogs(call.end_early(branch, now)))
+    }
+
+    /// A call goes to another party, by the rules of the office.
+    pub(crate) fn forward(&self, at: CallRef, reason: DiversionReason, now: Wall) {
+        let _ = self.change(at, CallEnd::Lost, now, |call| {
+            call.forward(reason);
+            Change::Nothing
+        });
+    }
+
+    /// The setup of a call has ended: with a 2xx, or else the call has ended.
+    pub(crate) fn set_up(
+        &self,
+        at: CallRef,
+        status: Option<u16>,
+        (phones, reached): (TriedPhones, Reached),
+        now: Wall,
+    ) -> Effect {
+        self.change(at, CallEnd::Unanswered, now, |call| Change::of_end(call.set_up(status, phones, reached)))
+    }
+
+    /// A request of one side within a dialog goes to the other side. `callee_tag`: the tag of the side that did not send the
+    /// INVITE.
+    pub(crate) fn request(
+        &self,
+        CallKey(key): CallKey,
+        (by, callee_tag): (CallSide, &[u8]),
+        (transaction, is_bye): (u64, bool),
+        now: Wall,
+    ) {
+        let request = DialogRequest { by, callee_tag, transaction, is_bye };
+        let (number, tag) = (shard_of(key), checksum(callee_tag));
+        let Some(mut shard) = self.shards.get(number).map(Mutex::lock) else { return };
+        let Shard { slots, by_key, .. } = &mut *shard;
+        let has_dialog = |slot: &&u32| {
+            let call = slots.get(**slot as usize).and_then(|slot| slot.call.as_ref());
+            call.is_some_and(|call| call.has(tag))
+        };
+        let Some(&index) = by_key.get(&key).and_then(|equal| equal.iter().find(has_dialog)) else { return };
+        let Some(Slot { generation, call: Some(call) }) = slots.get_mut(index as usize) else { return };
+        let Waits { for_it, no_longer } = call.request(&request, now);
+        if let Some(at) = CallRef::new(number, index, *generation).filter(|_| for_it) {
+            self.pending(transaction).map(|mut pending| pending.insert(transaction, at));
+        }
+        no_longer.into_iter().for_each(|transaction| self.forget(transaction));
+    }
+
+    /// A request within a dialog has its final response, or gets none.
+    pub(crate) fn request_answered(&self, transaction: u64, answer: RequestAnswer, now: Wall) -> Effect {
+        let at = self.pending(transaction).and_then(|mut pending| pending.remove(&transaction));
+        let Some(at) = at else { return Effect::default() };
+        self.change(at, CallEnd::Lost, now, |call| match call.request_answered(transaction, answer, now) {
+            false => Change::Nothing,
+            true if call.is_over() => Change::End,
+            true => Change::Dialogs,
+        })
+    }
+
+    fn insert(&self, call: Call) -> Option<CallRef> {
+        if self.len.fetch_add(1, Ordering::Relaxed) >= self.limit {
+            self.len.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        let number = shard_of(call.key);
+        let inserted = self.shards.get(number).and_then(|shard| shard.lock().insert(call));
+        if inserted.is_none() {
+            self.len.fetch_sub(1, Ordering::Relaxed);
+        }
+        inserted.and_then(|(slot, generation)| CallRef::new(number, slot, generation))
+    }
+
+    /// Changes a call. `end`: how it ended, if it ends by that and no message said how.
+    fn change(&self, at: CallRef, end: CallEnd, now: Wall, change: impl FnOnce(&mut Call) -> Change) -> Effect {
+        let (number, index, generation) = at.parts();
+        let Some(mut shard) = self.shards.get(number).map(Mutex::lock) else { return Effect::default() };
+        let slot = shard.slots.get_mut(index).filter(|slot| slot.generation == generation);
+        let Some(call) = slot.and_then(|slot| slot.call.as_mut()) else { return Effect::default() };
+        let what = change(call);
+        let changed = if what != Change::Nothing { self.watchers_of(call) } else { Vec::new() };
+        let ended = if what == Change::End { shard.remove(index) } else { None };
+        let Some(call) = ended else { return Effect { record: None, changed } };
+        call.transactions().for_each(|transaction| self.forget(transaction));
+        drop(shard);
+        self.len.fetch_sub(1, Ordering::Relaxed);
+        Effect { record: Some(Box::new(call.record(end, now))), changed }
+    }
+
+    /// The users of a call, if anybody watches calls.
+    fn watchers_of(&self, call: &Call) -> Vec<Aor> {
+        if self.watched.is_used() { call.users().map(aor).collect() } else { Vec::new() }
+    }
+
+    fn forget(&self, transaction: u64) {
+        self.pending(transaction).map(|mut pending| pending.remove(&transaction));
+    }
+
+    /// To be locked after a shard, never before.
+    fn pending(&self, transaction: u64) -> Option<MutexGuard<'_, HashMap<u64, CallRef>>> {
+        self.pending.get(shard_of(transaction)).map(Mutex::lock)
+    }
+}
+
+impl Shard {
+    /// Adds a call. Returns its slot and generation; `None` if there are too many with its key.
+    fn insert(&mut self, call: Call) -> Option<(u32, u32)> {
+        let equal = self.by_key.entry(call.key).or_default();
+        if equal.len() >= MAX_EQUAL {
+            return None;
+        }
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None => {
+                let index = u32::try_from(self.slots.len()).ok().filter(|index| *index < 1 << SLOT_BITS)?;
+                self.slots.push(Slot { generation: 0, call: None });
+                index
+            }
+        };
+        equal.push(index);
+        let slot = self.slots.get_mut(index as usize)?;
+        // 0 is never used, so that a reference is not 0.
+        slot.generation = slot.generation.wrapping_add(1).max(1);
+        slot.call = Some(call);
+        Some((index, slot.generation))
+    }
+
+    fn remove(&mut self, index: usize) -> Option<Call> {
+        let call = self.slots.get_mut(index)?.call.take()?;
+        if let Entry::Occupied(mut equal) = self.by_key.entry(call.key) {
+            equal.get_mut().retain(|slot| *slot as usize != index);
+            if equal.get().is_empty() {
+                equal.remove();
+            }
+        }
+        self.free.extend(u32::try_from(index));
+        Some(call)
+    }
+}
+
+const fn shard_of(hash: u64) -> usize {
+    (hash % SHARDS as u64) as usize
+}
+
+/// The moment that is so long before another one.
+fn before(now: Wall, time: Duration) -> Wall {
+    Wall(now.0.saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
+}

@@ -1,0 +1,137 @@
+//! What the core reports to the table of calls: INVITEs that begin a call, requests within its dialogs and their
+//! responses, and refusals.
+//!
+//! Must not decide anything about a message.
+
+use location::Aor;
+use parser::{HeaderName, Method, Uri};
+
+use super::Core;
+use super::send::is_new_call;
+use crate::calls::{CallEnd, CallRecord, CallRef, CallRefusal, CallRequest, CallSide, Reached, RequestAnswer};
+use crate::clock::Now;
+use crate::dialog::InDialog;
+use crate::event::{Event, Limit, TriedPhones};
+use crate::outbox::{CoreMessage, Handover, Outbox};
+use crate::pin::Unanswered;
+use crate::reject::Reject;
+use crate::request::{Request, TransactionKey};
+use crate::route::Plan;
+use crate::settings::{Named, Settings};
+
+/// Of a BYE without any response: its sender gives up after 64·T1, and a copy of the response may come a little later.
+const BYE_GRACE: std::time::Duration = std::time::Duration::from_secs(5);
+
+impl Core {
+    /// Adds the call of an INVITE that is forwarded; `None` if it begins none.
+    pub(super) fn begin_call(&self, now: Now, request: &Request, plan: &Plan, outbox: &mut Outbox) -> Option<CallRef> {
+        if !is_new_call(request) {
+            return None;
+        }
+        let (from, to) = parties(request, plan.aor.as_ref(), &self.settings)?;
+        let (targets, [caller_tag, _]) = (plan.phones(), request.tags());
+        let call_id = request.message.value(HeaderName::CallId).unwrap_or_default();
+        let source = request.flow.remote;
+        let begun = CallRequest { call_id, caller_tag, source, from: &from, to: &to, targets };
+        let call = self.calls.table().begin(&begun, now.wall);
+        if call.is_none() {
+            outbox.emit(Event::LimitReached(Limit::JournalCalls));
+        }
+        outbox.emit(Event::Call { from, to, targets });
+        call
+    }
+
+    /// The call of a pin has ended without a final response.
+    pub(super) fn call_unanswered(&mut self, now: Now, ended: Unanswered, outbox: &mut Outbox) {
+        self.calls.unanswered(ended, now.wall, outbox);
+    }
+
+    /// A request within a dialog passes from one side to the other. An ACK tells nothing that its INVITE did not.
+    pub(super) fn note_request(&self, now: Now, dialog: &InDialog, request: &Request) {
+        let method = request.method();
+        if matches!(method, Method::Ack | Method::Subscribe | Method::Notify) {
+            return;
+        }
+        let [from_tag, to_tag] = request.tags();
+        let (side, caller_tag, callee_tag) = match dialog.is_from_caller() {
+            true => (CallSide::Caller, from_tag, to_tag),
+            false => (CallSide::Callee, to_tag, from_tag),
+        };
+        let call_id = request.message.value(HeaderName::CallId).unwrap_or_default();
+        let table = self.calls.table();
+        for source in dialog.sources() {
+            let transaction = (request.key.0, method == Method::Bye);
+            table.request(table.key(call_id, caller_tag, *source), (side, callee_tag), transaction, now.wall);
+        }
+    }
+
+    /// A response to a request that was forwarded without a transaction was forwarded. `is_own`: this server has sent it
+    /// itself, since the request could not be sent.
+    pub(super) fn note_answer(
+        &mut self,
+        now: Now,
+        (key, method): (TransactionKey, Method<'_>),
+        (status, is_own): (u16, bool),
+        outbox: &mut Outbox,
+    ) {
+        // Only a failure to another request than BYE can end a dialog.
+        let may_end = status >= 300 || method == Method::Bye;
+        if status >= 200 && may_end && method != Method::Cancel {
+            let answer = if is_own { RequestAnswer::Nothing } else { RequestAnswer::Final(status) };
+            self.calls.request_answered(key.0, answer, now.wall, outbox);
+        }
+    }
+
+    /// This server refuses an INVITE. One in a dialog begins no call, and one that is challenged may come again.
+    pub(super) fn call_refused(&self, now: Now, request: &Request, reject: Reject, outbox: &mut Outbox) {
+        if request.in_dialog || matches!(reject, Reject::Challenge { .. }) {
+            return;
+        }
+        let (reason, offence, key) = (reject.reason(), reject.offence(), reject.key(Method::Invite));
+        let (status, refusal) = (reject.status(), CallRefusal { reason, offence, key });
+        let Some((from, to)) = parties(request, None, &self.settings) else { return };
+        outbox.emit(Event::CallEnded(Box::new(CallRecord {
+            began: now.wall,
+            answered: None,
+            ended: now.wall,
+            from,
+            to,
+            source: request.flow.remote,
+            phones: TriedPhones::default(),
+            reached: Reached::Nobody,
+            forwarded: None,
+            status: Some(status),
+            end: CallEnd::Refused(refusal),
+        })));
+    }
+
+    /// Ends the calls whose end no message reports.
+    pub(super) fn sweep_calls(&mut self, now: Now, outbox: &mut Outbox) {
+        let bye_timeout = self.settings.timers.give_up() + BYE_GRACE;
+        let (records, changed) = self.calls.table().sweep(now.wall, self.settings.call_lifetime, bye_timeout);
+        records.into_iter().for_each(|record| outbox.emit(Event::CallEnded(record)));
+        self.calls.note_changed(changed);
+    }
+
+    /// Tells the workers with subscriptions to calls what this call of the driver has changed.
+    pub(super) fn announce_calls(&mut self, outbox: &mut Outbox) {
+        for user in self.calls.take_changed() {
+            for worker in self.calls.table().watched().workers_for(&user, &self.mac) {
+                let core_message = CoreMessage::CallsChanged(user.clone());
+                outbox.handovers.push(Handover { worker: Some(worker), core_message });
+            }
+        }
+    }
+}
+
+/// Caller and callee: by From, and by the Request-URI if `called` is none.
+fn parties(request: &Request, called: Option<&Aor>, settings: &Settings) -> Option<(Aor, Aor)> {
+    let to = match called {
+        Some(aor) => aor.clone(),
+        None => match Uri::parse(request.uri()).ok()?.sip() {
+            Some(uri) => settings.aor_named_by(uri),
+            None => Named::of(request.uri(), settings)?.address,
+        },
+    };
+    Some((Named::of(request.text_of_from(), settings)?.address, to))
+}
