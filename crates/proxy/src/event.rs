@@ -113,7 +113,10 @@ pub enum Event {
         targets: usize,
     },
     /// The first 2xx to that INVITE was forwarded.
-    CallAnswered,
+    CallAnswered {
+        /// The source address of the INVITE.
+        source: SocketAddr,
+    },
     /// A call has ended: by a BYE or a final response, or this server has refused its INVITE.
     CallEnded(Box<CallRecord>),
     /// Another request outside of a dialog was refused because of its sender.

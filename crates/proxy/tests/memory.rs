@@ -13,6 +13,9 @@ const CALLS: u32 = 4_000;
 /// The value in `limits.subscriptions` for an idle subscription, in octets.
 const DOCUMENTED_SUBSCRIPTION: u64 = 1536;
 
+/// The value in docs/calls.md for a call in progress, in octets.
+const DOCUMENTED_CALL_IN_PROGRESS: u64 = 1024;
+
 /// The value in `limits.transactions` for a call to three phones, in octets.
 const DOCUMENTED_CALL: u64 = 6 * 1024;
 
@@ -31,11 +34,25 @@ fn a_call_to_three_phones_stays_below_the_documented_memory() {
     assert!(each <= DOCUMENTED_CALL, "{each} bytes");
 }
 
+/// What the table of calls adds to a call that is forwarded without a transaction. The pins are the same.
+#[test]
+fn a_call_in_progress_stays_below_the_documented_memory() {
+    let held = |mut driver: CoreDriver| {
+        let invites: Vec<_> = (0..CALLS).map(|turn| request("INVITE", turn, turn)).collect();
+        let held = measure(|| invites.iter().for_each(|invite| drop(driver.receive(invite.clone(), caller()))));
+        held.bytes_current
+    };
+    let added = held(CoreDriver::new()) - held(CoreDriver::new().without_calls());
+    let each = u64::try_from(added).expect("more") / u64::from(CALLS);
+    println!("{each} bytes for a call in progress");
+    assert!(each <= DOCUMENTED_CALL_IN_PROGRESS, "{each} bytes");
+}
+
 /// The lists of the outbox and the tables of the pins have grown to their size with the first messages.
 #[test]
 fn stateless_forwarding_allocates_nothing() {
     const WARM: u32 = 1_200;
-    let mut driver = CoreDriver::new();
+    let mut driver = CoreDriver::new().without_calls();
     for method in ["MESSAGE", "INVITE"] {
         for turn in 0..WARM {
             driver.receive(request(method, turn, turn), caller());

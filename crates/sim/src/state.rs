@@ -153,7 +153,7 @@ impl State {
         let keys = Keys { nonce: [2 + self.restarts; 16], ..KEYS };
         let saved = self.calls.all();
         self.calls = Arc::new(CallTable::new(MAX_CALLS, workers));
-        saved.into_iter().for_each(|call| drop(self.calls.restore(call)));
+        saved.into_iter().for_each(|call| assert!(call.answered.is_none() || self.calls.restore(call)));
         let seed = u64::from(self.restarts);
         self.cores = cores(&self.settings, &keys, (workers, seed), &self.net.open[0], &self.calls);
     }

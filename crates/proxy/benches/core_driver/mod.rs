@@ -13,8 +13,8 @@ use location::{Aor, Commit, MemoryStore, Store as _, Ticket};
 use md5::{Digest as _, Md5};
 use parser::{Message, Transport, hex_text};
 use proxy::{
-    Answer, Authentication, Continuation, Core, Flow, Instant, Limits, Now, Outbox, Question, Received, Secrets,
-    Settings, SubscriberIndex, Wall,
+    Answer, Authentication, CallTable, Continuation, Core, Flow, Instant, Limits, Now, Outbox, Question, Received,
+    Secrets, Settings, SubscriberIndex, Wall,
 };
 
 use sim::DOMAIN;
@@ -22,10 +22,14 @@ use sim::DOMAIN;
 /// Users that are registered.
 pub(crate) const USERS: u32 = 10_000;
 
+/// More calls than any benchmark makes.
+const MAX_CALLS: usize = 1_000_000;
+
 /// A core that serves `office.example`, with its store.
 pub(crate) struct CoreDriver {
     core: Core,
     store: Arc<MemoryStore>,
+    calls: Arc<CallTable>,
     outbox: Outbox,
     questions: Vec<(Question, Continuation)>,
     now: Now,
@@ -77,15 +81,26 @@ impl CoreDriver {
         driver
     }
 
-    /// Another worker's core, with the same location map.
+    /// Another worker's core, with the same location map and calls.
     pub(crate) fn beside(&self, worker: u8) -> Self {
-        Self::over(Arc::clone(&self.store), worker, settings())
+        let mut driver = Self::over(Arc::clone(&self.store), worker, settings());
+        driver.core = driver.core.with_calls(Arc::clone(&self.calls));
+        driver.calls = Arc::clone(&self.calls);
+        driver
+    }
+
+    /// The same driver without the table of calls, which grows with each call.
+    pub(crate) fn without_calls(mut self) -> Self {
+        self.core = self.core.with_calls(Arc::new(CallTable::new(0, 1)));
+        self
     }
 
     fn over(store: Arc<MemoryStore>, worker: u8, settings: Settings) -> Self {
+        let calls = Arc::new(CallTable::new(MAX_CALLS, 2));
         let core = Core::new(settings.into(), &sim::KEYS, worker, 1, SubscriberIndex::new(2).into());
+        let core = core.with_calls(Arc::clone(&calls));
         let now = Now { mono: Instant::from_micros(0), wall: Wall(1_700_000_000_000) };
-        Self { core, store, outbox: Outbox::new(), questions: Vec::new(), now, turn: 0 }
+        Self { core, store, calls, outbox: Outbox::new(), questions: Vec::new(), now, turn: 0 }
     }
 
     /// The next number: of a user, of a transaction.

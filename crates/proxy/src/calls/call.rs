@@ -257,16 +257,20 @@ impl Call {
             }
         };
         let Some(dialog) = self.dialogs.get_mut(at) else { return false };
+        if known.is_some() && self.texts.at(dialog.user).is_empty() {
+            dialog.user = self.texts.add(response.user);
+        }
         // RFC 6228: a 199 says that the early dialog has ended.
         let state = if response.status == 199 { DialogState::Terminated } else { state };
         let is_progress = dialog.state == DialogState::Early && state != DialogState::Early;
         if is_progress {
             (dialog.state, dialog.since) = (state, now);
         }
-        if is_success && is_progress || is_success && known.is_none() {
+        let has_changed = is_progress || known.is_none();
+        if is_success && has_changed {
             self.end_early(response.branch, now);
         }
-        is_progress || known.is_none()
+        has_changed
     }
 
     /// The index for one more dialog. A 2xx takes the place of one that is not confirmed, if there is no other.
@@ -298,6 +302,11 @@ impl Call {
             self.status = status;
         }
         self.answered.is_none()
+    }
+
+    /// The source address of its INVITE.
+    pub(super) const fn source(&self) -> SocketAddr {
+        self.source
     }
 
     /// The call goes to another party, by the rules of the office.
@@ -374,6 +383,11 @@ impl Call {
         self.answered.is_some()
             && self.end.is_some()
             && !self.dialogs.iter().any(|it| it.state == DialogState::Confirmed)
+    }
+
+    /// How a dialog of it has ended is not how the call has: another dialog goes on, as far as is known.
+    pub(super) fn forget_end(&mut self) {
+        self.end = None;
     }
 
     /// The transactions whose responses it waits for.

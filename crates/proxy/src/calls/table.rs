@@ -182,6 +182,9 @@ impl CallTable {
                 }
                 if is_silent || has_changed && call.is_over() {
                     transactions.extend(call.transactions());
+                    if !call.is_over() {
+                        call.forget_end();
+                    }
                     let end = if call.is_answered() { CallEnd::Lost } else { CallEnd::Unanswered };
                     records.extend(shard.remove(index).map(|call| Box::new(call.record(end, now))));
                 }
@@ -203,6 +206,14 @@ impl CallTable {
         self.insert(Call::new(key, request, now))
     }
 
+    /// The call with this key; `None` if there are several.
+    pub(crate) fn only_one(&self, CallKey(key): CallKey) -> Option<CallRef> {
+        let number = shard_of(key);
+        let shard = self.shards.get(number)?.lock();
+        let [slot] = shard.by_key.get(&key)?.as_slice() else { return None };
+        CallRef::new(number, *slot, shard.slots.get(*slot as usize)?.generation)
+    }
+
     /// A response to the INVITE of a call was forwarded, with a status from 101 to 299.
     pub(crate) fn respond(&self, at: CallRef, response: &CallResponse<'_>, now: Wall) -> Effect {
         self.change(at, CallEnd::Lost, now, |call| Change::of_dialogs(call.respond(response, now)))
@@ -221,15 +232,20 @@ impl CallTable {
         });
     }
 
-    /// The setup of a call has ended: with a 2xx, or else the call has ended.
+    /// The setup of a call has ended: with a 2xx, or else the call has ended. Returns the source address of its INVITE too.
     pub(crate) fn set_up(
         &self,
         at: CallRef,
         status: Option<u16>,
         (phones, reached): (TriedPhones, Reached),
         now: Wall,
-    ) -> Effect {
-        self.change(at, CallEnd::Unanswered, now, |call| Change::of_end(call.set_up(status, phones, reached)))
+    ) -> (Effect, Option<SocketAddr>) {
+        let mut source = None;
+        let effect = self.change(at, CallEnd::Unanswered, now, |call| {
+            source = Some(call.source());
+            Change::of_end(call.set_up(status, phones, reached))
+        });
+        (effect, source)
     }
 
     /// A request of one side within a dialog goes to the other side. `callee_tag`: the tag of the side that did not send the

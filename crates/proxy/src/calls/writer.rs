@@ -6,7 +6,7 @@ use location::{Aor, Wall};
 
 use super::call::{CallResponse, RequestAnswer};
 use super::record::Reached;
-use super::table::{CallRef, CallTable, Effect};
+use super::table::{CallKey, CallRef, CallTable, Effect};
 use crate::event::{DiversionReason, Event, TriedPhones};
 use crate::outbox::Outbox;
 use crate::pin::{Pin, Unanswered};
@@ -73,6 +73,19 @@ impl Calls {
         self.apply(effect, outbox);
     }
 
+    /// As [`Self::responded`], for the only call with this key.
+    pub(crate) fn responded_early(
+        &mut self,
+        key: CallKey,
+        response: &CallResponse<'_>,
+        now: Wall,
+        outbox: &mut Outbox,
+    ) {
+        if let Some(call) = self.table.only_one(key) {
+            self.responded(call, response, now, outbox);
+        }
+    }
+
     pub(crate) fn branch_ended(&mut self, call: CallRef, branch: u8, now: Wall, outbox: &mut Outbox) {
         let effect = self.table.end_branch(call, branch, now);
         self.apply(effect, outbox);
@@ -91,10 +104,10 @@ impl Calls {
         now: Wall,
         outbox: &mut Outbox,
     ) {
-        if matches!(status, Some(200..=299)) {
-            outbox.emit(Event::CallAnswered);
+        let (effect, source) = self.table.set_up(call, status, result, now);
+        if let Some(source) = source.filter(|_| matches!(status, Some(200..=299))) {
+            outbox.emit(Event::CallAnswered { source });
         }
-        let effect = self.table.set_up(call, status, result, now);
         self.apply(effect, outbox);
     }
 

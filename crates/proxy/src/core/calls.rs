@@ -3,19 +3,23 @@
 //!
 //! Must not decide anything about a message.
 
+use std::net::SocketAddr;
+
 use location::Aor;
-use parser::{HeaderName, Method, Uri};
+use parser::{HeaderName, Message, Method, Uri};
 
 use super::Core;
 use super::send::is_new_call;
-use crate::calls::{CallEnd, CallRecord, CallRef, CallRefusal, CallRequest, CallSide, Reached, RequestAnswer};
+use crate::calls::{
+    CallEnd, CallRecord, CallRef, CallRefusal, CallRequest, CallResponse, CallSide, Reached, RequestAnswer,
+};
 use crate::clock::Now;
 use crate::dialog::InDialog;
 use crate::event::{Event, Limit, TriedPhones};
 use crate::outbox::{CoreMessage, Handover, Outbox};
 use crate::pin::Unanswered;
 use crate::reject::Reject;
-use crate::request::{Request, TransactionKey};
+use crate::request::{Request, TransactionKey, tag_of};
 use crate::route::Plan;
 use crate::settings::{Named, Settings};
 
@@ -39,6 +43,26 @@ impl Core {
         }
         outbox.emit(Event::Call { from, to, targets });
         call
+    }
+
+    /// A response to an INVITE was forwarded whose pin is at another worker. That worker gets a message, and knows the call.
+    /// But the BYE may be faster than this message, so the dialog is added at once. If the responses go to another address
+    /// than the INVITE came from, the call is not found here.
+    pub(super) fn note_response_early(
+        &mut self,
+        now: Now,
+        response: &Message,
+        source: SocketAddr,
+        outbox: &mut Outbox,
+    ) {
+        let tag = |name| tag_of(response, name).unwrap_or_default();
+        let (status, callee_tag) = (response.status().unwrap_or_default(), tag(HeaderName::To));
+        if matches!(status, 101..=299) {
+            let call_id = response.value(HeaderName::CallId).unwrap_or_default();
+            let key = self.calls.table().key(call_id, tag(HeaderName::From), source);
+            let response = CallResponse { branch: 0, status, callee_tag, user: b"" };
+            self.calls.responded_early(key, &response, now.wall, outbox);
+        }
     }
 
     /// The call of a pin has ended without a final response.

@@ -223,10 +223,13 @@ impl Core {
             (Some(branch @ ViaBranch::Stateless(_)), _) => {
                 self.forward_marked(now, message, &branch, source, outbox);
             }
-            (Some(branch @ ViaBranch::Pinned { worker, .. }), _) => {
+            (Some(branch @ ViaBranch::Pinned { worker, origin }), _) => {
                 let forwarded = self.forward_marked(now, message, &branch, source, outbox);
                 // The CANCEL of the INVITE has the same branch. Its 200 is not a response to the INVITE.
                 if let Some(forwarded) = forwarded.filter(|forwarded| forwarded.method == Method::Invite) {
+                    if worker != self.worker {
+                        self.note_response_early(now, message, origin.response_address(), outbox);
+                    }
                     self.note_response(now, worker, forwarded, outbox);
                 }
             }

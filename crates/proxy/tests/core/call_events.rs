@@ -9,7 +9,7 @@ use sim::{Simulation, sequential};
 fn check_calls(sim: &Simulation, began: usize, ended: usize, end: Option<u16>) {
     assert_eq!(sim.count_events(|event| matches!(event, Event::Call { .. })), began);
     let (answered, failed) = if end == Some(200) { (ended, 0) } else { (0, ended) };
-    assert_eq!(sim.count_events(|event| matches!(event, Event::CallAnswered)), answered);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::CallAnswered { .. })), answered);
     let records = sim.records();
     assert!(records.iter().all(|record| record.status == end), "{records:?}");
     assert_eq!(records.len(), failed);
