@@ -25,7 +25,7 @@ use std::path::Path;
 use harness::browser::Browser;
 use harness::digest::Credentials;
 use harness::server::{CLOSED, OPEN};
-use harness::{Phone, Server};
+use harness::{Dialog, Phone, Server};
 
 const HOSTILE: &str = "<img src=x onerror=window.taken=1><script>window.taken=2</script>";
 
@@ -53,18 +53,36 @@ fn the_page_shows_events_while_they_happen() {
     // A phone registers and calls, and the call is answered; the page is not reloaded.
     let mut alice = registered("alice", HOSTILE, &server);
     page.shows("document.getElementById('users').innerText.includes('onerror')");
-    let invite = alice.invite("sip:bob@office.example");
-    alice.send(invite);
-    let at_bob = bob.expect("INVITE");
+    let (invite, at_bob) = alice.calls("sip:bob@office.example", &mut bob);
     page.shows("document.getElementById('now').innerText.includes('alice → bob')");
     bob.reply(&at_bob, 200);
+    let ok = alice.response(200);
+    page.shows("/answered .* ago/.test(document.getElementById('now').innerText)");
+    alice.send(Dialog::caller(&invite, &ok).request("BYE"));
+    let bye = bob.expect("BYE");
+    bob.reply(&bye, 200);
     alice.response(200);
     page.shows("document.getElementById('ended').innerText.includes('answered by Yealink SIP-T46S')");
+    page.shows("document.getElementById('ended').innerText.includes('alice hung up after')");
     page.shows("document.getElementById('now').innerText.includes('None.')");
     let invite = bob.invite("sip:carol@office.example");
     bob.send(invite);
     bob.response(480);
     page.shows("document.getElementById('failures').innerText.includes('480')");
+    // The calls of one user, and those of no day.
+    let search = |id: &str, text: &str| {
+        let field = format!("const field = document.getElementById('{id}'); field.value = '{text}'");
+        format!("(() => {{ {field}; field.dispatchEvent(new Event('input')); }})()")
+    };
+    page.ask(&search("call-search", "carol"));
+    page.shows("!document.getElementById('ended').innerText.includes('alice')");
+    page.shows("document.getElementById('ended').innerText.includes('carol')");
+    page.ask(&search("call-day", "2020-02-02"));
+    page.shows("document.getElementById('ended').innerText.includes('No such call.')");
+    for id in ["call-search", "call-day"] {
+        page.ask(&search(id, ""));
+    }
+    page.shows("document.getElementById('ended').innerText.includes('alice')");
     assert_eq!(page.ask("window.same"), true, "the page was loaded again");
 
     // The name that a phone gives itself is shown as text.

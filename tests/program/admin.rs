@@ -7,21 +7,23 @@ use crate::harness::digest::Credentials;
 use crate::harness::http::{self, Answer};
 use crate::harness::openapi::Description;
 use crate::harness::server::{CLOSED, OPEN, data};
-use crate::harness::{PATIENCE, Phone, Server, wait_for};
+use crate::harness::{Dialog, PATIENCE, Phone, Server, wait_for};
 
 const HOSTILE: &str = "<script>alert(1)</script>\"'&";
 
-/// A server with some state: bob has two phones, one call was answered, one rings.
+/// A server with some state: bob has two phones, one call was answered and has ended, one rings.
 fn setup(server: &Server) -> Vec<Phone> {
     let mut bob = Phone::udp("bob", server.address());
     let register = bob.register(Some(&format!("<{}>", bob.contact()))).with("Expires", 600).with("User-Agent", HOSTILE);
     bob.send(register);
     bob.response(200);
     let mut alice = Phone::tcp("alice", server.address()).registered();
-    let invite = alice.invite("sip:bob@office.example");
-    alice.send(invite);
-    let at_bob = bob.expect("INVITE");
+    let (invite, at_bob) = alice.calls("sip:bob@office.example", &mut bob);
     bob.reply(&at_bob, 200);
+    let ok = alice.response(200);
+    alice.send(Dialog::caller(&invite, &ok).request("BYE"));
+    let bye = bob.expect("BYE");
+    bob.reply(&bye, 200);
     alice.response(200);
     let mut second = Phone::udp("bob", server.address()).registered_with_q("0.5");
     let invite = alice.invite("sip:bob@office.example");
@@ -110,7 +112,7 @@ fn the_api_returns_the_state_of_the_server() {
     assert_eq!((&calls["now"][0]["to"], &calls["now"][0]["phones"]), (&"bob@office.example".into(), &2.into()));
     let [refused, answered] = [&calls["ended"][0], &calls["ended"][1]];
     assert_eq!((&refused["ending"], &refused["from"]), (&"unregistered".into(), &"carol@office.example".into()));
-    assert_eq!(answered["ending"], "answered");
+    assert_eq!((&answered["ending"], &answered["hung_up"]), (&"answered".into(), &"caller".into()));
     assert_eq!(answered["by"], HOSTILE);
 
     let users = get("/api/v1/users");

@@ -2,7 +2,7 @@
 
 use crate::harness::digest::Credentials;
 use crate::harness::server::CLOSED;
-use crate::harness::{Phone, Server, http};
+use crate::harness::{Dialog, Phone, Server, http};
 
 fn one_call(server: &Server) {
     let mut bob = Phone::udp("bob", server.address());
@@ -86,9 +86,14 @@ fn a_phone_with_a_reg_id_over_tcp_is_named() {
     let at_bob = bob.expect("INVITE");
     bob.reply(&at_bob, 180);
     alice.response(180);
-    bob.reply(&at_bob, 200);
+    let answered = bob.reply(&at_bob, 200);
     alice.response(200);
+    bob.send(Dialog::callee(&at_bob, &answered).request("BYE"));
+    let bye = alice.expect("BYE");
+    alice.reply(&bye, 200);
+    bob.response(200);
     server.logs("call alice -> bob: rang 1 phone, answered by bob's snomD785 3 after");
+    server.logs("the called party hung up after 0s");
     let page = http::get(server.http(), "/api/v1/users/bob");
     assert!(page.body.contains("snomD785 3"), "{}", page.body);
 }

@@ -17,6 +17,7 @@ mod attack;
 mod bad_input;
 mod bridged_calls;
 mod call;
+mod calls;
 
 mod certificates;
 mod cluster;

@@ -13,6 +13,7 @@ use proxy::{GroupMember, GroupStrategy, Party, RingGroup, TaskState, Trunk, Trun
 use serde::{Deserialize, Serialize};
 
 use super::AdminState;
+use super::calls::parties;
 use super::reply::{self, Reply};
 use crate::clock;
 use crate::data::set_rules::party_text;
@@ -73,7 +74,7 @@ pub(crate) struct TrunkEntry {
 /// GET /api/v1/groups
 pub(crate) fn groups(state: &AdminState) -> Reply {
     let active_config = state.active_config.borrow().clone();
-    let calling = state.calls.lock().parties();
+    let calling = parties(&state.call_table);
     let groups = active_config.settings.office.groups();
     let groups: Vec<_> = groups.map(|group| group_entry(group, &active_config, state, &calling)).collect();
     reply::json(StatusCode::OK, &groups)

@@ -26,6 +26,7 @@ use super::{
 use crate::config::{Config, Endpoint};
 use crate::data::secret::RotationError;
 use crate::defence::Failure;
+use crate::journal::CallSearch;
 use crate::reload::ReloadOutcome;
 use crate::{me, phone};
 
@@ -143,7 +144,11 @@ async fn api(state: &AdminState, method: &Method, path: &[&[u8]], query: &Query<
         ([b"bans", address], &Method::DELETE) => bans::remove(state, address).await,
         ([b"groups"], &Method::GET) => office::groups(state),
         ([b"trunks"], &Method::GET) => office::trunks(state),
-        ([b"calls"], &Method::GET) => calls::list(state),
+        ([b"calls"], &Method::GET) => match query.number("limit", calls::DEFAULT_LIMIT, 1..=calls::MAX_LIMIT) {
+            Some(limit) => calls::list(state, &query.calls(), limit),
+            None => reply::problem(StatusCode::BAD_REQUEST, "limit: expected a whole number from 1 to 1000"),
+        },
+        ([b"calls.csv"], &Method::GET) => calls::list_as_csv(state, &query.calls()),
         ([b"calls", id, b"messages"], &Method::GET) => trace::messages(state, id),
         ([b"calls", id, b"pcap"], &Method::GET) => trace::capture(state, id),
         ([b"trace"], &Method::GET) => trace::live(state, &query.text("user")),
@@ -165,6 +170,7 @@ async fn api(state: &AdminState, method: &Method, path: &[&[u8]], query: &Query<
         (
             [
                 b"server" | b"activity" | b"log" | b"nodes" | b"bans" | b"users" | b"groups" | b"trunks" | b"calls"
+                | b"calls.csv"
                 | b"failures" | b"refusals" | b"explain" | b"openapi.yaml",
             ]
             | [b"users", _]
@@ -234,6 +240,11 @@ impl<'a> Query<'a> {
     /// Empty if the parameter is missing.
     fn text(&self, key: &str) -> String {
         self.find(key).unwrap_or_default()
+    }
+
+    /// Which calls are wanted.
+    fn calls(&self) -> CallSearch {
+        CallSearch::new(&self.text("user"), &self.text("number"), &self.text("day"))
     }
 
     /// `default` if the parameter is missing; `None` if it is out of range.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use location::AnyStore;
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::Mutex;
-use proxy::{Keys, Listener};
+use proxy::{CallTable, Keys, Listener};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::removal::Removals;
@@ -36,7 +36,9 @@ pub(crate) struct AdminState {
     pub(crate) nodes: Arc<NodeTable>,
     /// What they share besides registrations.
     pub(crate) shared: Option<SharedValues>,
-    /// Active and ended calls.
+    /// The calls in progress.
+    pub(crate) call_table: Arc<CallTable>,
+    /// The records of calls.
     pub(crate) calls: Arc<Mutex<CallHistory>>,
     /// The senders that were refused last.
     pub(crate) refusals: Arc<Mutex<Refusals>>,

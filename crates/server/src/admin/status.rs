@@ -63,7 +63,7 @@ pub(crate) fn server(state: &AdminState) -> Reply {
         accounts: active_config.loaded.accounts.len(),
         users: counts.users,
         phones: counts.bindings,
-        calls: state.calls.lock().active_count(),
+        calls: state.call_table.len(),
         connections: state.directory.open_count(),
         troubles: state.health.readiness_problems(),
     };

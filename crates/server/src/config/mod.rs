@@ -128,6 +128,8 @@ section! {
         limits: Limits = Limits::default(),
         /// The HTTP listener.
         metrics: sections::Metrics = sections::Metrics::default(),
+        /// The records of calls.
+        calls: sections::Calls = sections::Calls::default(),
         /// Access to the status page and the API.
         admin: sections::Admin = sections::Admin::default(),
         /// The messages of calls.

@@ -8,7 +8,7 @@ use proxy::{SingleTarget, Strategy, SubscriptionTimes};
 
 use super::cluster::{KeyPrefix, RedisUrl, Replicas};
 use super::keys::section;
-use super::scalar::{Endpoint, Flag, Period, Scalar, Seconds, Text, Token, scalars};
+use super::scalar::{Endpoint, Flag, Period, PeriodOrOff, Scalar, Seconds, Size, Text, Token, scalars};
 
 /// The port of DNS (RFC 1035 4.2).
 const DNS_PORT: u16 = 53;
@@ -51,6 +51,24 @@ section! {
         max_expires: Seconds = Seconds(SubscriptionTimes::default().max_expires),
         /// the least time between two NOTIFYs of a subscription; changes in between are reported together
         interval: Period = Period(SubscriptionTimes::default().interval),
+        /// a call without any request for this time has ended, as far as the server knows: its BYE was lost, or did not pass
+        /// here
+        call_lifetime: Period = Period(proxy::Settings::default().call_lifetime),
+    }
+}
+
+section! {
+    /// `calls`: the records of calls.
+    pub(crate) struct Calls {
+        /// how long the records of the last 1,000 calls are kept, for the status page and the API; with `store: disk` also
+        /// across restarts, in the file `calls.json` beside the registrations. `off`: no record is kept
+        keep: PeriodOrOff = PeriodOrOff(Some(Duration::from_hours(30 * 24))),
+        /// a CSV file that gets a line for each call when it ends, also where it failed ([calls.md](calls.md)); the path is
+        /// relative to the working directory, `/var/lib/frontdesk` under systemd. The server never removes it, whatever
+        /// `keep` says
+        file: Option<PathBuf> = None,
+        /// the size at which the file is renamed, to a name with the time, and a new one begun
+        rotate: Size = Size(100 << 20),
     }
 }
 

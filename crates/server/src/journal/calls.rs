@@ -1,160 +1,314 @@
-//! The call history for the status page: active calls and the last ended calls.
+//! The records of the calls that have ended, for the status page, the API and the CSV file.
 //!
-//! Decides how many are kept. A call is active from its first INVITE to its final response; dialogs are not tracked.
+//! Decides what a record says and how many are kept. Calls in progress are in `proxy::CallTable`.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
 
-use hashbrown::{HashMap, HashSet};
 use location::{Aor, Wall};
-use proxy::{ConfigKey, TriedPhones};
+use parser::reason_phrase;
+use proxy::{CallEnd, CallInProgress, CallRecord, CallSide, ConfigKey, TriedPhones};
+use serde::{Deserialize, Serialize};
 
+use super::format::sanitize;
+use crate::clock;
 use crate::text::ending::Ending;
 
-/// Ended calls that are kept.
-const MAX_ENDED: usize = 100;
+/// Records that are kept.
+pub(crate) const MAX_ENDED: usize = 1000;
 
-/// Older active calls are dropped: their end was lost, or they ring for an hour.
-const MAX_AGE_MILLIS: u64 = 3_600_000;
+/// The longest name that is kept, in octets. A message may have one of 64 KiB.
+const MAX_NAME: usize = 256;
 
-/// The calls of all workers.
-#[derive(Debug)]
-pub(crate) struct CallHistory {
-    active: HashMap<u64, ActiveCall>,
-    max_active: usize,
-    ended: VecDeque<EndedCall>,
-}
+/// The records that are kept, the last one at the end.
+#[derive(Debug, Default)]
+pub(crate) struct CallHistory(VecDeque<Arc<EndedCall>>);
 
-/// A call that is being set up.
-#[derive(Clone, Debug)]
-pub(crate) struct ActiveCall {
-    /// The caller by From.
-    pub(crate) from: Aor,
-    /// The callee.
-    pub(crate) to: Aor,
-    /// The number of phones that are called.
-    pub(crate) phones: usize,
-    /// When the INVITE was received.
-    pub(crate) began: Wall,
-    /// The trunk that it came from.
-    pub(crate) trunk: Option<Box<str>>,
-}
-
-/// A call with a final response.
-#[derive(Clone, Debug)]
+/// A call that has ended. Its times are the server's own.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct EndedCall {
-    /// The call.
-    pub(crate) call: ActiveCall,
-    /// When the final response was forwarded.
-    pub(crate) at: Wall,
-    /// How it ended.
+    /// When its INVITE was received, in milliseconds.
+    pub(crate) began: u64,
+    /// When it was answered.
+    pub(crate) answered: Option<u64>,
+    /// When its BYE or its final response came.
+    pub(crate) ended: u64,
+    /// The caller by From: the address of record.
+    pub(crate) from: String,
+    /// The called user or foreign address.
+    pub(crate) to: String,
+    /// The trunk that it came from.
+    pub(crate) trunk: Option<String>,
+    /// The user whose phone was reached, or the trunk.
+    pub(crate) reached: Option<String>,
+    /// The phone that sent the final response, or the only one that was called and did not respond.
+    pub(crate) by: Option<String>,
+    /// The phones that were called, that responded, and that rang.
+    pub(crate) phones: [usize; 3],
+    /// Why it went to another party, by the rules of the office.
+    pub(crate) forwarded: Option<Cow<'static, str>>,
+    /// How it ended; an answered call also if somebody hung up.
     pub(crate) ending: Ending,
+    /// Who hung up.
+    pub(crate) hung_up: Option<HungUp>,
     /// The status of the final response; `None` if there was none.
     pub(crate) status: Option<u16>,
-    /// The phone that sent it, or the only one that was called and did not respond.
-    pub(crate) by: Option<String>,
-    /// The phones that were called.
-    pub(crate) phones: TriedPhones,
     /// Why this server refused it, in words, and the key that decided.
-    pub(crate) refusal: Option<(String, Option<ConfigKey>)>,
+    pub(crate) refusal: Option<(String, Option<Cow<'static, str>>)>,
+}
+
+/// Who hung up an answered call.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum HungUp {
+    Caller,
+    Callee,
+}
+
+/// What a record must have to be found.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CallSearch {
+    /// A part of the name of somebody who took part, in lower case.
+    pub(crate) user: String,
+    /// Digits of a number that took part.
+    pub(crate) number: String,
+    /// The day on which it began, by the clock of the machine in UTC: `2026-12-01`.
+    pub(crate) day: String,
+}
+
+impl EndedCall {
+    /// The record of a call that came from this trunk.
+    pub(crate) fn of(record: &CallRecord, trunk: Option<&str>) -> Self {
+        let CallRecord { began, answered, ended, from, to, phones, reached, forwarded, status, end, .. } = record;
+        let (ending, hung_up, refusal) = match end {
+            CallEnd::HungUp(side) => (Ending::Answered, Some(HungUp::from(*side)), None),
+            CallEnd::Lost => (Ending::Lost, None, None),
+            CallEnd::Unanswered => (Ending::of_call(*status, *phones), None, None),
+            CallEnd::Refused(refusal) => {
+                let ending = Ending::refused(status.unwrap_or_default());
+                (ending, None, Some(refusal_in_words(ending, *status, refusal.reason, refusal.key)))
+            }
+        };
+        let by = reached.phone().filter(|(_, agent)| !agent.is_empty());
+        let user = reached.phone().map(|(user, _)| user).filter(|user| !user.is_empty());
+        Self {
+            began: began.0,
+            answered: answered.map(|at| at.0),
+            ended: ended.0,
+            from: name(from),
+            to: name(to),
+            trunk: trunk.map(str::to_owned),
+            reached: user.map(text).or_else(|| reached.trunk().map(str::to_owned)),
+            by: by.map(|(_, agent)| sanitize(agent)),
+            phones: [phones.tried, phones.responded, phones.rang],
+            forwarded: forwarded.map(|reason| Cow::Borrowed(reason.into())),
+            ending,
+            hung_up,
+            status: *status,
+            refusal,
+        }
+    }
+
+    /// A call that rang when the server stopped: what becomes of it is not known.
+    pub(crate) fn interrupted(call: &CallInProgress) -> Self {
+        let CallInProgress { began, seen, from, to, source, phones, forwarded, status, .. } = call;
+        let (began, ended, source) = (*began, *seen, *source);
+        let (from, to, phones, forwarded) = (from.clone(), to.clone(), *phones, *forwarded);
+        let (reached, end) = (call.reached.clone(), CallEnd::Lost);
+        let record = CallRecord {
+            began,
+            answered: call.answered,
+            ended,
+            from,
+            to,
+            source,
+            phones,
+            reached,
+            forwarded,
+            status: *status,
+            end,
+        };
+        Self::of(&record, None)
+    }
+
+    /// The phones that were called.
+    pub(crate) const fn tried(&self) -> TriedPhones {
+        let [tried, responded, rang] = self.phones;
+        TriedPhones { tried, responded, rang }
+    }
+
+    /// From the INVITE to the answer or the end.
+    pub(crate) fn setup(&self) -> Duration {
+        Duration::from_millis(self.answered.unwrap_or(self.ended).saturating_sub(self.began))
+    }
+
+    /// From the answer to the end.
+    pub(crate) fn talked(&self) -> Option<Duration> {
+        Some(Duration::from_millis(self.ended.saturating_sub(self.answered?)))
+    }
+
+    /// How it ended, as one word for programs: who hung up, or why nobody talked.
+    pub(crate) fn ending_word(&self) -> &'static str {
+        match self.hung_up {
+            Some(HungUp::Caller) => "caller_hung_up",
+            Some(HungUp::Callee) => "callee_hung_up",
+            None => self.ending.as_str(),
+        }
+    }
+
+    fn is_found_by(&self, search: &CallSearch) -> bool {
+        let parties = || [Some(&self.from), Some(&self.to), self.reached.as_ref()].into_iter().flatten();
+        let has_user = || parties().any(|name| name.to_lowercase().contains(&search.user));
+        let has_number = || parties().any(|name| digits(name).contains(&search.number));
+        (search.user.is_empty() || has_user())
+            && (search.number.is_empty() || has_number())
+            && clock::rfc3339(Wall(self.began)).starts_with(&search.day)
+    }
+}
+
+impl From<CallSide> for HungUp {
+    fn from(side: CallSide) -> Self {
+        match side {
+            CallSide::Caller => Self::Caller,
+            CallSide::Callee => Self::Callee,
+        }
+    }
+}
+
+impl CallSearch {
+    /// For the parameters of a request.
+    pub(crate) fn new(user: &str, number: &str, day: &str) -> Self {
+        Self { user: user.trim().to_lowercase(), number: digits(number), day: day.trim().to_owned() }
+    }
 }
 
 impl CallHistory {
-    /// With a limit of active calls.
-    pub(crate) fn new(max_active: usize) -> Self {
-        Self { active: HashMap::new(), max_active, ended: VecDeque::with_capacity(MAX_ENDED) }
+    /// The records of an earlier run, the last one at the end.
+    pub(crate) fn restored(records: Vec<EndedCall>) -> Self {
+        let skipped = records.len().saturating_sub(MAX_ENDED);
+        Self(records.into_iter().skip(skipped).map(Arc::new).collect())
     }
 
-    /// Adds an active call. False if the limit is reached.
-    pub(crate) fn begin(&mut self, id: u64, call: ActiveCall) -> bool {
-        let has_room = self.active.len() < self.max_active;
-        if has_room {
-            self.active.insert(id, call);
+    /// Adds a record, and drops the oldest if there are too many.
+    pub(crate) fn push(&mut self, ended: Arc<EndedCall>) {
+        if self.0.len() == MAX_ENDED {
+            self.0.pop_front();
         }
-        has_room
+        self.0.push_back(ended);
     }
 
-    /// Removes an active call; `None` if it is not known.
-    pub(crate) fn end(&mut self, id: u64) -> Option<ActiveCall> {
-        self.active.remove(&id)
+    /// Drops the records of calls that ended so long ago; all, if none are kept.
+    pub(crate) fn sweep(&mut self, now: Wall, keep: Option<Duration>) {
+        let Some(keep) = keep else { return self.0.clear() };
+        let oldest = now.0.saturating_sub(u64::try_from(keep.as_millis()).unwrap_or(u64::MAX));
+        self.0.retain(|ended| ended.ended >= oldest);
     }
 
-    /// Adds an ended call, and drops the oldest.
-    pub(crate) fn push_ended(&mut self, ended: EndedCall) {
-        if self.ended.len() == MAX_ENDED {
-            self.ended.pop_front();
-        }
-        self.ended.push_back(ended);
+    /// All records, the last one at the end.
+    pub(crate) fn all(&self) -> Vec<Arc<EndedCall>> {
+        self.0.iter().cloned().collect()
     }
 
-    /// Drops active calls that are too old.
-    pub(crate) fn sweep(&mut self, now: Wall) {
-        self.active.retain(|_, call| now.millis_since(call.began) < MAX_AGE_MILLIS);
-    }
-
-    /// The active calls, newest first, at most `max_active`.
-    pub(crate) fn active(&self, max_active: usize) -> Vec<ActiveCall> {
-        let mut all: Vec<_> = self.active.values().collect();
-        all.sort_unstable_by_key(|call| std::cmp::Reverse(call.began));
-        all.into_iter().take(max_active).cloned().collect()
-    }
-
-    /// Who calls or is called now.
-    pub(crate) fn parties(&self) -> HashSet<Aor> {
-        self.active.values().flat_map(|call| [call.from.clone(), call.to.clone()]).collect()
-    }
-
-    /// The number of active calls.
-    pub(crate) fn active_count(&self) -> usize {
-        self.active.len()
-    }
-
-    /// The ended calls; the one that began last is the first.
-    pub(crate) fn ended(&self) -> Vec<EndedCall> {
-        let mut ended: Vec<_> = self.ended.iter().rev().cloned().collect();
+    /// The records that a search finds; the call that began last is the first.
+    pub(crate) fn find(&self, search: &CallSearch) -> Vec<Arc<EndedCall>> {
+        let mut found: Vec<_> = self.0.iter().rev().filter(|ended| ended.is_found_by(search)).cloned().collect();
         // The page shows when they began. The sort is stable.
-        ended.sort_by_key(|ended| std::cmp::Reverse(ended.call.began));
-        ended
+        found.sort_by_key(|ended| std::cmp::Reverse(ended.began));
+        found
     }
 }
 
+fn digits(text: &str) -> String {
+    text.chars().filter(char::is_ascii_digit).collect()
+}
+
+fn name(aor: &Aor) -> String {
+    text(aor.as_bytes())
+}
+
+fn text(octets: &[u8]) -> String {
+    String::from_utf8_lossy(octets.get(..MAX_NAME).unwrap_or(octets)).into_owned()
+}
+
+/// Why this server refused a call, in words, and the key that decided.
+fn refusal_in_words(
+    ending: Ending,
+    status: Option<u16>,
+    reason: &'static str,
+    key: Option<ConfigKey>,
+) -> (String, Option<Cow<'static, str>>) {
+    // The words of the ending say as much as a standard reason phrase, and without terms of SIP.
+    let is_precise = matches!(ending, Ending::Forbidden | Ending::Failed)
+        || matches!(ending, Ending::Unregistered | Ending::Unknown)
+            && reason != reason_phrase(status.unwrap_or_default());
+    let why = if is_precise { reason.to_owned() } else { ending.words(status) };
+    (why, key.map(|key| Cow::Borrowed(key.as_str())))
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn call(began: u64) -> ActiveCall {
-        let aor = |user: &[u8]| Aor::new(user, b"office.example");
-        ActiveCall { from: aor(b"102"), to: aor(b"101"), phones: 1, began: Wall(began), trunk: None }
-    }
-
-    fn ended(at: u64) -> EndedCall {
-        let phones = TriedPhones { tried: 1, responded: 1, rang: 1 };
-        let (ending, status) = (Ending::Busy, Some(486));
-        EndedCall { call: call(at), at: Wall(at), ending, status, by: None, phones, refusal: None }
+    pub(crate) fn ended(began: u64, ended: u64) -> EndedCall {
+        EndedCall {
+            began,
+            answered: None,
+            ended,
+            from: "102@office.example".to_owned(),
+            to: "+4989123451@office.example".to_owned(),
+            trunk: None,
+            reached: None,
+            by: None,
+            phones: [1, 1, 1],
+            forwarded: None,
+            ending: Ending::Busy,
+            hung_up: None,
+            status: Some(486),
+            refusal: None,
+        }
     }
 
     /// Issue 18: "Last calls" is sorted by end while it shows the start.
     #[test]
     fn ended_calls_are_sorted_by_the_time_that_is_shown() {
-        let mut calls = CallHistory::new(2);
+        let mut calls = CallHistory::default();
         for (began, at) in [(10, 90), (50, 60), (20, 30)] {
-            calls.push_ended(EndedCall { call: call(began), ..ended(at) });
+            calls.push(Arc::new(ended(began, at)));
         }
-        assert_eq!(calls.ended().iter().map(|call| call.call.began.0).collect::<Vec<_>>(), [50, 20, 10]);
+        let found = calls.find(&CallSearch::default());
+        assert_eq!(found.iter().map(|call| call.began).collect::<Vec<_>>(), [50, 20, 10]);
     }
 
     #[test]
-    fn both_lists_are_bounded() {
-        let mut calls = CallHistory::new(2);
-        assert!(calls.begin(1, call(1)) && calls.begin(2, call(2)) && !calls.begin(3, call(3)));
-        assert_eq!(calls.active(1).iter().map(|call| call.began).collect::<Vec<_>>(), [Wall(2)]);
-        assert_eq!(calls.active_count(), 2);
-        assert!(calls.end(3).is_none() && calls.end(2).is_some() && calls.end(2).is_none());
-        (0..150).for_each(|at| calls.push_ended(ended(at)));
-        let ended_at: Vec<_> = calls.ended().iter().map(|call| call.at.0).collect();
-        assert_eq!((ended_at.len(), ended_at.first(), ended_at.last()), (100, Some(&149), Some(&50)));
-        calls.sweep(Wall(3_600_000));
-        assert_eq!(calls.active_count(), 1);
-        calls.sweep(Wall(3_600_001));
-        assert_eq!(calls.active_count(), 0);
+    fn the_number_and_the_age_of_records_are_limited() {
+        let mut calls = CallHistory::default();
+        (0..1500).for_each(|at| calls.push(Arc::new(ended(at, at))));
+        assert_eq!((calls.all().len(), calls.all().first().map(|call| call.ended)), (1000, Some(500)));
+        calls.sweep(Wall(2_000), Some(Duration::from_millis(600)));
+        assert_eq!(calls.all().first().map(|call| call.ended), Some(1400));
+        calls.sweep(Wall(2_000), None);
+        assert_eq!(calls.all().len(), 0);
+        let restored = CallHistory::restored((0..1200).map(|at| ended(at, at)).collect());
+        assert_eq!(restored.all().first().map(|call| call.ended), Some(200));
+    }
+
+    #[test]
+    fn calls_are_found_by_user_number_and_day() {
+        let mut calls = CallHistory::default();
+        let day = 86_400_000;
+        calls.push(Arc::new(ended(10 * day, 10 * day)));
+        calls.push(Arc::new(EndedCall { reached: Some("Bob@office.example".to_owned()), ..ended(11 * day, 11 * day) }));
+        let found = |user: &str, number: &str, day: &str| {
+            let found = calls.find(&CallSearch::new(user, number, day));
+            found.iter().map(|call| call.began / 86_400_000).collect::<Vec<_>>()
+        };
+        assert_eq!(found("", "", ""), [11, 10]);
+        assert_eq!(found("bob", "", ""), [11]);
+        assert_eq!(found("102@", "", ""), [11, 10]);
+        assert_eq!(found("", "89 12-34", ""), [11, 10]);
+        assert_eq!(found("", "777", ""), Vec::<u64>::new());
+        assert_eq!(found("", "", &clock::rfc3339(Wall(10 * day))[..10]), [10]);
     }
 }

@@ -30,6 +30,9 @@ pub(super) fn debug_line(event: &Event, names: &NameFormat) -> Option<String> {
             let from = names.address(flow.remote.ip());
             format!("{method} within a dialog from {from}: challenged, since it is not sent by a side of the dialog")
         }
+        Event::Call { from, to, targets } => {
+            format!("{} calls {}: {}", names.user(from), names.user(to), counted::phones(*targets))
+        }
         Event::Dropped(reason) => format!("dropped {}", dropped(*reason)),
         Event::LimitReached(limit) => format!("the limit {} took effect", limit_name(*limit)),
         Event::Fork { outcome } => format!("a forked request ended: {}", fork_outcome(*outcome)),

@@ -9,16 +9,17 @@ use std::time::Duration;
 
 use location::{Aor, Record, Wall};
 use parking_lot::Mutex;
-use parser::reason_phrase;
 use proxy::{
-    AuthenticationFailure, ConfigKey, DialogRequest, Event, Flow, Registration, TriedPhones, TrunkCallOutcome,
+    AuthenticationFailure, CallEnd, CallRecord, CallSide, ConfigKey, DialogRequest, Event, Flow, Registration,
+    TrunkCallOutcome,
 };
 use tokio::sync::watch;
 use tracing::{Level, debug, enabled, error, info, warn};
 
 use super::activity::Activity;
 use super::bans;
-use super::calls::{ActiveCall, CallHistory, EndedCall};
+use super::call_file::CallFile;
+use super::calls::{CallHistory, EndedCall};
 use super::debug_line::debug_line;
 use super::format::{NameFormat, Occurrence, sanitize};
 use super::queue::{EventQueue, QueuedEvent};
@@ -26,7 +27,7 @@ use super::rate_limit::{RateLimit, RefusalKind};
 use super::refusals::{Refusal, Refusals};
 use crate::clock;
 use crate::defence::Defence;
-use crate::metrics::{self, Direction, DriverLimit, Name, Series, UnwrittenLine};
+use crate::metrics::{self, Direction, Name, Series, UnwrittenLine};
 use crate::reload::ActiveConfig;
 use crate::text::counted;
 use crate::text::ending::{Ending, phones_of_call};
@@ -38,6 +39,7 @@ const SUPPRESSED: Series = Series::LineUnwritten { reason: UnwrittenLine::Repeat
 pub(crate) struct EventLog {
     queues: Arc<[EventQueue]>,
     calls: Arc<Mutex<CallHistory>>,
+    call_file: Option<CallFile>,
     refusals: Arc<Mutex<Refusals>>,
     activity: Arc<Mutex<Activity>>,
     defence: Arc<Defence>,
@@ -52,7 +54,8 @@ impl EventLog {
     /// For these event queues and the bans of the server.
     pub(crate) fn new(
         (queues, defence): (Arc<[EventQueue]>, Arc<Defence>),
-        (calls, refusals, activity): (Arc<Mutex<CallHistory>>, Arc<Mutex<Refusals>>, Arc<Mutex<Activity>>),
+        (calls, call_file, refusals): (Arc<Mutex<CallHistory>>, Option<CallFile>, Arc<Mutex<Refusals>>),
+        activity: Arc<Mutex<Activity>>,
         active_config: watch::Receiver<Arc<ActiveConfig>>,
     ) -> Self {
         let names = NameFormat::new(&active_config.borrow().loaded.config);
@@ -60,6 +63,7 @@ impl EventLog {
         Self {
             queues,
             calls,
+            call_file,
             refusals,
             activity,
             defence,
@@ -94,10 +98,13 @@ impl EventLog {
         self.log_summaries(now);
     }
 
-    /// Logs the remaining events and summaries, once the workers have ended.
+    /// Logs the remaining events and summaries, once the workers have ended, and writes the remaining calls.
     pub(crate) fn finish(&mut self) {
         self.drain();
         self.log_summaries(Wall(u64::MAX));
+        if let Some(file) = self.call_file.take() {
+            file.close();
+        }
     }
 
     fn log_summaries(&mut self, now: Wall) {
@@ -123,36 +130,17 @@ impl EventLog {
             }
             Event::DialogRequest { outcome: DialogRequest::Challenged, .. } => {}
             Event::DialogRequest { method, flow, .. } => self.dialog_request_refused(at, method, flow.remote.ip()),
-            Event::Call { call, from, to, targets, source } => {
-                if enabled!(Level::DEBUG) {
-                    debug!("{} calls {}: {}", self.names.user(&from), self.names.user(&to), counted::phones(targets));
-                }
-                let trunk = self.trunk_at(source.ip());
-                if !self.calls.lock().begin(call, ActiveCall { from, to, phones: targets, began: at, trunk }) {
-                    metrics::count(DriverLimit::JournalCalls);
+            Event::CallAnswered { source } => {
+                if let Some(trunk) = self.trunk_at(source.ip()) {
+                    count_trunk_call(trunk, Some(200));
                 }
             }
-            Event::CallEnded { call, status, phones, by } => {
-                let active = self.calls.lock().end(call);
-                if let Some(call) = active {
-                    let by = by.filter(|phone| phone.aor() == call.to.as_bytes());
-                    let by = by.and_then(|phone| printable(phone.user_agent()));
-                    let ending = Ending::of_call(status, phones);
-                    self.call_ended(EndedCall { call, at, ending, status, by, phones, refusal: None });
-                }
-            }
+            Event::CallEnded(record) => self.call_ended(at, kind, &record),
             Event::RequestRefused { offence, reason, key, method, from, source } => {
                 let kind = RefusalKind::of_offence(offence);
                 self.request_refused(at, kind, method, (reason, key), &from, source.ip());
             }
             Event::ParseError { flow, .. } => self.parse_error(at, &flow),
-            Event::CallRefused { call, from, to, status, reason, source, key, .. } => {
-                let active = self.calls.lock().end(call);
-                let trunk = || self.trunk_at(source.ip());
-                let call = active.unwrap_or_else(|| ActiveCall { from, to, phones: 0, began: at, trunk: trunk() });
-                let kind = kind.unwrap_or(RefusalKind::Call);
-                self.call_refused(kind, refused_call(call, at, status, (reason, key)), source.ip());
-            }
             _ => {}
         }
     }
@@ -294,32 +282,72 @@ impl EventLog {
         );
     }
 
-    fn call_ended(&self, ended: EndedCall) {
-        if enabled!(Level::INFO) {
-            let EndedCall { call, at, ending, status, by, phones, .. } = &ended;
-            let (from, to) = (self.names.user(&call.from), self.names.user(&call.to));
-            let (phones, words) = (phones_of_call(*phones), ending.words(*status));
-            let by = match (by, ending) {
-                (Some(name), Ending::Answered | Ending::Declined) => format!(" by {to}'s {name}"),
+    /// Logs a call at its end, and keeps its record.
+    fn call_ended(&mut self, at: Wall, kind: Option<RefusalKind>, record: &CallRecord) {
+        let trunk = self.trunk_at(record.source.ip());
+        let ended = EndedCall::of(record, trunk.as_deref());
+        match &record.end {
+            CallEnd::Refused(refusal) => {
+                let why = ended.refusal.as_ref().map_or("", |(why, _)| why);
+                self.log_refused_call(at, kind, record, (why, refusal.key));
+            }
+            _ if enabled!(Level::INFO) => info!("{}", self.line_of_call(record, &ended)),
+            _ => {}
+        }
+        if record.answered.is_none() {
+            metrics::count(Series::CallEnded { ending: ended.ending });
+        }
+        self.activity.lock().call_ended(at, ended.ending);
+        if let Some(talked) = ended.talked() {
+            metrics::call_ended(talked);
+        }
+        if let Some(trunk) = trunk.filter(|_| record.answered.is_none()) {
+            count_trunk_call(trunk, record.status);
+        }
+        if let Some(file) = &self.call_file {
+            file.add(&ended);
+        }
+        if self.active_config.borrow().loaded.config.calls.keep.0.is_some() {
+            self.calls.lock().push(Arc::new(ended));
+        }
+    }
+
+    fn line_of_call(&self, record: &CallRecord, ended: &EndedCall) -> String {
+        let (from, to) = (self.names.user(&record.from), self.names.user(&record.to));
+        let (phones, setup) = (phones_of_call(ended.tried()), whole_seconds(ended.setup()));
+        let is_of_callee = record.reached.phone().is_some_and(|(user, _)| user == record.to.as_bytes());
+        let by = ended.by.as_ref().filter(|_| is_of_callee);
+        let begin = format!("call {from} -> {to}: {phones}");
+        let Some(talked) = ended.talked().map(whole_seconds) else {
+            let by = match (by, ended.ending) {
+                (Some(name), Ending::Declined) => format!(" by {to}'s {name}"),
                 (Some(name), _) => format!(" ({to}'s {name})"),
                 (None, _) => String::new(),
             };
-            let after = humantime::format_duration(Duration::from_secs((at.millis_since(call.began) + 500) / 1000));
-            info!("call {from} -> {to}: {phones}, {words}{by} after {after}");
-        }
-        self.store_ended(ended);
+            return format!("{begin}, {}{by} after {setup}", ended.ending.words(ended.status));
+        };
+        let by = by.map(|name| format!(" by {to}'s {name}")).unwrap_or_default();
+        let end = match record.end {
+            CallEnd::HungUp(CallSide::Caller) => format!("{from} hung up after {talked}"),
+            CallEnd::HungUp(CallSide::Callee) => format!("the called party hung up after {talked}"),
+            _ => format!("its end is not known, nothing came for {talked}"),
+        };
+        format!("{begin}, answered{by} after {setup}, {end}")
     }
 
-    fn call_refused(&mut self, kind: RefusalKind, ended: EndedCall, source: IpAddr) {
-        let is_logged = self.rate_limit.count(kind, source, Some(&ended.call.from), ended.at).is_some();
-        if is_logged {
-            let (from, to) = (self.names.user(&ended.call.from), self.names.user(&ended.call.to));
-            let (why, key) = ended.refusal.as_ref().map_or(("", None), |(why, key)| (why.as_str(), *key));
-            info!("call {from} -> {to} refused: {why}{}, from {}", hint(key), self.names.address(source));
-        } else {
-            metrics::count(SUPPRESSED);
+    fn log_refused_call(
+        &mut self,
+        at: Wall,
+        kind: Option<RefusalKind>,
+        record: &CallRecord,
+        (why, key): (&str, Option<ConfigKey>),
+    ) {
+        let (kind, source) = (kind.unwrap_or(RefusalKind::Call), record.source.ip());
+        if self.rate_limit.count(kind, source, Some(&record.from), at).is_none() {
+            return metrics::count(SUPPRESSED);
         }
-        self.store_ended(ended);
+        let (from, to) = (self.names.user(&record.from), self.names.user(&record.to));
+        info!("call {from} -> {to} refused: {why}{}, from {}", hint(key), self.names.address(source));
     }
 
     /// Adds a refusal to those that the page shows.
@@ -333,37 +361,23 @@ impl EventLog {
     fn trunk_at(&self, source: IpAddr) -> Option<Box<str>> {
         self.active_config.borrow().settings.trunk_at(source).map(|trunk| trunk.name.clone())
     }
-
-    fn store_ended(&self, ended: EndedCall) {
-        metrics::count(Series::CallEnded { ending: ended.ending });
-        self.activity.lock().call_ended(ended.at, ended.ending);
-        if let Some(trunk) = ended.call.trunk.clone() {
-            let outcome = match ended.status {
-                Some(200..=299) => TrunkCallOutcome::Answered,
-                Some(487) => TrunkCallOutcome::Cancelled,
-                Some(500..=599) => TrunkCallOutcome::Failed,
-                _ => TrunkCallOutcome::Refused,
-            };
-            metrics::count(Series::TrunkCall { trunk: Name(trunk), direction: Direction::In, outcome });
-        }
-        self.calls.lock().push_ended(ended);
-    }
 }
 
-/// A call that this server refused.
-fn refused_call(
-    call: ActiveCall,
-    at: Wall,
-    status: u16,
-    (reason, key): (&'static str, Option<ConfigKey>),
-) -> EndedCall {
-    let ending = Ending::refused(status);
-    // The words of the ending say as much as a standard reason phrase, and without terms of SIP.
-    let is_precise = matches!(ending, Ending::Forbidden | Ending::Failed)
-        || matches!(ending, Ending::Unregistered | Ending::Unknown) && reason != reason_phrase(status);
-    let why = if is_precise { reason.to_owned() } else { ending.words(Some(status)) };
-    let (phones, refusal) = (TriedPhones::default(), Some((why, key)));
-    EndedCall { call, at, ending, status: Some(status), by: None, phones, refusal }
+/// Counts a call that came from a trunk.
+fn count_trunk_call(trunk: Box<str>, status: Option<u16>) {
+    let outcome = match status {
+        Some(200..=299) => TrunkCallOutcome::Answered,
+        Some(487) => TrunkCallOutcome::Cancelled,
+        Some(500..=599) => TrunkCallOutcome::Failed,
+        _ => TrunkCallOutcome::Refused,
+    };
+    metrics::count(Series::TrunkCall { trunk: Name(trunk), direction: Direction::In, outcome });
+}
+
+/// As text, rounded.
+fn whole_seconds(time: Duration) -> String {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    humantime::format_duration(Duration::from_secs(millis.saturating_add(500) / 1000)).to_string()
 }
 
 /// The User-Agent of the phone that registered over this flow.

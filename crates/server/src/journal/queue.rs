@@ -51,6 +51,7 @@ impl EventQueue {
             | Event::DialogRequest { outcome: DialogRequest::Challenged, .. }
             | Event::Dropped(_)
             | Event::LimitReached(_)
+            | Event::Call { .. }
             | Event::Fork { .. }
             | Event::LargeRequest { .. }
             | Event::NodeRequest { .. }
@@ -69,9 +70,8 @@ impl EventQueue {
             Event::Registration { outcome: Registration::Registered, before, bindings, .. }
                 if bindings <= before && !enabled!(Level::DEBUG) => {}
             Event::Registration { .. }
-            | Event::Call { .. }
-            | Event::CallEnded { .. }
-            | Event::CallRefused { .. }
+            | Event::CallAnswered { .. }
+            | Event::CallEnded(_)
             | Event::RequestRefused { .. }
             | Event::ParseError { .. }
             | Event::DialogRequest { .. }

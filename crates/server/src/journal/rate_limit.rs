@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use hashbrown::{HashMap, HashSet};
 use location::{Aor, Wall};
-use proxy::{AuthenticationFailure, DialogRequest, Event, Offence, Registration};
+use proxy::{AuthenticationFailure, CallEnd, DialogRequest, Event, Offence, Registration};
 use strum::IntoStaticStr;
 
 /// Limit of sources per kind, and of addresses and users that a summary counts exactly.
@@ -70,7 +70,10 @@ impl RefusalKind {
             Event::Registration { outcome: Registration::Refused | Registration::Failed, offence, .. } => {
                 Self::or_offence(Self::Registration, *offence)
             }
-            Event::CallRefused { offence, .. } => Self::or_offence(Self::Call, *offence),
+            Event::CallEnded(record) => match &record.end {
+                CallEnd::Refused(refusal) => Self::or_offence(Self::Call, refusal.offence),
+                _ => return None,
+            },
             Event::RequestRefused { offence, .. } => Self::of_offence(*offence),
             Event::DialogRequest { outcome: DialogRequest::Refused, .. } => Self::Dialog,
             Event::ParseError { .. } => Self::Garbage,

@@ -271,8 +271,6 @@ pub(crate) enum DriverLimit {
     GoneNodes,
     /// `limits.journal_queue`
     JournalQueue,
-    /// `limits.journal_calls`
-    JournalCalls,
     /// `limits.users`
     Users,
     /// `limits.bans`

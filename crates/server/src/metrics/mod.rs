@@ -7,6 +7,8 @@ mod labels;
 mod series;
 mod tally;
 
+use std::time::Duration;
+
 use metrics::{Unit, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -19,25 +21,34 @@ pub(crate) use labels::{
 pub(crate) use series::{Gauge, Series, TrunkGauge};
 pub(crate) use tally::Tally;
 
-/// The only histogram: its name and help text.
+/// A histogram: its name and help text.
 const COMMIT_SECONDS: (&str, &str) =
     ("frontdesk_store_commit_seconds", "Time to write a group of changes durably to disk.");
+
+/// The same for calls.
+const CALL_SECONDS: (&str, &str) =
+    ("frontdesk_call_duration_seconds", "Durations of answered calls, from the answer to the end.");
 
 /// Upper bounds in seconds, from the fsync of a fast SSD to a failing disk.
 const COMMIT_BUCKETS: [f64; 10] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];
 
+/// Upper bounds in seconds, from a wrong number to a conference.
+const CALL_BUCKETS: [f64; 9] = [10.0, 30.0, 60.0, 180.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0];
+
 /// Installs the recorder. `None` for a second call in one process.
 pub(crate) fn install() -> Option<PrometheusHandle> {
-    let (name, help) = COMMIT_SECONDS;
-    let builder = PrometheusBuilder::new();
-    let recorder =
-        builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), &COMMIT_BUCKETS).ok()?.build_recorder();
+    let histograms = [(COMMIT_SECONDS, &COMMIT_BUCKETS[..]), (CALL_SECONDS, &CALL_BUCKETS[..])];
+    let mut builder = PrometheusBuilder::new();
+    for ((name, _), buckets) in histograms {
+        builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), buckets).ok()?;
+    }
+    let recorder = builder.build_recorder();
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder).ok()?;
     Series::describe();
     Gauge::describe();
     TrunkGauge::describe();
-    describe_histogram!(name, Unit::Seconds, help);
+    histograms.into_iter().for_each(|((name, help), _)| describe_histogram!(name, Unit::Seconds, help));
     gauge!(Gauge::BuildInfo.name(), "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     // Prometheus sees the first increase of a series only if the series was there before.
     Series::closed().into_iter().for_each(|series| series.counter().increment(0));
@@ -59,6 +70,11 @@ pub(crate) fn count_many(series: impl Into<Series>, count: u64) {
 /// Sets a counter that another component counts.
 pub(crate) fn set_total(series: impl Into<Series>, total: u64) {
     series.into().counter().absolute(total);
+}
+
+/// An answered call has ended.
+pub(crate) fn call_ended(talked: Duration) {
+    histogram!(CALL_SECONDS.0).record(talked);
 }
 
 /// Called by the store after each group commit.
@@ -111,7 +127,7 @@ mod tests {
             expected.push(row(name, "gauge", labels, help));
         }
         expected.extend(TrunkGauge::rows().iter().map(|(name, help)| row(name, "gauge", "trunk", help)));
-        expected.push(row(COMMIT_SECONDS.0, "histogram", "", COMMIT_SECONDS.1));
+        expected.extend([COMMIT_SECONDS, CALL_SECONDS].map(|(name, help)| row(name, "histogram", "", help)));
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
         let readme = std::fs::read_to_string(path).expect("README.md");
         let rows: Vec<_> = readme.lines().filter(|line| line.starts_with("| `frontdesk_")).collect();

@@ -94,6 +94,8 @@ counters! {
     Call = "frontdesk_calls_total",
     /// Calls whose setup ended, by how it ended.
     CallEnded { ending: Ending } = "frontdesk_calls_ended_total",
+    /// Records of calls that were not written to `calls.file`: the disk is too slow or full.
+    CallUnwritten = "frontdesk_call_records_dropped_total",
     /// Forked requests by outcome.
     Fork { outcome: ForkOutcome } = "frontdesk_forks_total",
     /// Requests that were too long for UDP; refused: the target did not accept TCP.
@@ -255,6 +257,8 @@ gauges! {
     TrunksSilent = "frontdesk_trunks_silent",
     /// Accounts configured.
     Accounts = "frontdesk_accounts",
+    /// Calls in progress now, from INVITE to BYE.
+    Calls = "frontdesk_calls",
     /// Forked requests in progress now.
     Transactions = "frontdesk_transactions",
     /// Unforked calls being set up now, and other requests forwarded in the last 37 s.

@@ -9,6 +9,7 @@ use proxy::Event;
 
 use super::labels::{Answered, Code, Direction, Method, Name};
 use super::series::Series;
+use crate::text::ending::Ending;
 
 /// The counters of one worker.
 #[derive(Default)]
@@ -59,6 +60,7 @@ impl Tally {
             }
             Event::Registration { outcome, .. } => Series::Registration { outcome: *outcome },
             Event::Call { .. } => Series::Call,
+            Event::CallAnswered { .. } => Series::CallEnded { ending: Ending::Answered },
             Event::Fork { outcome } => Series::Fork { outcome: *outcome },
             Event::LargeRequest { outcome } => Series::LargeRequest { outcome: *outcome },
             Event::NodeRequest { outcome } => Series::NodeRequest { outcome: *outcome },
@@ -81,7 +83,7 @@ impl Tally {
             Event::Dropped(reason) => (*reason).into(),
             Event::LimitReached(limit) => (*limit).into(),
             // Counted by the event log, which knows the call.
-            Event::CallEnded { .. } | Event::CallRefused { .. } | Event::RequestRefused { .. } => return,
+            Event::CallEnded(_) | Event::RequestRefused { .. } => return,
             // The gauges of trunks have their state.
             Event::Trunk { .. } => return,
         });

@@ -19,6 +19,8 @@ pub(super) fn keep_restart_only(new: &mut Config, old: &Config) -> Vec<&'static 
         put_back(&mut new.cluster, &old.cluster, "cluster"),
         put_back(&mut new.limits, &old.limits, "limits"),
         put_back(&mut new.metrics, &old.metrics, "metrics"),
+        put_back(&mut new.calls.file, &old.calls.file, "calls.file"),
+        put_back(&mut new.calls.rotate, &old.calls.rotate, "calls.rotate"),
         put_back(&mut new.log.format, &old.log.format, "log.format"),
     ];
     changed_names.into_iter().flatten().collect()

@@ -42,6 +42,7 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
             max_expires: config.subscriptions.max_expires.0,
             interval: config.subscriptions.interval.0,
         },
+        call_lifetime: config.subscriptions.call_lifetime.0,
         forking: Forking {
             strategy: config.forking.strategy.0,
             ring_time: config.forking.ring_time.0,

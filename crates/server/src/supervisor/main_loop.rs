@@ -31,7 +31,7 @@ use crate::cluster::SharedValues;
 use crate::config::Listen;
 use crate::data::first_start::{self, InitialAccounts};
 use crate::error::CliError;
-use crate::journal::{Activity, CallHistory, EventLog, Refusals};
+use crate::journal::{Activity, EventLog, Refusals};
 use crate::metrics::{self, Gauge, Series, UnwrittenLine};
 use crate::process::interfaces;
 use crate::process::log::{LevelSwitch, LogThread};
@@ -77,15 +77,17 @@ async fn serve(
     let mut hangup = signal(SignalKind::hangup()).map_err(CliError::Thread)?;
     let initial_accounts = prepared.initial_accounts.take();
     let (loaded, set_rules) = (prepared.loaded.clone(), std::mem::take(&mut prepared.set_rules));
+    let call_file = prepared.call_file.take();
     let addresses = (prepared.listeners(), prepared.interfaces.clone(), prepared.nodes.clone());
     let mut reload = Reload::new(loaded, set_rules, addresses, level);
     remove_at_start(&prepared, &reload).await;
     let restored = prepared.restored();
     let (mut server, mut rule_requests) = prepared.start(reload.subscribe())?;
     let mut certificates = Certificates::new(&reload.active_config().loaded, &server.tls);
-    let seen = nothing_seen(&reload);
+    let (calls, seen) = (server.calls.clone(), Seen::default());
     let sources = (server.event_queues.clone(), server.defence.clone());
-    let mut event_log = EventLog::new(sources, seen.clone(), reload.subscribe());
+    let lists = (calls.history.clone(), call_file, seen.0.clone());
+    let mut event_log = EventLog::new(sources, lists, seen.1.clone(), reload.subscribe());
     let removals = start_removals(&server);
     tokio::spawn(Arc::clone(&server.trace).run());
     let admin_address = server.metrics.as_ref().and_then(|listener| listener.local_addr().ok());
@@ -120,8 +122,8 @@ async fn serve(
             _ = log_drains.tick() => event_log.drain(),
             _ = maintenance.tick() => {
                 follow_clock(&mut reload, &server).await;
-                seen.0.lock().sweep(clock::wall());
-                seen.2.lock().set_phones(clock::wall(), server.store.counts().bindings);
+                calls.maintain(&reload.active_config().loaded.config, &server.inboxes);
+                seen.1.lock().set_phones(clock::wall(), server.store.counts().bindings);
                 maintain(&server, &reload.active_config(), log, started);
                 shared_state.maintain(&mut server, &reload).await;
                 trunk_gauges.publish(&reload.active_config().settings);
@@ -131,6 +133,7 @@ async fn serve(
     };
     stop(server).await;
     event_log.finish();
+    calls.close();
     outcome
 }
 
@@ -149,13 +152,8 @@ async fn stop(server: Server) {
     server.stop().await;
 }
 
-/// What the status page shows of the past: the calls, the senders that were refused, and how many there were of each.
-type Seen = (Arc<Mutex<CallHistory>>, Arc<Mutex<Refusals>>, Arc<Mutex<Activity>>);
-
-fn nothing_seen(reload: &Reload) -> Seen {
-    let max_calls = reload.active_config().loaded.config.limits.journal_calls.0;
-    (Arc::new(Mutex::new(CallHistory::new(max_calls))), Arc::default(), Arc::default())
-}
+/// What the status page shows of the past besides the calls: the senders that were refused, and numbers of the last day.
+type Seen = (Arc<Mutex<Refusals>>, Arc<Mutex<Activity>>);
 
 /// Reloads, between the `RELOADING` and `READY` notifications for the service manager.
 async fn reload_now(
@@ -228,7 +226,7 @@ fn spawn_admin(
     server: &mut Server,
     reload: &Reload,
     metrics: Option<PrometheusHandle>,
-    (calls, refusals, activity): &Seen,
+    (refusals, activity): &Seen,
     removals: &Arc<Removals>,
     shared_state: &SharedState,
     log: &LogThread,
@@ -244,7 +242,8 @@ fn spawn_admin(
         keys: shared_state.keys(),
         nodes: server.nodes.clone(),
         shared: SharedValues::of(&server.store),
-        calls: calls.clone(),
+        call_table: server.calls.table.clone(),
+        calls: server.calls.history.clone(),
         refusals: refusals.clone(),
         activity: activity.clone(),
         log: log.recent(),

@@ -2,6 +2,7 @@
 //!
 //! This file only lists the modules.
 
+mod calls;
 mod certificates;
 mod keys;
 mod main_loop;

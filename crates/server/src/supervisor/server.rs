@@ -24,7 +24,7 @@ use crate::data::set_rules::{RuleRequest, SetRules};
 use crate::data::{files, secret};
 use crate::defence::Defence;
 use crate::error::CliError;
-use crate::journal::EventQueue;
+use crate::journal::{CallFile, EventQueue};
 use crate::me::{self, MePages};
 use crate::process::{descriptors, interfaces};
 use crate::reload::ActiveConfig;
@@ -35,6 +35,7 @@ use crate::trace::Trace;
 use crate::transport::{self, BoundListener, ClientRules, Directory, HandshakeLimits, Inbound, PageReply, Pages};
 use crate::worker::{Completions, Health, Loads};
 
+use super::calls::{ServerCalls, call_file};
 use super::keys::KeyKeeper;
 use super::store::{self, Observers};
 use super::wait;
@@ -64,6 +65,9 @@ pub(crate) struct Prepared {
     /// Limit of SIP connections.
     connections: usize,
     dns_queries: usize,
+    calls: ServerCalls,
+    /// Where the CSV lines of calls go.
+    pub(crate) call_file: Option<CallFile>,
 }
 
 /// A running server.
@@ -78,6 +82,8 @@ pub(crate) struct Server {
     pub(crate) listeners: Vec<Listener>,
     /// The store of all workers.
     pub(crate) store: Arc<AnyStore>,
+    /// The calls of all workers.
+    pub(crate) calls: ServerCalls,
     /// The load of each worker.
     pub(crate) loads: Arc<Loads>,
     /// The connections of all workers.
@@ -150,6 +156,8 @@ pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Option<Prepare
     // After the bindings have been loaded: otherwise a call could get 480 although the phone is registered.
     let bound = transport::bind_all(&loaded.config.listen, workers);
     let bound = bound.map_err(|(listen, source)| CliError::Listen { listen, source })?;
+    let calls = ServerCalls::open(&loaded.config, folder);
+    let call_file = call_file(&loaded.config)?;
     let initial_accounts =
         first_start::is_needed(&loaded.config).then(|| first_start::add_accounts(&mut loaded, folder)).transpose()?;
     let connections = connections(&loaded.config.limits, files, workers);
@@ -166,6 +174,8 @@ pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Option<Prepare
         observers,
         connections,
         dns_queries: descriptors::dns_queries(files),
+        calls,
+        call_file,
     }))
 }
 
@@ -257,6 +267,7 @@ impl Prepared {
             keys: self.keys.keys(clock::wall(), max_expires),
             subscriber_index: Arc::new(SubscriberIndex::new(count)),
             store: Arc::clone(&self.store),
+            calls: Arc::clone(&self.calls.table),
             completions: Arc::clone(&self.observers.completions),
             directory: Arc::new(Directory::new(self.connections, limits.connections_per_source.0)),
             defence,
@@ -283,6 +294,7 @@ impl Prepared {
             values: self.observers.values,
             listeners: self.bound.iter().map(|bound| bound.listener).collect(),
             store: self.store,
+            calls: self.calls,
             loads: shared.loads,
             directory: shared.directory,
             defence: shared.defence,

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use location::AnyStore;
-use proxy::{Core, Keys, Listener, Settings, SubscriberIndex};
+use proxy::{CallTable, Core, Keys, Listener, Settings, SubscriberIndex};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,7 @@ pub(super) struct Shared {
     pub(super) keys: Keys,
     pub(super) subscriber_index: Arc<SubscriberIndex>,
     pub(super) store: Arc<AnyStore>,
+    pub(super) calls: Arc<CallTable>,
     pub(super) completions: Arc<[Completions]>,
     pub(super) directory: Arc<Directory>,
     pub(super) defence: Arc<Defence>,
@@ -126,7 +127,8 @@ impl Shared {
                 (own_inbox, self.rule_requests),
             ),
             core: Core::new(self.settings, &self.keys, number, seed, self.subscriber_index)
-                .with_connections(connections),
+                .with_connections(connections)
+                .with_calls(self.calls),
             transports: Transports {
                 udp,
                 udp_send_queue: UdpSendQueue::new(self.limits.sent_memory.0),

@@ -4,12 +4,14 @@
 
 use parser::reason_phrase;
 use proxy::TriedPhones;
+use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
 
 use super::counted;
 
 /// How a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Hash, IntoStaticStr, Serialize, VariantArray)]
+#[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum Ending {
     /// Answered.
@@ -34,6 +36,8 @@ pub(crate) enum Ending {
     Forbidden,
     /// Redirected to another address.
     Moved,
+    /// Its end is not known: no BYE came, or the server was restarted while it rang.
+    Lost,
     /// Anything else.
     Failed,
 }
@@ -91,6 +95,7 @@ impl Ending {
             Self::Unknown => "no such user",
             Self::Forbidden => "not allowed",
             Self::Moved => "moved to another address",
+            Self::Lost => "its end is not known",
             Self::Failed => "failed",
         };
         match (self, status) {

@@ -68,6 +68,7 @@ fn keys() -> Vec<(String, &'static str)> {
         ("admin", sections::Admin::KEYS),
         ("trace", sections::Trace::KEYS),
         ("capture", Capture::KEYS),
+        ("calls", sections::Calls::KEYS),
         ("log", Log::KEYS),
     ];
     let mut keys = Vec::new();
