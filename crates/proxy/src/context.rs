@@ -4,7 +4,7 @@ use bytes::Bytes;
 use parser::{Reply, Rewrite, hex_number};
 
 use crate::amplification::{self, Fitted};
-use crate::calls::Calls;
+use crate::call_writer::Calls;
 use crate::clock::Now;
 use crate::connections::Connections;
 use crate::event::Event;

@@ -16,6 +16,7 @@
 mod amplification;
 mod ask;
 mod auth;
+mod call_writer;
 mod calls;
 mod clock;
 mod config_key;
@@ -48,6 +49,7 @@ mod response_context;
 mod route;
 mod settings;
 mod source;
+mod subscriber_index;
 mod target;
 mod timer_queue;
 mod transaction;
@@ -59,19 +61,19 @@ pub use crate::core::{Core, Load};
 pub use ask::{Answer, Continuation, Question};
 pub use auth::DigestInput;
 pub use calls::{
-    CallDialog, CallEnd, CallInProgress, CallRecord, CallRefusal, CallSide, CallTable, DialogState, Reached,
+    CallDialog, CallEnd, CallInProgress, CallRecord, CallRefusal, CallSide, CallTable, CalledPhone, DialogState,
+    DiversionReason, Offence, Reached, TriedPhones,
 };
 pub use clock::{Instant, Now, Wall};
 pub use config_key::ConfigKey;
 pub use connections::Connections;
 pub use dialog::{Moved, SideOfDialog};
 pub use event::{
-    AuthenticationFailure, DialogRequest, DiversionReason, Drop, Event, ForkOutcome, GroupCallOutcome, LargeRequest,
-    Limit, NodeRequest, Notification, Offence, Registration, TriedPhones, TrunkCallOutcome, TrunkTask,
+    AuthenticationFailure, DialogRequest, Drop, Event, ForkOutcome, GroupCallOutcome, LargeRequest, Limit, NodeRequest,
+    Notification, Registration, TrunkCallOutcome, TrunkTask,
 };
 pub use hop::{Endpoint, Endpoints, Hop, Name, Over};
 pub use location::Flow;
-pub use notifier::SubscriberIndex;
 pub use outbox::{Alias, CoreMessage, Handover, Outbox, Passed, Transmit};
 pub use request::Received;
 pub use resolution::{Naptr, Query, Records, Resolution, Srv};
@@ -85,3 +87,4 @@ pub use settings::{
     UserRules, Window, fixed_bindings, plain_number,
 };
 pub use source::{NoSource, Source};
+pub use subscriber_index::SubscriberIndex;

@@ -141,7 +141,7 @@ impl TargetUri {
     /// Who is reached by it, for the record of the call.
     pub(crate) fn reached(&self) -> Reached {
         match self {
-            Self::Trunk(to) => Reached::Trunk(Arc::clone(&to.trunk)),
+            Self::Trunk(to) => Reached::Trunk(to.trunk.name.clone()),
             _ => self.phone().map_or(Reached::Nobody, Reached::Phone),
         }
     }

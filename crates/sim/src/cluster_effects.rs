@@ -11,10 +11,11 @@ use parser::{Message, Transport};
 use proxy::{Answer, CallTable, Core, CoreMessage, Keys, Received, SubscriberIndex};
 
 use crate::cluster::{Cluster, address_of, id};
+use crate::cores::MAX_CALLS;
 use crate::net::{InFlight, NodeMessage};
 use crate::settings::SERVER;
 use crate::sip::Sip;
-use crate::state::{MAX_CALLS, State};
+use crate::state::State;
 
 /// How long a node tries to connect to another one, in microseconds.
 const CONNECT_TIME: u64 = 3_000_000;
@@ -50,7 +51,7 @@ impl State {
         let open = Arc::clone(&self.net.open[index]);
         (0..cluster.nodes.len()).for_each(|other| open.opened(link_from(other)));
         let core = Core::new(settings, &keys, 0, seed + (u64::from(run) << 32), Arc::new(SubscriberIndex::new(1)));
-        core.with_connections(open).with_calls(Arc::new(CallTable::new(MAX_CALLS, 1)))
+        core.with_connections(open).with_calls(Arc::new(CallTable::new(MAX_CALLS)))
     }
 
     /// The node that a response goes to by its Via; `None` for a request, or without nodes.

@@ -16,6 +16,7 @@ mod agent;
 mod behaviour;
 mod cluster;
 mod cluster_effects;
+mod cores;
 mod digest;
 mod dns;
 mod effects;

@@ -12,12 +12,13 @@ use bytes::Bytes;
 use location::{Aor, Change, Commit, ContactChange, Flow, FlowId, Limits, MemoryStore, Operation, Store, Ticket};
 use parser::{Message, Transport};
 use proxy::{
-    Answer, CallTable, Connections, Continuation, Core, CoreMessage, Event, Handover, Instant, Keys, Now, Outbox,
-    Received, Settings, SubscriberIndex, Wall,
+    Answer, CallTable, Continuation, Core, CoreMessage, Event, Handover, Instant, Keys, Now, Outbox, Received,
+    Settings, Wall,
 };
 
 use crate::behaviour::{Action, Behaviour, Cause, Observer, Reaction};
 use crate::cluster::Cluster;
+use crate::cores::{MAX_CALLS, cores};
 use crate::dns::Dns;
 use crate::fault::{Fault, StoreState};
 use crate::ladder;
@@ -82,15 +83,12 @@ pub(crate) struct State {
     restarts: u8,
 }
 
-/// The most calls that are known.
-pub(crate) const MAX_CALLS: usize = 1000;
-
 /// The wall clock at the beginning, in milliseconds.
 const EPOCH: u64 = 1_750_000_000_000;
 
 impl State {
     pub(crate) fn new(settings: Settings, workers: u8, seed: u64) -> Self {
-        let (net, calls) = (Network::new(seed), Arc::new(CallTable::new(MAX_CALLS, workers)));
+        let (net, calls) = (Network::new(seed), Arc::new(CallTable::new(MAX_CALLS)));
         Self {
             cores: cores(&settings, &KEYS, (workers, seed), &net.open[0], &calls),
             calls,
@@ -152,7 +150,7 @@ impl State {
         let workers = u8::try_from(self.cores.len()).expect("few workers");
         let keys = Keys { nonce: [2 + self.restarts; 16], ..KEYS };
         let saved = self.calls.all();
-        self.calls = Arc::new(CallTable::new(MAX_CALLS, workers));
+        self.calls = Arc::new(CallTable::new(MAX_CALLS));
         saved.into_iter().for_each(|call| assert!(call.answered.is_none() || self.calls.restore(call)));
         let seed = u64::from(self.restarts);
         self.cores = cores(&self.settings, &keys, (workers, seed), &self.net.open[0], &self.calls);
@@ -403,19 +401,4 @@ impl State {
         let wire = self.wire.borrow();
         ladder::draw(wire.iter().rev().take(60).rev(), |agent| &self.agents[agent].name)
     }
-}
-
-fn cores(
-    settings: &Settings,
-    keys: &Keys,
-    (workers, seed): (u8, u64),
-    open: &Arc<Connections>,
-    calls: &Arc<CallTable>,
-) -> Vec<Core> {
-    let (shared, watched) = (Arc::new(settings.clone()), Arc::new(SubscriberIndex::new(workers)));
-    let core = |worker| {
-        let core = Core::new(Arc::clone(&shared), keys, worker, seed, Arc::clone(&watched));
-        core.with_connections(Arc::clone(open)).with_calls(Arc::clone(calls))
-    };
-    (0..workers).map(core).collect()
 }

@@ -91,12 +91,12 @@ impl CoreDriver {
 
     /// The same driver without the table of calls, which grows with each call.
     pub(crate) fn without_calls(mut self) -> Self {
-        self.core = self.core.with_calls(Arc::new(CallTable::new(0, 1)));
+        self.core = self.core.with_calls(Arc::new(CallTable::new(0)));
         self
     }
 
     fn over(store: Arc<MemoryStore>, worker: u8, settings: Settings) -> Self {
-        let calls = Arc::new(CallTable::new(MAX_CALLS, 2));
+        let calls = Arc::new(CallTable::new(MAX_CALLS));
         let core = Core::new(settings.into(), &sim::KEYS, worker, 1, SubscriberIndex::new(2).into());
         let core = core.with_calls(Arc::clone(&calls));
         let now = Now { mono: Instant::from_micros(0), wall: Wall(1_700_000_000_000) };

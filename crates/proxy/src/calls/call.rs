@@ -11,73 +11,14 @@ use std::net::SocketAddr;
 
 use location::{Aor, Wall};
 use smallvec::SmallVec;
-use strum::{IntoStaticStr, VariantArray};
 
+use super::facts::{DiversionReason, TriedPhones};
 use super::record::{CallEnd, CallRecord, CallSide, Reached};
-use super::text::{Piece, Texts};
-use crate::event::{DiversionReason, TriedPhones};
-use crate::request::checksum;
+use super::text::{Piece, Texts, aor, cut};
+use super::view::{CallDialog, CallInProgress, DialogState};
 
 /// The most dialogs of a call that are known. A proxy behind this server can answer an INVITE any number of times.
 const MAX_DIALOGS: usize = 16;
-
-/// The state of a dialog (RFC 4235 3.7.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
-pub enum DialogState {
-    /// A provisional response created it: the phone rings.
-    Early,
-    /// A 2xx was forwarded.
-    Confirmed,
-    /// It has ended; the call has another dialog.
-    Terminated,
-}
-
-/// A call that has not ended.
-#[derive(Clone, Debug)]
-pub struct CallInProgress {
-    /// The Call-ID; empty if it is too long to be kept.
-    pub call_id: Box<[u8]>,
-    /// The tag of the caller; empty if it is too long to be kept.
-    pub caller_tag: Box<[u8]>,
-    /// The source address of the INVITE.
-    pub source: SocketAddr,
-    /// The caller, from the From header.
-    pub from: Aor,
-    /// The called user or foreign address.
-    pub to: Aor,
-    /// When its INVITE was received.
-    pub began: Wall,
-    /// When its first 2xx was forwarded.
-    pub answered: Option<Wall>,
-    /// When the last request of the call came.
-    pub seen: Wall,
-    /// So many phones will ring, in all groups together.
-    pub targets: usize,
-    /// The phones that were tried; those of a call that is answered.
-    pub phones: TriedPhones,
-    /// Who answered.
-    pub reached: Reached,
-    /// Why it went to another party, by the rules of the office; the last reason.
-    pub forwarded: Option<DiversionReason>,
-    /// The status of the first 2xx.
-    pub status: Option<u16>,
-    /// One for each To tag. Without any, the state of the call is `trying` (RFC 4235 3.7.1).
-    pub dialogs: Vec<CallDialog>,
-}
-
-/// A dialog of a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CallDialog {
-    /// The To tag of the INVITE's response; empty if it is too long to be kept.
-    pub callee_tag: Box<[u8]>,
-    /// The address of record of the user whose phone it is; empty for a phone outside of the office.
-    pub user: Box<[u8]>,
-    /// Its state.
-    pub state: DialogState,
-    /// Since when.
-    pub since: Wall,
-}
 
 /// The INVITE that begins a call.
 pub(crate) struct CallRequest<'a> {
@@ -163,8 +104,7 @@ pub(super) struct Call {
 
 #[derive(Clone, Copy, Debug)]
 struct Dialog {
-    /// A checksum of its To tag. An equal one would only affect the call of those who chose the tags.
-    tag: u64,
+    /// Its To tag. Of tags that are equal up to the length that is kept, only the call of those who chose them is affected.
     callee_tag: Piece,
     user: Piece,
     branch: u8,
@@ -220,10 +160,9 @@ impl Call {
         };
         let mut this = Self::new(key, &request, saved.began);
         for CallDialog { callee_tag, user, state, since } in saved.dialogs.iter().take(MAX_DIALOGS) {
-            let (tag, branch) = (checksum(callee_tag), 0);
-            let (callee_tag, user) = (this.texts.add_whole(callee_tag), this.texts.add(user));
-            let (state, since) = (*state, *since);
-            this.dialogs.push(Dialog { tag, callee_tag, user, branch, state, since, pending: None });
+            let (callee_tag, user) = (this.texts.add(callee_tag), this.texts.add(user));
+            let (state, since, branch) = (*state, *since, 0);
+            this.dialogs.push(Dialog { callee_tag, user, branch, state, since, pending: None });
         }
         (this.answered, this.seen, this.phones) = (saved.answered, saved.seen, saved.phones);
         (this.reached, this.forwarded, this.status) = (saved.reached, saved.forwarded, saved.status);
@@ -239,16 +178,15 @@ impl Call {
         if response.callee_tag.is_empty() {
             return false;
         }
-        let tag = checksum(response.callee_tag);
         let state = if is_success { DialogState::Confirmed } else { DialogState::Early };
-        let known = self.dialogs.iter().position(|dialog| dialog.tag == tag);
+        let known = self.position_of(response.callee_tag);
         let at = match known {
             Some(at) => at,
             None => {
                 let Some(at) = self.place_for_dialog(is_success) else { return false };
-                let (callee_tag, user) = (self.texts.add_whole(response.callee_tag), self.texts.add(response.user));
+                let (callee_tag, user) = (self.texts.add(response.callee_tag), self.texts.add(response.user));
                 let branch = response.branch;
-                let dialog = Dialog { tag, callee_tag, user, branch, state, since: now, pending: None };
+                let dialog = Dialog { callee_tag, user, branch, state, since: now, pending: None };
                 match self.dialogs.get_mut(at) {
                     Some(place) => *place = dialog,
                     None => self.dialogs.push(dialog),
@@ -315,16 +253,20 @@ impl Call {
     }
 
     /// Whether it has this dialog.
-    pub(super) fn has(&self, callee_tag: u64) -> bool {
-        self.dialogs.iter().any(|dialog| dialog.tag == callee_tag)
+    pub(super) fn has(&self, callee_tag: &[u8]) -> bool {
+        self.position_of(callee_tag).is_some()
+    }
+
+    fn position_of(&self, callee_tag: &[u8]) -> Option<usize> {
+        self.dialogs.iter().position(|dialog| self.texts.at(dialog.callee_tag) == cut(callee_tag))
     }
 
     /// A request within a dialog was accepted.
     pub(super) fn request(&mut self, request: &DialogRequest<'_>, now: Wall) -> Waits {
         self.seen = now;
-        let (tag, transaction) = (checksum(request.callee_tag), request.transaction);
-        let nothing = Waits { for_it: false, no_longer: None };
-        let Some(dialog) = self.dialogs.iter_mut().find(|dialog| dialog.tag == tag) else { return nothing };
+        let (transaction, nothing) = (request.transaction, Waits { for_it: false, no_longer: None });
+        let at = self.position_of(request.callee_tag);
+        let Some(dialog) = at.and_then(|at| self.dialogs.get_mut(at)) else { return nothing };
         let before = dialog.pending;
         match before {
             // The response to the BYE tells more than that to any other request.
@@ -412,7 +354,7 @@ impl Call {
     /// What others may see of it.
     pub(super) fn view(&self) -> CallInProgress {
         let dialog = |dialog: &Dialog| CallDialog {
-            callee_tag: self.texts.at(dialog.callee_tag).into(),
+            callee_tag: self.texts.whole_at(dialog.callee_tag).into(),
             user: self.texts.at(dialog.user).into(),
             state: dialog.state,
             since: dialog.since,
@@ -434,11 +376,4 @@ impl Call {
             dialogs: self.dialogs.iter().map(dialog).collect(),
         }
     }
-}
-
-/// The address of record with this text.
-pub(super) fn aor(text: &[u8]) -> Aor {
-    let at = text.iter().rposition(|&octet| octet == b'@').unwrap_or(text.len());
-    let (user, domain) = text.split_at_checked(at).unwrap_or_default();
-    Aor::new(user, domain.get(1..).unwrap_or_default())
 }

@@ -19,14 +19,15 @@
 //! Must not read a clock; must not decide how long records are kept.
 
 mod call;
+mod facts;
 mod record;
 mod table;
 mod text;
-mod writer;
+mod view;
 
-pub use call::{CallDialog, CallInProgress, DialogState};
 pub(crate) use call::{CallRequest, CallResponse, RequestAnswer};
+pub use facts::{CalledPhone, DiversionReason, Offence, TriedPhones};
 pub use record::{CallEnd, CallRecord, CallRefusal, CallSide, Reached};
-pub(crate) use table::CallRef;
 pub use table::CallTable;
-pub(crate) use writer::Calls;
+pub(crate) use table::{CallKey, CallRef, Effect, Moment};
+pub use view::{CallDialog, CallInProgress, DialogState};

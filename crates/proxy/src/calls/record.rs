@@ -1,14 +1,12 @@
 //! The record of a call that has ended.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use location::{Aor, Wall};
 use strum::{IntoStaticStr, VariantArray};
 
+use super::facts::{CalledPhone, DiversionReason, Offence, TriedPhones};
 use crate::config_key::ConfigKey;
-use crate::event::{CalledPhone, DiversionReason, Offence, TriedPhones};
-use crate::settings::Trunk;
 
 /// A call that has ended.
 #[derive(Clone, Debug)]
@@ -86,10 +84,8 @@ pub enum Reached {
         /// The User-Agent of the phone; may be empty.
         agent: Box<[u8]>,
     },
-    /// A party outside of the office, by this trunk.
-    Trunk(Arc<Trunk>),
-    /// The same, in a call of an earlier run.
-    FormerTrunk(Box<str>),
+    /// A party outside of the office, by the trunk with this name.
+    Trunk(Box<str>),
 }
 
 impl Reached {
@@ -98,15 +94,14 @@ impl Reached {
         match self {
             Self::Phone(phone) => Some((phone.aor(), phone.user_agent())),
             Self::FormerPhone { user, agent } => Some((user, agent)),
-            Self::Nobody | Self::Trunk(_) | Self::FormerTrunk(_) => None,
+            Self::Nobody | Self::Trunk(_) => None,
         }
     }
 
     /// The name of the trunk.
     pub fn trunk(&self) -> Option<&str> {
         match self {
-            Self::Trunk(trunk) => Some(&trunk.name),
-            Self::FormerTrunk(name) => Some(name),
+            Self::Trunk(name) => Some(name),
             Self::Nobody | Self::Phone(_) | Self::FormerPhone { .. } => None,
         }
     }

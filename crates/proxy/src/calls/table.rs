@@ -14,11 +14,11 @@ use location::{Aor, Wall};
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
-use super::call::{Call, CallInProgress, CallRequest, CallResponse, DialogRequest, RequestAnswer, Waits, aor};
+use super::call::{Call, CallRequest, CallResponse, DialogRequest, RequestAnswer, Waits};
+use super::facts::{DiversionReason, TriedPhones};
 use super::record::{CallEnd, CallRecord, CallSide, Reached};
-use crate::event::{DiversionReason, TriedPhones};
-use crate::notifier::SubscriberIndex;
-use crate::request::checksum;
+use super::text::aor;
+use super::view::CallInProgress;
 
 /// Workers that handle different calls seldom wait for each other.
 const SHARDS: usize = 64;
@@ -39,8 +39,6 @@ pub struct CallTable {
     hasher: DefaultHashBuilder,
     len: AtomicUsize,
     limit: usize,
-    /// Which workers have subscriptions to the calls of which user.
-    watched: SubscriberIndex,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +71,14 @@ pub(crate) struct Effect {
     pub(crate) record: Option<Box<CallRecord>>,
     /// The users whose calls have changed; empty while nobody watches any.
     pub(crate) changed: Vec<Aor>,
+}
+
+/// When a change happens, and whether anybody has to be told of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) now: Wall,
+    /// Whether there may be subscriptions to calls.
+    pub(crate) is_watched: bool,
 }
 
 /// What a message has changed.
@@ -109,15 +115,14 @@ impl CallRef {
 }
 
 impl CallTable {
-    /// An empty table for so many calls and workers.
-    pub fn new(limit: usize, workers: u8) -> Self {
+    /// An empty table for so many calls.
+    pub fn new(limit: usize) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             pending: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: DefaultHashBuilder::default(),
             len: AtomicUsize::new(0),
             limit,
-            watched: SubscriberIndex::new(workers),
         }
     }
 
@@ -129,11 +134,6 @@ impl CallTable {
     /// Whether there is no call.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Which workers have subscriptions to the calls of which user. While there is none, no change is reported.
-    pub(crate) const fn watched(&self) -> &SubscriberIndex {
-        &self.watched
     }
 
     /// All calls, in no order.
@@ -167,7 +167,13 @@ impl CallTable {
 
     /// Ends the calls without a request for `lifetime`, and the dialogs whose BYE got no response for `bye_timeout`. To be
     /// called every few seconds. Returns the records of the calls that have ended, and the users whose calls have changed.
-    pub fn sweep(&self, now: Wall, lifetime: Duration, bye_timeout: Duration) -> (Vec<Box<CallRecord>>, Vec<Aor>) {
+    pub(crate) fn sweep(
+        &self,
+        moment: Moment,
+        lifetime: Duration,
+        bye_timeout: Duration,
+    ) -> (Vec<CallRecord>, Vec<Aor>) {
+        let now = moment.now;
         let (silent_since, bye_before) = (before(now, lifetime), before(now, bye_timeout));
         let (mut records, mut changed, mut transactions) = (Vec::new(), Vec::new(), Vec::new());
         for shard in &self.shards {
@@ -178,7 +184,7 @@ impl CallTable {
                 let has_changed = call.end_unanswered(bye_before, now, &mut transactions);
                 let is_silent = call.is_silent_since(silent_since);
                 if has_changed || is_silent {
-                    changed.append(&mut self.watchers_of(call));
+                    changed.append(&mut users_of(call, moment));
                 }
                 if is_silent || has_changed && call.is_over() {
                     transactions.extend(call.transactions());
@@ -186,7 +192,7 @@ impl CallTable {
                         call.forget_end();
                     }
                     let end = if call.is_answered() { CallEnd::Lost } else { CallEnd::Unanswered };
-                    records.extend(shard.remove(index).map(|call| Box::new(call.record(end, now))));
+                    records.extend(shard.remove(index).map(|call| call.record(end, now)));
                 }
             }
             self.len.fetch_sub(records.len() - before, Ordering::Relaxed);
@@ -215,18 +221,18 @@ impl CallTable {
     }
 
     /// A response to the INVITE of a call was forwarded, with a status from 101 to 299.
-    pub(crate) fn respond(&self, at: CallRef, response: &CallResponse<'_>, now: Wall) -> Effect {
-        self.change(at, CallEnd::Lost, now, |call| Change::of_dialogs(call.respond(response, now)))
+    pub(crate) fn respond(&self, at: CallRef, response: &CallResponse<'_>, moment: Moment) -> Effect {
+        self.change(at, CallEnd::Lost, moment, |call| Change::of_dialogs(call.respond(response, moment.now)))
     }
 
     /// A branch of a call has ended.
-    pub(crate) fn end_branch(&self, at: CallRef, branch: u8, now: Wall) -> Effect {
-        self.change(at, CallEnd::Lost, now, |call| Change::of_dialogs(call.end_early(branch, now)))
+    pub(crate) fn end_branch(&self, at: CallRef, branch: u8, moment: Moment) -> Effect {
+        self.change(at, CallEnd::Lost, moment, |call| Change::of_dialogs(call.end_early(branch, moment.now)))
     }
 
     /// A call goes to another party, by the rules of the office.
-    pub(crate) fn forward(&self, at: CallRef, reason: DiversionReason, now: Wall) {
-        let _ = self.change(at, CallEnd::Lost, now, |call| {
+    pub(crate) fn forward(&self, at: CallRef, reason: DiversionReason, moment: Moment) {
+        let _ = self.change(at, CallEnd::Lost, moment, |call| {
             call.forward(reason);
             Change::Nothing
         });
@@ -238,10 +244,10 @@ impl CallTable {
         at: CallRef,
         status: Option<u16>,
         (phones, reached): (TriedPhones, Reached),
-        now: Wall,
+        moment: Moment,
     ) -> (Effect, Option<SocketAddr>) {
         let mut source = None;
-        let effect = self.change(at, CallEnd::Unanswered, now, |call| {
+        let effect = self.change(at, CallEnd::Unanswered, moment, |call| {
             source = Some(call.source());
             Change::of_end(call.set_up(status, phones, reached))
         });
@@ -258,12 +264,12 @@ impl CallTable {
         now: Wall,
     ) {
         let request = DialogRequest { by, callee_tag, transaction, is_bye };
-        let (number, tag) = (shard_of(key), checksum(callee_tag));
+        let number = shard_of(key);
         let Some(mut shard) = self.shards.get(number).map(Mutex::lock) else { return };
         let Shard { slots, by_key, .. } = &mut *shard;
         let has_dialog = |slot: &&u32| {
             let call = slots.get(**slot as usize).and_then(|slot| slot.call.as_ref());
-            call.is_some_and(|call| call.has(tag))
+            call.is_some_and(|call| call.has(callee_tag))
         };
         let Some(&index) = by_key.get(&key).and_then(|equal| equal.iter().find(has_dialog)) else { return };
         let Some(Slot { generation, call: Some(call) }) = slots.get_mut(index as usize) else { return };
@@ -275,10 +281,10 @@ impl CallTable {
     }
 
     /// A request within a dialog has its final response, or gets none.
-    pub(crate) fn request_answered(&self, transaction: u64, answer: RequestAnswer, now: Wall) -> Effect {
+    pub(crate) fn request_answered(&self, transaction: u64, answer: RequestAnswer, moment: Moment) -> Effect {
         let at = self.pending(transaction).and_then(|mut pending| pending.remove(&transaction));
         let Some(at) = at else { return Effect::default() };
-        self.change(at, CallEnd::Lost, now, |call| match call.request_answered(transaction, answer, now) {
+        self.change(at, CallEnd::Lost, moment, |call| match call.request_answered(transaction, answer, moment.now) {
             false => Change::Nothing,
             true if call.is_over() => Change::End,
             true => Change::Dialogs,
@@ -299,24 +305,19 @@ impl CallTable {
     }
 
     /// Changes a call. `end`: how it ended, if it ends by that and no message said how.
-    fn change(&self, at: CallRef, end: CallEnd, now: Wall, change: impl FnOnce(&mut Call) -> Change) -> Effect {
+    fn change(&self, at: CallRef, end: CallEnd, moment: Moment, change: impl FnOnce(&mut Call) -> Change) -> Effect {
         let (number, index, generation) = at.parts();
         let Some(mut shard) = self.shards.get(number).map(Mutex::lock) else { return Effect::default() };
         let slot = shard.slots.get_mut(index).filter(|slot| slot.generation == generation);
         let Some(call) = slot.and_then(|slot| slot.call.as_mut()) else { return Effect::default() };
         let what = change(call);
-        let changed = if what != Change::Nothing { self.watchers_of(call) } else { Vec::new() };
+        let changed = if what != Change::Nothing { users_of(call, moment) } else { Vec::new() };
         let ended = if what == Change::End { shard.remove(index) } else { None };
         let Some(call) = ended else { return Effect { record: None, changed } };
         call.transactions().for_each(|transaction| self.forget(transaction));
         drop(shard);
         self.len.fetch_sub(1, Ordering::Relaxed);
-        Effect { record: Some(Box::new(call.record(end, now))), changed }
-    }
-
-    /// The users of a call, if anybody watches calls.
-    fn watchers_of(&self, call: &Call) -> Vec<Aor> {
-        if self.watched.is_used() { call.users().map(aor).collect() } else { Vec::new() }
+        Effect { record: Some(Box::new(call.record(end, moment.now))), changed }
     }
 
     fn forget(&self, transaction: u64) {
@@ -363,6 +364,11 @@ impl Shard {
         self.free.extend(u32::try_from(index));
         Some(call)
     }
+}
+
+/// The users of a call, if anybody watches calls.
+fn users_of(call: &Call, moment: Moment) -> Vec<Aor> {
+    if moment.is_watched { call.users().map(aor).collect() } else { Vec::new() }
 }
 
 const fn shard_of(hash: u64) -> usize {

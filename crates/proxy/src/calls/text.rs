@@ -2,6 +2,7 @@
 //!
 //! Decides the longest text that is kept: peers choose these texts, and a message may have 64 KiB of them.
 
+use location::Aor;
 use smallvec::SmallVec;
 
 /// The most octets of one text.
@@ -22,7 +23,7 @@ impl Texts {
     /// Adds a text; a longer one is cut.
     pub(super) fn add(&mut self, text: &[u8]) -> Piece {
         let start = self.0.len();
-        self.0.extend_from_slice(text.get(..MAX_PIECE).unwrap_or(text));
+        self.0.extend_from_slice(cut(text));
         match (u16::try_from(start), u16::try_from(self.0.len())) {
             (Ok(start), Ok(end)) => Piece { start, end },
             _ => {
@@ -37,9 +38,27 @@ impl Texts {
         if text.len() <= MAX_PIECE { self.add(text) } else { Piece::default() }
     }
 
+    /// A text; empty if a part of it may be missing.
+    pub(super) fn whole_at(&self, piece: Piece) -> &[u8] {
+        let text = self.at(piece);
+        if text.len() < MAX_PIECE { text } else { b"" }
+    }
+
     pub(super) fn at(&self, Piece { start, end }: Piece) -> &[u8] {
         self.0.get(usize::from(start)..usize::from(end)).unwrap_or_default()
     }
+}
+
+/// The part of a text that is kept.
+pub(super) fn cut(text: &[u8]) -> &[u8] {
+    text.get(..MAX_PIECE).unwrap_or(text)
+}
+
+/// The address of record with this text.
+pub(super) fn aor(text: &[u8]) -> Aor {
+    let at = text.iter().rposition(|&octet| octet == b'@').unwrap_or(text.len());
+    let (user, domain) = text.split_at_checked(at).unwrap_or_default();
+    Aor::new(user, domain.get(1..).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -5,11 +5,12 @@
 
 use std::net::SocketAddr;
 
-use location::Aor;
+use location::{Aor, Wall};
 use parser::{HeaderName, Message, Method, Uri};
 
 use super::Core;
 use super::send::is_new_call;
+use crate::call_writer::Calls;
 use crate::calls::{
     CallEnd, CallRecord, CallRef, CallRefusal, CallRequest, CallResponse, CallSide, Reached, RequestAnswer,
 };
@@ -17,7 +18,7 @@ use crate::clock::Now;
 use crate::dialog::InDialog;
 use crate::event::{Event, Limit, TriedPhones};
 use crate::outbox::{CoreMessage, Handover, Outbox};
-use crate::pin::Unanswered;
+use crate::pin::{Pin, Unanswered};
 use crate::reject::Reject;
 use crate::request::{Request, TransactionKey, tag_of};
 use crate::route::Plan;
@@ -67,7 +68,11 @@ impl Core {
 
     /// The call of a pin has ended without a final response.
     pub(super) fn call_unanswered(&mut self, now: Now, ended: Unanswered, outbox: &mut Outbox) {
-        self.calls.unanswered(ended, now.wall, outbox);
+        let Unanswered { call, status, phones, silent } = ended;
+        if let Some(call) = call {
+            let reached = silent.map_or(Reached::Nobody, Reached::Phone);
+            self.calls.set_up(call, status, (phones, reached), now.wall, outbox);
+        }
     }
 
     /// A request within a dialog passes from one side to the other. An ACK tells nothing that its INVITE did not.
@@ -132,19 +137,48 @@ impl Core {
     /// Ends the calls whose end no message reports.
     pub(super) fn sweep_calls(&mut self, now: Now, outbox: &mut Outbox) {
         let bye_timeout = self.settings.timers.give_up() + BYE_GRACE;
-        let (records, changed) = self.calls.table().sweep(now.wall, self.settings.call_lifetime, bye_timeout);
-        records.into_iter().for_each(|record| outbox.emit(Event::CallEnded(record)));
-        self.calls.note_changed(changed);
+        self.calls.sweep((self.settings.call_lifetime, bye_timeout), now.wall, outbox);
     }
 
     /// Tells the workers with subscriptions to calls what this call of the driver has changed.
     pub(super) fn announce_calls(&mut self, outbox: &mut Outbox) {
         for user in self.calls.take_changed() {
-            for worker in self.calls.table().watched().workers_for(&user, &self.mac) {
+            for worker in self.calls.watched().workers_for(&user, &self.mac) {
                 let core_message = CoreMessage::CallsChanged(user.clone());
                 outbox.handovers.push(Handover { worker: Some(worker), core_message });
             }
         }
+    }
+}
+
+/// A response to the INVITE of a pin was forwarded.
+pub(super) fn pin_responded(
+    calls: &mut Calls,
+    pin: &Pin,
+    (status, to_tag): (u16, &[u8]),
+    now: Wall,
+    outbox: &mut Outbox,
+) {
+    if let Some(call) = pin.call.filter(|_| matches!(status, 101..=299)) {
+        let response = CallResponse { branch: 0, status, callee_tag: to_tag, user: pin.target.uri.aor() };
+        calls.responded(call, &response, now, outbox);
+    }
+}
+
+/// The setup of the call of a pin has ended. `is_own`: this server has sent the response itself.
+pub(super) fn pin_answered(
+    calls: &mut Calls,
+    pin: &Pin,
+    (status, is_own): (u16, bool),
+    now: Wall,
+    outbox: &mut Outbox,
+) {
+    if let Some(call) = pin.call {
+        let phones = pin.phones();
+        // A response of this server is not one of the phone, which may have responded before.
+        let is_of_phone = !is_own || phones.responded == 0;
+        let reached = if is_of_phone { pin.target.uri.reached() } else { Reached::Nobody };
+        calls.set_up(call, Some(status), (phones, reached), now, outbox);
     }
 }
 

@@ -31,20 +31,22 @@ use parser::Rewrite;
 
 use crate::ask::{Answer, Continuation, RequestSlots};
 use crate::auth::Authenticator;
-use crate::calls::{CallTable, Calls};
+use crate::call_writer::Calls;
+use crate::calls::CallTable;
 use crate::clock::{Instant, Now};
 use crate::connections::Connections;
 use crate::context::Context;
 use crate::dialog::MovedSides;
 use crate::event::{Drop, Event};
 use crate::mac::Mac;
-use crate::notifier::{SubscriberIndex, Subscriptions};
+use crate::notifier::Subscriptions;
 use crate::outbox::{CoreMessage, Outbox};
 use crate::pin::Pins;
 use crate::request::{ContentHasher, Received, TransactionKey};
 use crate::response_context::ResponseContexts;
 use crate::route::{Gruus, Search};
 use crate::settings::{Keys, Settings};
+use crate::subscriber_index::SubscriberIndex;
 use crate::timer_queue::{Timer, TimerQueue};
 use crate::unreachable::Unreachable;
 use crate::waiting::Waiting;
@@ -108,7 +110,7 @@ impl Core {
             waiting: Waiting::default(),
             udp_only: Unreachable::default(),
             moved: MovedSides::default(),
-            calls: Calls::default(),
+            calls: Calls::new(Arc::clone(&watched)),
             connections: Arc::default(),
             slots: RequestSlots::default(),
             subscriptions: Subscriptions::new(watched),
@@ -131,7 +133,7 @@ impl Core {
     /// The same core with the calls of all workers. Without it, the core knows no call.
     #[must_use]
     pub fn with_calls(mut self, calls: Arc<CallTable>) -> Self {
-        self.calls = Calls::of(calls);
+        self.calls.set_table(calls);
         self
     }
 

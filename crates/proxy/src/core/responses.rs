@@ -10,6 +10,7 @@ use parser::headers::Via;
 use parser::{Header as _, HeaderName, Message, Method, ParseError, Reply, Rewrite, Span, Stamp, reason_phrase};
 
 use super::Core;
+use super::calls::{pin_answered, pin_responded};
 use crate::clock::Now;
 use crate::context::ToTag;
 use crate::dialog::ResponseCallee;
@@ -176,15 +177,15 @@ impl Core {
         match response {
             Passed::Provisional { status } => {
                 if let Some(pin) = self.pins.proceeds(key, status, now.mono + timers.c) {
-                    self.calls.pin_responded(pin, (status, to_tag), now.wall, outbox);
+                    pin_responded(&mut self.calls, pin, (status, to_tag), now.wall, outbox);
                 }
             }
             Passed::Final { status, to_tag: sum } => {
                 let until = now.mono + timers.last_copy();
                 if let Some((pin, ends_setup)) = self.pins.answered(key, (status, sum), until, &mut self.timers) {
-                    self.calls.pin_responded(pin, (status, to_tag), now.wall, outbox);
+                    pin_responded(&mut self.calls, pin, (status, to_tag), now.wall, outbox);
                     if ends_setup {
-                        self.calls.pin_answered(pin, (status, sum.is_none()), now.wall, outbox);
+                        pin_answered(&mut self.calls, pin, (status, sum.is_none()), now.wall, outbox);
                     }
                 }
             }

@@ -22,12 +22,10 @@ mod reg;
 mod request;
 mod state;
 mod subscriber;
-mod subscriber_index;
 mod subscription;
 mod table;
 
 pub(crate) use request::{InitialSubscribe, SubscribeKind, kind_of};
 pub(crate) use subscriber::Subscriber;
-pub use subscriber_index::SubscriberIndex;
 pub(crate) use subscription::Subscription;
 pub(crate) use table::{LocalTag, Subscriptions};

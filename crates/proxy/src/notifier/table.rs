@@ -15,10 +15,10 @@ use crate::clock::Instant;
 use crate::context::Context;
 use crate::mac::{Mac, Purpose};
 use crate::request::TransactionKey;
+use crate::subscriber_index::{Bucket, SubscriberIndex};
 use crate::timer_queue::{Armed, Timer, TimerQueue};
 use crate::transaction::is_due;
 
-use super::subscriber_index::{Bucket, SubscriberIndex};
 use super::subscription::Subscription;
 
 /// Our tag in the dialog of a subscription (RFC 3261 12), which identifies it: its worker, and a keyed hash of the

@@ -24,7 +24,7 @@ mod upstream;
 use std::sync::Arc;
 
 use location::Flow;
-use parser::{HeaderName, Message, Method, reason_phrase};
+use parser::{HeaderName, Message, Method};
 use smallvec::SmallVec;
 
 use crate::calls::CallRef;
@@ -42,7 +42,7 @@ use crate::transaction::{ClientEvent, is_due, sooner};
 
 use branch::ClientBranch;
 use course::Attempt;
-use outcome::{CancelCause, RefusalScope};
+use outcome::{CancelCause, RefusalScope, has_upstream_via, reason_of};
 use template::Template;
 use upstream::Upstream;
 
@@ -397,14 +397,4 @@ impl ResponseContext {
             branch.cancel(reason, cause, &self.template, context);
         }
     }
-}
-
-/// The Reason for a CANCEL or a 199 that this final response causes (RFC 3326 2).
-fn reason_of(status: u16) -> String {
-    format!("SIP;cause={status};text=\"{}\"", reason_phrase(status))
-}
-
-/// Whether a response can be forwarded: it has a Via below ours.
-fn has_upstream_via(response: &Message) -> bool {
-    response.values(HeaderName::Via).nth(1).is_some()
 }

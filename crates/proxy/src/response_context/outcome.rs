@@ -2,7 +2,7 @@
 //!
 //! Must not choose among several outcomes: `best.rs` does.
 
-use parser::Message;
+use parser::{HeaderName, Message, reason_phrase};
 
 /// How a branch ended.
 #[derive(Clone, Debug)]
@@ -64,4 +64,14 @@ impl CancelCause {
             Self::NotNeeded => 487,
         }
     }
+}
+
+/// The Reason for a CANCEL or a 199 that this final response causes (RFC 3326 2).
+pub(super) fn reason_of(status: u16) -> String {
+    format!("SIP;cause={status};text=\"{}\"", reason_phrase(status))
+}
+
+/// Whether a response can be forwarded: it has a Via below ours.
+pub(super) fn has_upstream_via(response: &Message) -> bool {
+    response.values(HeaderName::Via).nth(1).is_some()
 }

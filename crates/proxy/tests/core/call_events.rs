@@ -19,11 +19,12 @@ fn check_calls(sim: &Simulation, began: usize, ended: usize, end: Option<u16>) {
 #[track_caller]
 fn setup(sim: &Simulation) -> (TriedPhones, Vec<u8>) {
     let of_record = |CallRecord { phones, reached, .. }: &CallRecord| (*phones, reached.clone());
-    let (phones, reached) = match (&sim.records()[..], &sim.calls()[..]) {
-        ([record], _) => of_record(record),
-        ([], [call]) => (call.phones, call.reached.clone()),
-        other => panic!("{other:?}"),
-    };
+    let mut found: Vec<_> = sim.records().iter().map(of_record).collect();
+    if found.is_empty() {
+        found.extend(sim.calls().into_iter().map(|call| (call.phones, call.reached)));
+    }
+    assert_eq!(found.len(), 1, "{found:?}");
+    let (phones, reached) = found.remove(0);
     (phones, reached.phone().map(|(_, agent)| agent.to_vec()).unwrap_or_default())
 }
 

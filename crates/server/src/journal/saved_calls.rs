@@ -187,7 +187,7 @@ impl Saved {
                 Some(SavedReached::Phone { user, agent }) => {
                     Reached::FormerPhone { user: user.into_bytes().into(), agent: agent.into_bytes().into() }
                 }
-                Some(SavedReached::Trunk(name)) => Reached::FormerTrunk(name.into()),
+                Some(SavedReached::Trunk(name)) => Reached::Trunk(name.into()),
                 None => Reached::Nobody,
             },
             forwarded: None,
@@ -239,12 +239,12 @@ mod tests {
     #[test]
     fn an_answered_call_and_the_records_survive_a_restart() {
         let folder = tempfile::tempdir().expect("a folder");
-        let table = Arc::new(CallTable::new(10, 1));
+        let table = Arc::new(CallTable::new(10));
         let saved = SavedCalls::restore(folder.path(), Arc::clone(&table));
         assert!(table.restore(call(Some(Wall(5)))));
         saved.history().lock().push(Arc::new(ended(3, 4)));
         saved.save();
-        let table = Arc::new(CallTable::new(10, 1));
+        let table = Arc::new(CallTable::new(10));
         let saved = SavedCalls::restore(folder.path(), Arc::clone(&table));
         assert_eq!(format!("{:?}", table.all()), format!("{:?}", [call(Some(Wall(5)))]));
         assert_eq!(saved.history().lock().all(), [Arc::new(ended(3, 4))]);
@@ -257,7 +257,7 @@ mod tests {
             Content { version: VERSION, in_progress: vec![Saved::of(&call(None)).expect("text")], ended: Vec::new() };
         let text = serde_json::to_string(&content).expect("JSON");
         replace_private(&folder.path().join(FILE), &text).expect("written");
-        let table = Arc::new(CallTable::new(10, 1));
+        let table = Arc::new(CallTable::new(10));
         let records = SavedCalls::restore(folder.path(), Arc::clone(&table)).history().lock().all();
         assert_eq!((table.len(), records.len(), records[0].ending_word()), (0, 1, "lost"));
     }
@@ -267,7 +267,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join(FILE);
         std::fs::write(&path, "{\"version\": 1, ").expect("written");
-        let saved = SavedCalls::restore(folder.path(), Arc::new(CallTable::new(10, 1)));
+        let saved = SavedCalls::restore(folder.path(), Arc::new(CallTable::new(10)));
         assert_eq!(saved.history().lock().all().len(), 0);
         saved.save();
         assert!(read(&path).is_ok());

@@ -33,7 +33,7 @@ pub(crate) struct ServerCalls {
 impl ServerCalls {
     /// With the calls of the last run, if they are in this data folder.
     pub(crate) fn open(config: &Config, folder: Option<&Path>) -> Self {
-        let table = Arc::new(CallTable::new(config.limits.journal_calls.0, config.worker_count()));
+        let table = Arc::new(CallTable::new(config.limits.journal_calls.0));
         let saved = folder.map(|folder| Arc::new(SavedCalls::restore(folder, Arc::clone(&table))));
         let history = saved.as_ref().map_or_else(Arc::default, |saved| saved.history());
         Self { table, history, saved, seconds: Arc::default() }

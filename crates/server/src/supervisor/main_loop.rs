@@ -31,7 +31,7 @@ use crate::cluster::SharedValues;
 use crate::config::Listen;
 use crate::data::first_start::{self, InitialAccounts};
 use crate::error::CliError;
-use crate::journal::{Activity, EventLog, Refusals};
+use crate::journal::{Activity, CallFile, EventLog, Refusals};
 use crate::metrics::{self, Gauge, Series, UnwrittenLine};
 use crate::process::interfaces;
 use crate::process::log::{LevelSwitch, LogThread};
@@ -85,9 +85,7 @@ async fn serve(
     let (mut server, mut rule_requests) = prepared.start(reload.subscribe())?;
     let mut certificates = Certificates::new(&reload.active_config().loaded, &server.tls);
     let (calls, seen) = (server.calls.clone(), Seen::default());
-    let sources = (server.event_queues.clone(), server.defence.clone());
-    let lists = (calls.history.clone(), call_file, seen.0.clone());
-    let mut event_log = EventLog::new(sources, lists, seen.1.clone(), reload.subscribe());
+    let mut event_log = start_event_log(&server, call_file, &seen, &reload);
     let removals = start_removals(&server);
     tokio::spawn(Arc::clone(&server.trace).run());
     let admin_address = server.metrics.as_ref().and_then(|listener| listener.local_addr().ok());
@@ -135,6 +133,17 @@ async fn serve(
     event_log.finish();
     calls.close();
     outcome
+}
+
+fn start_event_log(
+    server: &Server,
+    call_file: Option<CallFile>,
+    (refusals, activity): &Seen,
+    reload: &Reload,
+) -> EventLog {
+    let sources = (server.event_queues.clone(), server.defence.clone());
+    let lists = (server.calls.history.clone(), call_file, refusals.clone());
+    EventLog::new(sources, lists, activity.clone(), reload.subscribe())
 }
 
 /// For the admin API and for registrations without an account.

@@ -258,13 +258,13 @@ impl Prepared {
         let (rule_requests, requested) = mpsc::channel(limits.rule_changes.0);
         let inboxes: Arc<[_]> = inboxes.into();
         self.observers.outside_changes.connect(Arc::clone(&inboxes));
-        let max_expires = Duration::from_secs(self.loaded.config.registrar.max_expires.0.into());
+        let settings = active_config.borrow().settings.clone();
         let defence = Arc::new(Defence::new(&self.loaded.config, Arc::clone(&self.store)));
         let me = MePages::new(active_config.clone(), self.store(), Arc::clone(&defence), rule_requests.clone())
             .map(Arc::new)?;
         let shared = Shared {
-            settings: active_config.borrow().settings.clone(),
-            keys: self.keys.keys(clock::wall(), max_expires),
+            settings,
+            keys: self.keys.keys(clock::wall(), max_expires(&self.loaded.config)),
             subscriber_index: Arc::new(SubscriberIndex::new(count)),
             store: Arc::clone(&self.store),
             calls: Arc::clone(&self.calls.table),
@@ -315,6 +315,11 @@ impl Prepared {
         };
         Ok((server, requested))
     }
+}
+
+/// The longest time of a registration.
+fn max_expires(config: &Config) -> Duration {
+    Duration::from_secs(config.registrar.max_expires.0.into())
 }
 
 fn resolver(config: &Config, queries: usize) -> Resolver {

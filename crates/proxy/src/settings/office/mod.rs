@@ -16,7 +16,7 @@ use hashbrown::HashMap;
 use location::Aor;
 
 use super::Settings;
-use crate::event::DiversionReason;
+use crate::calls::DiversionReason;
 
 pub use codes::{CodeCommand, Codes};
 pub use hours::{Hours, Window};

@@ -27,10 +27,10 @@ pub struct SubscriberIndex {
 
 /// The bucket of a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Bucket(usize);
+pub(crate) struct Bucket(usize);
 
 impl Bucket {
-    pub(super) fn of(aor: &Aor, mac: &Mac) -> Self {
+    pub(crate) fn of(aor: &Aor, mac: &Mac) -> Self {
         let hash = mac.sign(Purpose::Notifier, &[b"bucket", aor.as_bytes()]);
         Self(usize::try_from(hash % BUCKETS as u64).unwrap_or(0))
     }
@@ -44,7 +44,7 @@ impl SubscriberIndex {
     }
 
     /// Whether there is a worker with this number.
-    pub(super) const fn has(&self, worker: u8) -> bool {
+    pub(crate) const fn has(&self, worker: u8) -> bool {
         worker < self.workers
     }
 
@@ -62,7 +62,7 @@ impl SubscriberIndex {
     }
 
     /// Adds a worker that has its first subscription in this bucket.
-    pub(super) fn add(&self, Bucket(bucket): Bucket, worker: u8) {
+    pub(crate) fn add(&self, Bucket(bucket): Bucket, worker: u8) {
         self.bits.fetch_add(1, Ordering::AcqRel);
         if let Some(bucket) = self.buckets.get(bucket) {
             bucket.fetch_or(bit(worker), Ordering::AcqRel);
@@ -70,7 +70,7 @@ impl SubscriberIndex {
     }
 
     /// Removes a worker whose last subscription in this bucket has ended.
-    pub(super) fn remove(&self, Bucket(bucket): Bucket, worker: u8) {
+    pub(crate) fn remove(&self, Bucket(bucket): Bucket, worker: u8) {
         if let Some(bucket) = self.buckets.get(bucket) {
             bucket.fetch_and(!bit(worker), Ordering::AcqRel);
         }

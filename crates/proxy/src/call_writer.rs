@@ -1,0 +1,118 @@
+//! How one core writes the table: with each change come the events and the users that have to be told of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use location::{Aor, Wall};
+
+use crate::calls::{
+    CallKey, CallRef, CallResponse, CallTable, DiversionReason, Effect, Moment, Reached, RequestAnswer, TriedPhones,
+};
+use crate::event::Event;
+use crate::outbox::Outbox;
+use crate::subscriber_index::SubscriberIndex;
+
+/// The table of calls, as one core uses it.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    table: Arc<CallTable>,
+    /// Which workers have subscriptions to which users.
+    watched: Arc<SubscriberIndex>,
+    /// The users whose calls have changed during this call of the driver.
+    changed: Vec<Aor>,
+}
+
+impl Calls {
+    /// Without any call.
+    pub(crate) fn new(watched: Arc<SubscriberIndex>) -> Self {
+        Self { table: Arc::new(CallTable::new(0)), watched, changed: Vec::new() }
+    }
+
+    /// Uses this table from now on.
+    pub(crate) fn set_table(&mut self, table: Arc<CallTable>) {
+        self.table = table;
+    }
+
+    /// Which workers have subscriptions to which users.
+    pub(crate) fn watched(&self) -> &SubscriberIndex {
+        &self.watched
+    }
+
+    fn at(&self, now: Wall) -> Moment {
+        Moment { now, is_watched: self.watched.is_used() }
+    }
+
+    pub(crate) fn table(&self) -> &CallTable {
+        &self.table
+    }
+
+    /// The users whose calls have changed since this was last asked.
+    pub(crate) fn take_changed(&mut self) -> Vec<Aor> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// A response to the INVITE of a call was forwarded, with a status from 101 to 299.
+    pub(crate) fn responded(&mut self, call: CallRef, response: &CallResponse<'_>, now: Wall, outbox: &mut Outbox) {
+        let effect = self.table.respond(call, response, self.at(now));
+        self.apply(effect, outbox);
+    }
+
+    /// As [`Self::responded`], for the only call with this key.
+    pub(crate) fn responded_early(
+        &mut self,
+        key: CallKey,
+        response: &CallResponse<'_>,
+        now: Wall,
+        outbox: &mut Outbox,
+    ) {
+        if let Some(call) = self.table.only_one(key) {
+            self.responded(call, response, now, outbox);
+        }
+    }
+
+    /// A branch of a call has ended.
+    pub(crate) fn branch_ended(&mut self, call: CallRef, branch: u8, now: Wall, outbox: &mut Outbox) {
+        let effect = self.table.end_branch(call, branch, self.at(now));
+        self.apply(effect, outbox);
+    }
+
+    pub(crate) fn diverted(&self, call: CallRef, reason: DiversionReason, now: Wall) {
+        self.table.forward(call, reason, self.at(now));
+    }
+
+    /// The setup of a call has ended with this status; `None` if no final response came.
+    pub(crate) fn set_up(
+        &mut self,
+        call: CallRef,
+        status: Option<u16>,
+        result: (TriedPhones, Reached),
+        now: Wall,
+        outbox: &mut Outbox,
+    ) {
+        let (effect, source) = self.table.set_up(call, status, result, self.at(now));
+        if let Some(source) = source.filter(|_| matches!(status, Some(200..=299))) {
+            outbox.emit(Event::CallAnswered { source });
+        }
+        self.apply(effect, outbox);
+    }
+
+    /// A request within a dialog has its final response, or gets none.
+    pub(crate) fn request_answered(&mut self, transaction: u64, answer: RequestAnswer, now: Wall, outbox: &mut Outbox) {
+        let effect = self.table.request_answered(transaction, answer, self.at(now));
+        self.apply(effect, outbox);
+    }
+
+    /// Ends the calls whose end no message reports ([`CallTable::sweep`]).
+    pub(crate) fn sweep(&mut self, (lifetime, bye_timeout): (Duration, Duration), now: Wall, outbox: &mut Outbox) {
+        let (records, mut changed) = self.table.sweep(self.at(now), lifetime, bye_timeout);
+        records.into_iter().for_each(|record| outbox.emit(Event::CallEnded(Box::new(record))));
+        self.changed.append(&mut changed);
+    }
+
+    fn apply(&mut self, Effect { record, mut changed }: Effect, outbox: &mut Outbox) {
+        if let Some(record) = record {
+            outbox.emit(Event::CallEnded(record));
+        }
+        self.changed.append(&mut changed);
+    }
+}
