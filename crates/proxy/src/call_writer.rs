@@ -38,8 +38,8 @@ impl Calls {
         &self.watched
     }
 
-    fn at(&self, now: Wall) -> Moment {
-        Moment { now, is_watched: self.watched.is_used() }
+    fn at(&self, now: Wall) -> Moment<'_> {
+        Moment { now, subscriptions: self.watched.count() }
     }
 
     pub(crate) fn table(&self) -> &CallTable {

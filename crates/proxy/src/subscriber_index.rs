@@ -48,14 +48,14 @@ impl SubscriberIndex {
         worker < self.workers
     }
 
-    /// Whether there is any subscription.
-    pub(crate) fn is_used(&self) -> bool {
-        self.bits.load(Ordering::Acquire) > 0
+    /// Zero if there is no subscription.
+    pub(crate) const fn count(&self) -> &AtomicUsize {
+        &self.bits
     }
 
     /// The workers that may have a subscription to this resource.
     pub(crate) fn workers_for(&self, aor: &Aor, mac: &Mac) -> impl Iterator<Item = u8> + use<> {
-        let Bucket(bucket) = if self.is_used() { Bucket::of(aor, mac) } else { Bucket(BUCKETS) };
+        let Bucket(bucket) = if self.bits.load(Ordering::Acquire) > 0 { Bucket::of(aor, mac) } else { Bucket(BUCKETS) };
         let bits = self.buckets.get(bucket).map_or(0, |bucket| bucket.load(Ordering::Acquire));
         let workers = if bits == 0 { 0 } else { self.workers };
         (0..workers).filter(move |worker| bits >> worker & 1 != 0)

@@ -75,10 +75,11 @@ pub(crate) struct Effect {
 
 /// When a change happens, and whether anybody has to be told of it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
+pub(crate) struct Moment<'a> {
     pub(crate) now: Wall,
-    /// Whether there may be subscriptions to calls.
-    pub(crate) is_watched: bool,
+    /// The number of subscriptions. It is read after the change, under its lock: a subscriber that has not seen the change
+    /// was counted before.
+    pub(crate) subscriptions: &'a AtomicUsize,
 }
 
 /// What a message has changed.
@@ -169,7 +170,7 @@ impl CallTable {
     /// called every few seconds. Returns the records of the calls that have ended, and the users whose calls have changed.
     pub(crate) fn sweep(
         &self,
-        moment: Moment,
+        moment: Moment<'_>,
         lifetime: Duration,
         bye_timeout: Duration,
     ) -> (Vec<CallRecord>, Vec<Aor>) {
@@ -221,17 +222,17 @@ impl CallTable {
     }
 
     /// A response to the INVITE of a call was forwarded, with a status from 101 to 299.
-    pub(crate) fn respond(&self, at: CallRef, response: &CallResponse<'_>, moment: Moment) -> Effect {
+    pub(crate) fn respond(&self, at: CallRef, response: &CallResponse<'_>, moment: Moment<'_>) -> Effect {
         self.change(at, CallEnd::Lost, moment, |call| Change::of_dialogs(call.respond(response, moment.now)))
     }
 
     /// A branch of a call has ended.
-    pub(crate) fn end_branch(&self, at: CallRef, branch: u8, moment: Moment) -> Effect {
+    pub(crate) fn end_branch(&self, at: CallRef, branch: u8, moment: Moment<'_>) -> Effect {
         self.change(at, CallEnd::Lost, moment, |call| Change::of_dialogs(call.end_early(branch, moment.now)))
     }
 
     /// A call goes to another party, by the rules of the office.
-    pub(crate) fn forward(&self, at: CallRef, reason: DiversionReason, moment: Moment) {
+    pub(crate) fn forward(&self, at: CallRef, reason: DiversionReason, moment: Moment<'_>) {
         let _ = self.change(at, CallEnd::Lost, moment, |call| {
             call.forward(reason);
             Change::Nothing
@@ -244,7 +245,7 @@ impl CallTable {
         at: CallRef,
         status: Option<u16>,
         (phones, reached): (TriedPhones, Reached),
-        moment: Moment,
+        moment: Moment<'_>,
     ) -> (Effect, Option<SocketAddr>) {
         let mut source = None;
         let effect = self.change(at, CallEnd::Unanswered, moment, |call| {
@@ -281,7 +282,7 @@ impl CallTable {
     }
 
     /// A request within a dialog has its final response, or gets none.
-    pub(crate) fn request_answered(&self, transaction: u64, answer: RequestAnswer, moment: Moment) -> Effect {
+    pub(crate) fn request_answered(&self, transaction: u64, answer: RequestAnswer, moment: Moment<'_>) -> Effect {
         let at = self.pending(transaction).and_then(|mut pending| pending.remove(&transaction));
         let Some(at) = at else { return Effect::default() };
         self.change(at, CallEnd::Lost, moment, |call| match call.request_answered(transaction, answer, moment.now) {
@@ -305,7 +306,13 @@ impl CallTable {
     }
 
     /// Changes a call. `end`: how it ended, if it ends by that and no message said how.
-    fn change(&self, at: CallRef, end: CallEnd, moment: Moment, change: impl FnOnce(&mut Call) -> Change) -> Effect {
+    fn change(
+        &self,
+        at: CallRef,
+        end: CallEnd,
+        moment: Moment<'_>,
+        change: impl FnOnce(&mut Call) -> Change,
+    ) -> Effect {
         let (number, index, generation) = at.parts();
         let Some(mut shard) = self.shards.get(number).map(Mutex::lock) else { return Effect::default() };
         let slot = shard.slots.get_mut(index).filter(|slot| slot.generation == generation);
@@ -367,8 +374,8 @@ impl Shard {
 }
 
 /// The users of a call, if anybody watches calls.
-fn users_of(call: &Call, moment: Moment) -> Vec<Aor> {
-    if moment.is_watched { call.users().map(aor).collect() } else { Vec::new() }
+fn users_of(call: &Call, moment: Moment<'_>) -> Vec<Aor> {
+    if moment.subscriptions.load(Ordering::Acquire) > 0 { call.users().map(aor).collect() } else { Vec::new() }
 }
 
 const fn shard_of(hash: u64) -> usize {
