@@ -24,6 +24,7 @@ mod state;
 mod subscriber;
 mod subscription;
 mod table;
+mod xml;
 
 pub(crate) use request::{InitialSubscribe, SubscribeKind, kind_of};
 pub(crate) use subscriber::Subscriber;
