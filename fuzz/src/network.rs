@@ -31,8 +31,8 @@ use parser::headers::Challenge;
 use parser::{HeaderName, Message, Transport, hex_text};
 use proxy::{
     Account, Accounts, Algorithm, Answer, Authentication, Continuation, Core, CoreMessage, Digest, Foreign, Forking,
-    Hop, Instant, Keys, Limits, Listener, Now, Office, Outbox, Query, Question, Received, Records, Registrar, Secrets,
-    Settings, SingleTarget, Strangers, Strategy, SubscriberIndex, Wall, fixed_bindings,
+    Hop, Instant, Keys, Limits, Listener, Now, Office, Others, Outbox, Query, Question, Received, Records, Registrar,
+    Secrets, Settings, SingleTarget, Strangers, Strategy, SubscriberIndex, Wall, fixed_bindings,
 };
 
 pub use splice::splice;
@@ -378,7 +378,7 @@ fn accounts() -> Accounts {
     let aor = |user: &str| Aor::new(user.as_bytes(), DOMAIN.as_bytes());
     let md5 = Some(Md5::digest(secret().as_bytes()).into());
     let others = || vec![aor("bob")];
-    let alice = Account { may_register: others(), may_watch: others(), ..Secrets { md5, ..Secrets::default() }.into() };
+    let alice = Account { may_register: others(), may_watch: Others::Listed(others()), ..Secrets { md5, ..Secrets::default() }.into() };
     let door = Account { contacts: Some(fixed_bindings([("sip:door@192.0.2.14", Some(500))])), ..Account::default() };
     let mut accounts = Accounts::default();
     for (user, account) in [("alice", alice), ("bob", Account::default()), ("door", door)] {

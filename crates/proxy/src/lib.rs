@@ -81,10 +81,10 @@ pub use route::{Rule, trunk_resolutions};
 pub use settings::{
     Account, Accounts, Algorithm, AlsoRing, Authentication, Caller, CodeCommand, Codes, Dialling, Digest, Foreign,
     Forking, Forward, GroupMember, GroupStrategy, Hours, Interfaces, Keys, LargeRequests, Limits, Listener, Login,
-    LongLivedKeys, NameKind, NamedHours, NodeAddress, Nodes, NumberRule, Office, OfficeName, OtherNode, Outgoing,
-    OutgoingLines, Party, Registrar, RingGroup, Secrets, Sender, Senders, SentNumbers, Settings, Shows, SingleTarget,
-    Strangers, Strategy, SubscriptionTimes, TaskState, Timers, Trunk, TrunkCalls, TrunkHealth, Trunks, UnannouncedPath,
-    UserRules, Window, fixed_bindings, plain_number,
+    LongLivedKeys, NameKind, NamedHours, NodeAddress, Nodes, NumberRule, Office, OfficeName, OtherNode, Others,
+    Outgoing, OutgoingLines, Party, Registrar, RingGroup, Secrets, Sender, Senders, SentNumbers, Settings, Shows,
+    SingleTarget, Strangers, Strategy, SubscriptionTimes, TaskState, Timers, Trunk, TrunkCalls, TrunkHealth, Trunks,
+    UnannouncedPath, UserRules, Window, fixed_bindings, plain_number,
 };
 pub use source::{NoSource, Source};
 pub use subscriber_index::SubscriberIndex;

@@ -97,9 +97,27 @@ impl Accounts {
         user == aor || self.find(user).is_some_and(|account| account.may_register.contains(aor))
     }
 
-    /// Whether this user may see the bindings of an AoR: its own, or one that its account lists (RFC 3680 4.6).
+    /// Whether this user may see the state of an AoR, its bindings, calls and messages: its own, or one that its account
+    /// lists (RFC 3680 4.6, RFC 4235 3.6).
     pub(crate) fn may_watch(&self, user: &Aor, aor: &Aor) -> bool {
-        user == aor || self.find(user).is_some_and(|account| account.may_watch.contains(aor))
+        user == aor
+            || self.find(user).is_some_and(|account| {
+                self.is_among_others(&account.may_watch, user, aor)
+                    || self.is_among_others(&account.may_pick_up, user, aor)
+            })
+    }
+
+    /// Whether this user may accept a call that rings at the phones of an AoR: its own, or one that its account lists.
+    pub(crate) fn may_pick_up(&self, user: &Aor, aor: &Aor) -> bool {
+        user == aor || self.find(user).is_some_and(|account| self.is_among_others(&account.may_pick_up, user, aor))
+    }
+
+    /// Whether `aor` is one of these `others` of `user`.
+    fn is_among_others(&self, others: &Others, user: &Aor, aor: &Aor) -> bool {
+        match others {
+            Others::Listed(listed) => listed.contains(aor),
+            Others::All => aor.domain() == user.domain() && self.find(aor).is_some(),
+        }
     }
 
     /// Whether this user may have this name in From: an anonymous one, or one that its account lists. Its own AoR is
@@ -159,6 +177,21 @@ impl Accounts {
     }
 }
 
+/// Other users that an account has a permission for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// These.
+    Listed(Vec<Aor>),
+    /// All accounts of its domain.
+    All,
+}
+
+impl Default for Others {
+    fn default() -> Self {
+        Self::Listed(Vec::new())
+    }
+}
+
 /// One user.
 #[derive(Clone, Debug, Default)]
 pub struct Account {
@@ -168,8 +201,10 @@ pub struct Account {
     pub contacts: Option<Record>,
     /// Other AoRs that it may register for (RFC 3261 10.3 step 4).
     pub may_register: Vec<Aor>,
-    /// Other AoRs whose registrations it may subscribe to (RFC 3680 4.6).
-    pub may_watch: Vec<Aor>,
+    /// Other AoRs whose registrations, calls and messages it may subscribe to (RFC 3680 4.6, RFC 4235 3.6).
+    pub may_watch: Others,
+    /// Other AoRs whose calls it may pick up while they ring (RFC 3891 8). It may watch them, too.
+    pub may_pick_up: Others,
     /// Other names that are allowed in From of its requests.
     pub may_call_as: Vec<Caller>,
     /// What happens to its calls, if it is not only that its phones ring.

@@ -27,7 +27,7 @@ use ipnet::IpNet;
 
 use crate::clock::{Now, Wall};
 
-pub use accounts::{Account, Accounts, Dialling, Secrets};
+pub use accounts::{Account, Accounts, Dialling, Others, Secrets};
 pub use callers::Caller;
 pub(crate) use callers::Named;
 pub(crate) use digest::Algorithms;

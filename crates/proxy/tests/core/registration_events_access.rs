@@ -1,6 +1,6 @@
 //! Who may subscribe to registrations, and for how long (RFC 3680 4.6).
 
-use proxy::{Account, Accounts, Authentication, Settings};
+use proxy::{Account, Accounts, Authentication, Others, Settings};
 use sim::{Agent, DOMAIN, Login, Simulation, Sip};
 
 use crate::registration_events::{BOB, document, next_notify, resubscribe, subscribe, watch};
@@ -10,7 +10,7 @@ use crate::accounts::{ALICE, CAROL, aor};
 /// alice may subscribe to bob; carol may not.
 fn secured(settings: &mut Settings) {
     settings.authentication = Authentication::Required;
-    let alice = Account { may_watch: vec![aor("bob")], ..ALICE.account(DOMAIN) };
+    let alice = Account { may_watch: Others::Listed(vec![aor("bob")]), ..ALICE.account(DOMAIN) };
     for (user, account) in [("alice", alice), ("bob", Account::default()), ("carol", CAROL.account(DOMAIN))] {
         settings.accounts.insert(aor(user), account);
     }

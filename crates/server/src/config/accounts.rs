@@ -3,12 +3,16 @@
 //! Decides valid user names, and hashes passwords to H(user:realm:password) (RFC 7616 3.4.2) for each algorithm that
 //! is offered, so that no password stays in memory. The realm is the account's domain.
 
+use std::fmt;
+
 use location::{Aor, Record};
 use md5::{Digest as _, Md5};
 use parser::headers::Contact;
 use parser::{Header as _, Host, Uri};
-use proxy::{Algorithm, Caller, Secrets, fixed_bindings};
+use proxy::{Algorithm, Caller, Others, Secrets, fixed_bindings};
 use serde::Deserialize;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{Deserializer, Error, SeqAccess, Unexpected, Visitor};
 use sha2::{Sha256, Sha512_256};
 
 use super::Config;
@@ -36,8 +40,12 @@ entry! {
         /// of the account or at a host that is not yours), `user@host`, or `*@host` for every user of a host that is
         /// not yours. Every account may use its own address and an anonymous From (RFC 3323)
         may_call_as: Vec<CallerName>,
-        /// other users whose registrations this account may subscribe to (RFC 3680); its own are always allowed
-        may_watch: Vec<UserName>,
+        /// other users whose calls (busy lamps, RFC 4235), registrations (RFC 3680) and voicemail messages this account may
+        /// subscribe to, or `all` users of its domain; its own are always allowed
+        may_watch: OtherUsers,
+        /// other users whose calls this account may accept while they ring, with the lamp keys of its phones, or `all` users
+        /// of its domain; it may watch these users, too
+        may_pick_up: OtherUsers,
         /// the name of the user for people, on the status page
         name: Option<Label>,
         /// further numbers by which this user is called; `"+4989123451"` also matches `+49-89-123451`
@@ -92,6 +100,16 @@ pub(crate) struct CallerName {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct UserName(pub(crate) Box<str>);
 
+/// Other users: a list, or `all` of the domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[cfg_attr(test, serde(untagged))]
+pub(crate) enum OtherUsers {
+    Listed(Vec<UserName>),
+    #[cfg_attr(test, serde(rename = "all"))]
+    All,
+}
+
 /// Octets written in hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hex<const N: usize>(pub(crate) [u8; N]);
@@ -104,6 +122,55 @@ impl<const N: usize> std::fmt::Debug for Hex<N> {
 }
 
 scalars!(UserName, FixedContact, CallerName, Hex<16>, Hex<32>);
+
+impl Default for OtherUsers {
+    fn default() -> Self {
+        Self::Listed(Vec::new())
+    }
+}
+
+impl<'de> Deserialize<'de> for OtherUsers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visit;
+
+        impl<'de> Visitor<'de> for Visit {
+            type Value = OtherUsers;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of users like [alice, bob], or all")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<OtherUsers, E> {
+                let invalid = || E::invalid_value(Unexpected::Str(text), &self);
+                if text == "all" { Ok(OtherUsers::All) } else { Err(invalid()) }
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<OtherUsers, A::Error> {
+                Deserialize::deserialize(SeqAccessDeserializer::new(list)).map(OtherUsers::Listed)
+            }
+        }
+
+        deserializer.deserialize_any(Visit)
+    }
+}
+
+impl OtherUsers {
+    /// The users that are listed.
+    pub(crate) fn listed(&self) -> &[UserName] {
+        match self {
+            Self::Listed(users) => users,
+            Self::All => &[],
+        }
+    }
+
+    /// The permission for these users of the domain.
+    pub(crate) fn in_domain(&self, domain: &str) -> Others {
+        match self {
+            Self::Listed(users) => Others::Listed(users.iter().map(|user| user.aor(domain)).collect()),
+            Self::All => Others::All,
+        }
+    }
+}
 
 impl Scalar for UserName {
     const EXPECTED: &'static str = "a user name like 101 or alice, without spaces, quotes, colon and @";

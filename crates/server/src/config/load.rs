@@ -173,8 +173,8 @@ fn add_accounts(
         let Some(secrets) = secrets else {
             return conflict("ha1", format!("{user:?} has no hash for any of `digest.algorithms`"));
         };
-        let aors = |users: &[UserName]| users.iter().map(|other| other.aor(domain)).collect();
-        let (may_register, may_watch) = (aors(&entry.may_register), aors(&entry.may_watch));
+        let may_register = entry.may_register.iter().map(|other| other.aor(domain)).collect();
+        let (may_watch, may_pick_up) = (entry.may_watch.in_domain(domain), entry.may_pick_up.in_domain(domain));
         let callers: Vec<_> = entry.may_call_as.iter().map(|name| name.caller(config)).collect();
         if callers.contains(&None) {
             return conflict("may_call_as", format!("{user:?} cannot call as every user of a domain of this server"));
@@ -182,7 +182,8 @@ fn add_accounts(
         let may_call_as = callers.into_iter().flatten().collect();
         let (contacts, rules, dialling) = (entry.bindings(), entry.rules(domain, config), entry.dialling());
         let label = entry.name.as_ref().map(|label| label.0.clone()).unwrap_or_default();
-        let account = Account { secrets, contacts, may_register, may_watch, may_call_as, rules, dialling, label };
+        let account =
+            Account { secrets, contacts, may_register, may_watch, may_pick_up, may_call_as, rules, dialling, label };
         if accounts.insert(entry.user.aor(domain), account).is_some() {
             return conflict("user", format!("{user:?} is listed twice for {domain:?}"));
         }
@@ -210,7 +211,12 @@ fn check_names(
         };
         let domain = entry.domain(config);
         let unknown = |other: &UserName| accounts.find(&other.aor(domain)).is_none();
-        for (key, users) in [("may_register", &entry.may_register), ("may_watch", &entry.may_watch)] {
+        let lists = [
+            ("may_register", &*entry.may_register),
+            ("may_watch", entry.may_watch.listed()),
+            ("may_pick_up", entry.may_pick_up.listed()),
+        ];
+        for (key, users) in lists {
             if let Some(item) = users.iter().position(unknown) {
                 return conflict(key, item, format!("expected a user of {domain:?} that has an account"));
             }
