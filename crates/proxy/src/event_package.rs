@@ -17,6 +17,26 @@ pub(crate) enum EventPackage {
     Reg,
 }
 
+/// Whether the Event header of a request names the voicemail messages of a user (RFC 3842). The voicemail server is their
+/// notifier.
+pub(crate) fn is_message_summary(request: &Message) -> bool {
+    is_named(request, b"message-summary")
+}
+
+/// Whether no server or phone here can be the notifier of a SUBSCRIBE to a user. Phones would get it from the proxy, but
+/// they refuse it, and the subscriber would not learn that the server lacks the package.
+pub(crate) fn has_no_notifier(request: &Message, settings: &Settings) -> bool {
+    match is_message_summary(request) {
+        true => settings.office.voicemail.is_none(),
+        // RFC 3856
+        false => is_named(request, b"presence"),
+    }
+}
+
+fn is_named(request: &Message, package: &[u8]) -> bool {
+    matches!(request.header::<Event<'_>>(), Ok(Some(event)) if event.package == package)
+}
+
 /// A media type: the type and the subtype.
 pub(crate) type MediaType = (&'static str, &'static str);
 

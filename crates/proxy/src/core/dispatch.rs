@@ -89,7 +89,8 @@ impl Core {
         let dialog = route::accept_routes(request, &self.settings, &self.mac)?;
         let (uri, method) = (request.typed_uri()?, request.method());
         let mut destination = route::destination_of_uri(&uri, method, &self.settings)?;
-        let watch = if method == Method::Subscribe { notifier::kind_of(request, &destination)? } else { None };
+        let watch =
+            if method == Method::Subscribe { notifier::kind_of(request, &destination, &self.settings)? } else { None };
         // A SUBSCRIBE within its dialog needs no credentials. The worker that accepted the subscription keeps it.
         if let Some(SubscribeKind::InDialog(tag)) = watch {
             return self.handling_of_subscribe(tag);
@@ -142,6 +143,7 @@ impl Core {
         drop(presented);
         let mut step = next_step(request, &uri, destination, toward, &self.gruus, &self.settings)?;
         request.proven = proven;
+        route::mailbox_step(&mut step, request, &self.settings, now)?;
         office_step(&mut step, request, &self.settings, self.settings.civil_time(now), None)
             .inspect_err(|_| self.report_refused_group(request, outbox))?;
         Ok(Handling::Route(step))

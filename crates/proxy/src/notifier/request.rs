@@ -10,7 +10,7 @@ use parser::headers::{Accept, Expires};
 
 use crate::clock::Instant;
 use crate::context::Context;
-use crate::event_package::EventPackage;
+use crate::event_package::{EventPackage, has_no_notifier};
 use crate::ingress;
 use crate::reject::Reject;
 use crate::request::{Request, RequestSource, TransactionKey};
@@ -31,7 +31,11 @@ pub(crate) enum SubscribeKind {
 
 /// Decides whether a SUBSCRIBE is for the notifier. `None` if it is forwarded: to another server, or with an event
 /// package that is not implemented here.
-pub(crate) fn kind_of(request: &Request, destination: &Destination) -> Result<Option<SubscribeKind>, Reject> {
+pub(crate) fn kind_of(
+    request: &Request,
+    destination: &Destination,
+    settings: &Settings,
+) -> Result<Option<SubscribeKind>, Reject> {
     let here = matches!(destination, Destination::User(_) | Destination::Server);
     if !here || request.next_route().is_some() {
         return Ok(None);
@@ -39,11 +43,16 @@ pub(crate) fn kind_of(request: &Request, destination: &Destination) -> Result<Op
     match (destination, EventPackage::of(&request.message)) {
         // RFC 6665 4.2.1.1
         (Destination::Server, None) => Err(Reject::Event),
+        (_, None) if !request.in_dialog && has_no_notifier(&request.message, settings) => Err(Reject::Event),
         (_, None) => Ok(None),
         _ if request.in_dialog => {
             LocalTag::in_to(&request.message).map(SubscribeKind::InDialog).map(Some).ok_or(Reject::Subscription)
         }
-        (Destination::User(aor), Some(package)) => Ok(Some(SubscribeKind::Initial(package, aor.clone()))),
+        // A group has no state of its own.
+        (Destination::User(aor), Some(_)) if settings.is_group(aor) => Ok(None),
+        (Destination::User(aor), Some(package)) => {
+            Ok(Some(SubscribeKind::Initial(package, settings.user_named(aor).clone())))
+        }
         _ => Ok(None),
     }
 }

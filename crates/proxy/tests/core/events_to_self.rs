@@ -46,7 +46,7 @@ fn the_request_goes_to_another_phone_of_the_user() {
     let (desk, mobile) = (sim.udp("alice/desk"), sim.udp("alice/mobile"));
     desk.registers();
     mobile.registers();
-    desk.sends(&event(&desk, "SUBSCRIBE", "dialog"));
+    desk.sends(&event(&desk, "SUBSCRIBE", "conference"));
     let received = mobile.expects("SUBSCRIBE");
     mobile.answers(&received, 200);
     desk.expects("200");
@@ -81,7 +81,7 @@ fn other_senders_and_other_methods_reach_the_phone() {
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     alice.registers();
     bob.registers();
-    bob.sends(&bob.request("SUBSCRIBE", &alice.aor()).with("Event", "presence"));
+    bob.sends(&bob.request("SUBSCRIBE", &alice.aor()).with("Event", "conference"));
     alice.expects("SUBSCRIBE");
     for method in ["MESSAGE", "OPTIONS", "INVITE"] {
         alice.sends(&alice.request(method, &alice.aor()));

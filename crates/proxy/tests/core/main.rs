@@ -33,6 +33,7 @@ mod interoperability;
 mod large_requests;
 mod limits;
 mod loops;
+mod mailboxes;
 mod moved_phones;
 mod names_in_dialog;
 mod nat;

@@ -197,7 +197,7 @@ fn other_event_packages_are_forwarded_to_the_phone() {
     let sim = Simulation::new();
     let (alice, desk) = (sim.udp("alice"), sim.udp("bob/desk"));
     desk.registers();
-    for event in ["presence", "message-summary", "reg.winfo"] {
+    for event in ["conference", "refer", "reg.winfo"] {
         alice.sends(&alice.request("SUBSCRIBE", BOB).with("Event", event));
         let received = desk.expects("SUBSCRIBE");
         assert_eq!(received.value("Event"), event);

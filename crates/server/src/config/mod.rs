@@ -89,7 +89,8 @@ section! {
         hours: BTreeMap<accounts::UserName, office::HoursEntry> = BTreeMap::new(),
         /// numbers that are not the number of one user or group, and where they lead
         numbers: BTreeMap<office::CalledName, office::NumberEntry> = BTreeMap::new(),
-        /// the SIP URI of the voicemail server. It gets the mailbox as `target` and the reason as `cause` (RFC 4458)
+        /// the SIP URI of the voicemail server. It gets calls with the mailbox as `target` and the reason as `cause` (RFC
+        /// 4458), and subscriptions to the messages of a user (RFC 3842) with that user in place of its own
         voicemail: Option<accounts::FixedContact> = None,
         /// Feature codes.
         codes: office::Codes = office::Codes::default(),

@@ -206,6 +206,16 @@ impl Settings {
         })
     }
 
+    /// The user that is called by a name: the name itself, unless it is a further number of a user.
+    pub(crate) fn user_named<'a>(&'a self, name: &'a Aor) -> &'a Aor {
+        if let Some(Meaning::User(user)) = self.meaning(name) { user } else { name }
+    }
+
+    /// Whether this is the name of a group.
+    pub(crate) fn is_group(&self, name: &Aor) -> bool {
+        matches!(self.meaning(name), Some(Meaning::Group(_)))
+    }
+
     fn meaning_of(&self, name: &Aor) -> Option<Meaning<'_>> {
         if let Some(user) = self.accounts.with_number(name) {
             return Some(Meaning::User(user));
