@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use location::{Aor, Wall};
+use location::Wall;
 
 use crate::calls::{
-    CallKey, CallRef, CallResponse, CallTable, DiversionReason, Effect, Moment, Reached, RequestAnswer, TriedPhones,
+    CallKey, CallRef, CallResponse, CallTable, CallsChange, DialogEnd, DiversionReason, Effect, Moment, Reached,
+    RequestAnswer, TriedPhones,
 };
 use crate::event::Event;
 use crate::outbox::Outbox;
@@ -18,14 +19,14 @@ pub(crate) struct Calls {
     table: Arc<CallTable>,
     /// Which workers have subscriptions to which users.
     watched: Arc<SubscriberIndex>,
-    /// The users whose calls have changed during this call of the driver.
-    changed: Vec<Aor>,
+    /// What has changed during this call of the driver.
+    changes: Vec<CallsChange>,
 }
 
 impl Calls {
     /// Without any call.
     pub(crate) fn new(watched: Arc<SubscriberIndex>) -> Self {
-        Self { table: Arc::new(CallTable::new(0)), watched, changed: Vec::new() }
+        Self { table: Arc::new(CallTable::new(0)), watched, changes: Vec::new() }
     }
 
     /// Uses this table from now on.
@@ -46,9 +47,9 @@ impl Calls {
         &self.table
     }
 
-    /// The users whose calls have changed since this was last asked.
-    pub(crate) fn take_changed(&mut self) -> Vec<Aor> {
-        std::mem::take(&mut self.changed)
+    /// What has changed since this was last asked.
+    pub(crate) fn take_changes(&mut self) -> Vec<CallsChange> {
+        std::mem::take(&mut self.changes)
     }
 
     /// A response to the INVITE of a call was forwarded, with a status from 101 to 299.
@@ -70,9 +71,15 @@ impl Calls {
         }
     }
 
-    /// A branch of a call has ended.
-    pub(crate) fn branch_ended(&mut self, call: CallRef, branch: u8, now: Wall, outbox: &mut Outbox) {
-        let effect = self.table.end_branch(call, branch, self.at(now));
+    /// A branch of a call has ended. `end`: how, if that is known.
+    pub(crate) fn branch_ended(
+        &mut self,
+        call: CallRef,
+        (branch, end): (u8, Option<DialogEnd>),
+        now: Wall,
+        outbox: &mut Outbox,
+    ) {
+        let effect = self.table.end_branch(call, branch, end, self.at(now));
         self.apply(effect, outbox);
     }
 
@@ -104,15 +111,22 @@ impl Calls {
 
     /// Ends the calls whose end no message reports ([`CallTable::sweep`]).
     pub(crate) fn sweep(&mut self, (lifetime, bye_timeout): (Duration, Duration), now: Wall, outbox: &mut Outbox) {
-        let (records, mut changed) = self.table.sweep(self.at(now), lifetime, bye_timeout);
+        let (records, changes) = self.table.sweep(self.at(now), lifetime, bye_timeout);
         records.into_iter().for_each(|record| outbox.emit(Event::CallEnded(Box::new(record))));
-        self.changed.append(&mut changed);
+        changes.into_iter().for_each(|change| self.note(change));
     }
 
-    fn apply(&mut self, Effect { record, mut changed }: Effect, outbox: &mut Outbox) {
+    fn apply(&mut self, Effect { record, change }: Effect, outbox: &mut Outbox) {
         if let Some(record) = record {
             outbox.emit(Event::CallEnded(record));
         }
-        self.changed.append(&mut changed);
+        self.note(change);
+    }
+
+    /// To be told to those who watch calls.
+    pub(crate) fn note(&mut self, change: CallsChange) {
+        if !change.users.is_empty() {
+            self.changes.push(change);
+        }
     }
 }

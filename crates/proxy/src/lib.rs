@@ -61,8 +61,8 @@ pub use crate::core::{Core, Load};
 pub use ask::{Answer, Continuation, Question};
 pub use auth::DigestInput;
 pub use calls::{
-    CallDialog, CallEnd, CallInProgress, CallRecord, CallRefusal, CallSide, CallTable, CalledPhone, DialogState,
-    DiversionReason, Offence, Reached, TriedPhones,
+    CallDialog, CallEnd, CallInProgress, CallRecord, CallRefusal, CallSide, CallTable, CalledPhone, DialogEnd,
+    DialogState, DiversionReason, Offence, Reached, TriedPhones,
 };
 pub use clock::{Instant, Now, Wall};
 pub use config_key::ConfigKey;

@@ -76,7 +76,12 @@ pub enum CoreMessage {
     /// The bindings of this AoR changed, and the receiving worker may hold subscriptions to it.
     RegistrationChanged(location::Aor),
     /// A call of this AoR has changed, and the receiving worker may hold subscriptions to its calls.
-    CallsChanged(location::Aor),
+    CallsChanged {
+        /// The user.
+        user: location::Aor,
+        /// The last state of the call, if it has ended.
+        ended: Option<std::sync::Arc<crate::CallInProgress>>,
+    },
     /// The calls whose end no message reports are to be ended. One worker gets this from the driver every few seconds.
     SweepCalls,
 }

@@ -6,7 +6,7 @@
 //! added before it reads the state, and a record is committed before the index is read. Must not know the
 //! subscriptions themselves.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use location::Aor;
 
@@ -23,6 +23,8 @@ pub struct SubscriberIndex {
     bits: AtomicUsize,
     /// For each bucket one bit for each worker with a subscription in it.
     buckets: Box<[AtomicU64]>,
+    /// For each bucket the number of changes since the start, as far as they have to be counted.
+    versions: Box<[AtomicU32]>,
 }
 
 /// The bucket of a resource.
@@ -40,7 +42,8 @@ impl SubscriberIndex {
     /// An empty index for this number of workers, at most 64.
     pub fn new(workers: u8) -> Self {
         let buckets = (0..BUCKETS).map(|_| AtomicU64::new(0)).collect();
-        Self { workers: workers.min(64), bits: AtomicUsize::new(0), buckets }
+        let versions = (0..BUCKETS).map(|_| AtomicU32::new(0)).collect();
+        Self { workers: workers.min(64), bits: AtomicUsize::new(0), buckets, versions }
     }
 
     /// Whether there is a worker with this number.
@@ -51,6 +54,25 @@ impl SubscriberIndex {
     /// Zero if there is no subscription.
     pub(crate) const fn count(&self) -> &AtomicUsize {
         &self.bits
+    }
+
+    /// Counts a change of this resource, so that a subscription notices it although the message to its worker is lost.
+    pub(crate) fn note_change(&self, aor: &Aor, mac: &Mac) {
+        let Bucket(bucket) = Bucket::of(aor, mac);
+        if let Some(version) = self.versions.get(bucket) {
+            version.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// The number of changes of this resource and of others that share its bucket.
+    pub(crate) fn version(&self, aor: &Aor, mac: &Mac) -> u32 {
+        let Bucket(bucket) = Bucket::of(aor, mac);
+        self.versions.get(bucket).map_or(0, |version| version.load(Ordering::Acquire))
+    }
+
+    /// Whether there is any subscription.
+    pub(crate) fn is_used(&self) -> bool {
+        self.bits.load(Ordering::Acquire) > 0
     }
 
     /// The workers that may have a subscription to this resource.

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use super::facts::{DiversionReason, TriedPhones};
 use super::record::{CallEnd, CallRecord, CallSide, Reached};
 use super::text::{Piece, Texts, aor, cut};
-use super::view::{CallDialog, CallInProgress, DialogState};
+use super::view::{CallDialog, CallInProgress, DialogEnd, DialogState};
 
 /// The most dialogs of a call that are known. A proxy behind this server can answer an INVITE any number of times.
 const MAX_DIALOGS: usize = 16;
@@ -26,6 +26,7 @@ pub(crate) struct CallRequest<'a> {
     pub(crate) caller_tag: &'a [u8],
     pub(crate) source: SocketAddr,
     pub(crate) from: &'a Aor,
+    pub(crate) caller: &'a Aor,
     pub(crate) to: &'a Aor,
     pub(crate) targets: usize,
 }
@@ -87,6 +88,7 @@ pub(super) struct Call {
     call_id: Piece,
     caller_tag: Piece,
     from: Piece,
+    caller: Piece,
     to: Piece,
     source: SocketAddr,
     began: Wall,
@@ -100,6 +102,8 @@ pub(super) struct Call {
     dialogs: SmallVec<[Dialog; 1]>,
     /// Who sent the BYE of the dialog that ended last, and when.
     end: Option<(CallEnd, Wall)>,
+    /// How it ended, if it was not answered.
+    setup_end: Option<DialogEnd>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -110,6 +114,8 @@ struct Dialog {
     branch: u8,
     state: DialogState,
     since: Wall,
+    was_answered: bool,
+    end: Option<DialogEnd>,
     /// The last request within it, until its response comes.
     pending: Option<Pending>,
 }
@@ -126,12 +132,14 @@ impl Call {
         let mut texts = Texts::default();
         let (call_id, caller_tag) = (texts.add_whole(request.call_id), texts.add_whole(request.caller_tag));
         let (from, to) = (texts.add(request.from.as_bytes()), texts.add(request.to.as_bytes()));
+        let caller = if request.caller == request.from { from } else { texts.add(request.caller.as_bytes()) };
         Self {
             key,
             texts,
             call_id,
             caller_tag,
             from,
+            caller,
             to,
             source: request.source,
             began: now,
@@ -144,6 +152,7 @@ impl Call {
             status: None,
             dialogs: SmallVec::new(),
             end: None,
+            setup_end: None,
         }
     }
 
@@ -155,14 +164,16 @@ impl Call {
             caller_tag: &saved.caller_tag,
             source: saved.source,
             from: &saved.from,
+            caller: &saved.caller,
             to: &saved.to,
             targets: saved.targets,
         };
         let mut this = Self::new(key, &request, saved.began);
-        for CallDialog { callee_tag, user, state, since } in saved.dialogs.iter().take(MAX_DIALOGS) {
+        for CallDialog { callee_tag, user, state, since, was_answered, end } in saved.dialogs.iter().take(MAX_DIALOGS) {
             let (callee_tag, user) = (this.texts.add(callee_tag), this.texts.add(user));
-            let (state, since, branch) = (*state, *since, 0);
-            this.dialogs.push(Dialog { callee_tag, user, branch, state, since, pending: None });
+            let (state, since, was_answered, end) = (*state, *since, *was_answered, *end);
+            let (branch, pending) = (0, None);
+            this.dialogs.push(Dialog { callee_tag, user, branch, state, since, was_answered, end, pending });
         }
         (this.answered, this.seen, this.phones) = (saved.answered, saved.seen, saved.phones);
         (this.reached, this.forwarded, this.status) = (saved.reached, saved.forwarded, saved.status);
@@ -186,7 +197,8 @@ impl Call {
                 let Some(at) = self.place_for_dialog(is_success) else { return false };
                 let (callee_tag, user) = (self.texts.add(response.callee_tag), self.texts.add(response.user));
                 let branch = response.branch;
-                let dialog = Dialog { callee_tag, user, branch, state, since: now, pending: None };
+                let (since, was_answered, end, pending) = (now, is_success, None, None);
+                let dialog = Dialog { callee_tag, user, branch, state, since, was_answered, end, pending };
                 match self.dialogs.get_mut(at) {
                     Some(place) => *place = dialog,
                     None => self.dialogs.push(dialog),
@@ -202,11 +214,11 @@ impl Call {
         let state = if response.status == 199 { DialogState::Terminated } else { state };
         let is_progress = dialog.state == DialogState::Early && state != DialogState::Early;
         if is_progress {
-            (dialog.state, dialog.since) = (state, now);
+            (dialog.state, dialog.since, dialog.was_answered) = (state, now, is_success);
         }
         let has_changed = is_progress || known.is_none();
         if is_success && has_changed {
-            self.end_early(response.branch, now);
+            self.end_early(response.branch, None, now);
         }
         has_changed
     }
@@ -220,11 +232,11 @@ impl Call {
     }
 
     /// A branch has failed or was accepted: no early dialog of it goes on. Returns whether there was one.
-    pub(super) fn end_early(&mut self, branch: u8, now: Wall) -> bool {
+    pub(super) fn end_early(&mut self, branch: u8, end: Option<DialogEnd>, now: Wall) -> bool {
         let mut has_changed = false;
         for dialog in &mut self.dialogs {
             if dialog.branch == branch && dialog.state == DialogState::Early {
-                (dialog.state, dialog.since) = (DialogState::Terminated, now);
+                dialog.terminate(end, now);
                 has_changed = true;
             }
         }
@@ -232,12 +244,13 @@ impl Call {
     }
 
     /// The setup of the call has ended with this status. Returns whether the call has.
-    pub(super) fn set_up(&mut self, status: Option<u16>, phones: TriedPhones, reached: Reached) -> bool {
+    pub(super) fn set_up(&mut self, status: Option<u16>, phones: TriedPhones, reached: Reached, now: Wall) -> bool {
         if matches!(self.reached, Reached::Nobody) {
             (self.phones, self.reached) = (phones, reached);
         }
         if self.answered.is_none() {
             self.status = status;
+            self.end_setup(status.map_or(DialogEnd::Silent, DialogEnd::Refused), now);
         }
         self.answered.is_none()
     }
@@ -289,7 +302,7 @@ impl Call {
             return false;
         }
         self.end = Some(bye.map_or((CallEnd::Lost, now), |(side, at)| (CallEnd::HungUp(side), at)));
-        (dialog.state, dialog.since) = (DialogState::Terminated, now);
+        dialog.terminate(Some(bye.map_or(DialogEnd::Gone, |(side, _)| DialogEnd::HungUp(side))), now);
         true
     }
 
@@ -301,13 +314,29 @@ impl Call {
             if let Some(Pending { transaction, bye: Some((side, at)) }) = dialog.pending
                 && at < before
             {
-                (dialog.pending, dialog.state, dialog.since) = (None, DialogState::Terminated, now);
+                dialog.pending = None;
+                dialog.terminate(Some(DialogEnd::HungUp(side)), now);
                 self.end = Some((CallEnd::HungUp(side), at));
                 transactions.push(transaction);
                 has_changed = true;
             }
         }
         has_changed
+    }
+
+    /// Its early dialogs have ended like its setup.
+    fn end_setup(&mut self, end: DialogEnd, now: Wall) {
+        self.setup_end = Some(end);
+        self.dialogs.iter_mut().filter(|it| it.state == DialogState::Early).for_each(|it| it.terminate(Some(end), now));
+    }
+
+    /// It is given up: no request has come for too long.
+    pub(super) fn give_up(&mut self, now: Wall) {
+        if self.answered.is_none() {
+            self.setup_end = Some(DialogEnd::Silent);
+        }
+        let live = self.dialogs.iter_mut().filter(|it| it.state != DialogState::Terminated);
+        live.for_each(|it| it.terminate(Some(DialogEnd::Silent), now));
     }
 
     /// Whether no request has come since this moment.
@@ -340,7 +369,11 @@ impl Call {
     /// Everybody whose calls it is one of.
     pub(super) fn users(&self) -> impl Iterator<Item = &[u8]> {
         let phones = self.dialogs.iter().map(|dialog| dialog.user);
-        [self.from, self.to].into_iter().chain(phones).map(|user| self.texts.at(user)).filter(|user| !user.is_empty())
+        [self.from, self.caller, self.to]
+            .into_iter()
+            .chain(phones)
+            .map(|user| self.texts.at(user))
+            .filter(|user| !user.is_empty())
     }
 
     /// The record, at its end. `end`: how it ended, if no message said so.
@@ -352,18 +385,22 @@ impl Call {
     }
 
     /// What others may see of it.
-    pub(super) fn view(&self) -> CallInProgress {
+    pub(super) fn view(&self, id: u64) -> CallInProgress {
         let dialog = |dialog: &Dialog| CallDialog {
             callee_tag: self.texts.whole_at(dialog.callee_tag).into(),
             user: self.texts.at(dialog.user).into(),
             state: dialog.state,
             since: dialog.since,
+            was_answered: dialog.was_answered,
+            end: dialog.end,
         };
         CallInProgress {
+            id,
             call_id: self.texts.at(self.call_id).into(),
             caller_tag: self.texts.at(self.caller_tag).into(),
             source: self.source,
             from: aor(self.texts.at(self.from)),
+            caller: aor(self.texts.at(self.caller)),
             to: aor(self.texts.at(self.to)),
             began: self.began,
             answered: self.answered,
@@ -374,6 +411,13 @@ impl Call {
             forwarded: self.forwarded,
             status: self.status,
             dialogs: self.dialogs.iter().map(dialog).collect(),
+            end: self.setup_end,
         }
+    }
+}
+
+impl Dialog {
+    fn terminate(&mut self, end: Option<DialogEnd>, now: Wall) {
+        (self.state, self.since, self.end) = (DialogState::Terminated, now, end);
     }
 }

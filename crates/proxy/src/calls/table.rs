@@ -5,6 +5,7 @@
 use std::hash::BuildHasher as _;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use super::call::{Call, CallRequest, CallResponse, DialogRequest, RequestAnswer,
 use super::facts::{DiversionReason, TriedPhones};
 use super::record::{CallEnd, CallRecord, CallSide, Reached};
 use super::text::aor;
-use super::view::CallInProgress;
+use super::view::{CallInProgress, DialogEnd};
 
 /// Workers that handle different calls seldom wait for each other.
 const SHARDS: usize = 64;
@@ -69,8 +70,17 @@ pub(crate) struct CallKey(u64);
 pub(crate) struct Effect {
     /// The record of the call, if it has ended.
     pub(crate) record: Option<Box<CallRecord>>,
-    /// The users whose calls have changed; empty while nobody watches any.
-    pub(crate) changed: Vec<Aor>,
+    /// Who has to be told.
+    pub(crate) change: CallsChange,
+}
+
+/// A change of a call, for those who watch one of its users.
+#[derive(Debug, Default)]
+pub(crate) struct CallsChange {
+    /// The users of the call; empty if nobody watches calls, or no dialog has changed.
+    pub(crate) users: Vec<Aor>,
+    /// The last state of the call, if it has ended.
+    pub(crate) ended: Option<Arc<CallInProgress>>,
 }
 
 /// When a change happens, and whether anybody has to be told of it.
@@ -103,6 +113,11 @@ impl Change {
 }
 
 impl CallRef {
+    /// The number of a call that no other call has.
+    fn number(shard: usize, slot: u32, generation: u32) -> u64 {
+        Self::new(shard, slot, generation).map_or(0, |at| at.0.get())
+    }
+
     /// The generation in the upper half, then the slot and the shard.
     fn new(shard: usize, slot: u32, generation: u32) -> Option<Self> {
         let place = u64::from(slot) * SHARDS as u64 + shard as u64;
@@ -149,10 +164,12 @@ impl CallTable {
 
     fn find(&self, is_wanted: impl Fn(&Call) -> bool) -> Vec<CallInProgress> {
         let mut found = Vec::new();
-        for shard in &self.shards {
+        for (number, shard) in self.shards.iter().enumerate() {
             let shard = shard.lock();
-            let calls = shard.slots.iter().filter_map(|slot| slot.call.as_ref());
-            found.extend(calls.filter(|call| is_wanted(call)).map(Call::view));
+            for (index, Slot { generation, call }) in (0..).zip(&shard.slots) {
+                let call = call.as_ref().filter(|call| is_wanted(call));
+                found.extend(call.map(|call| call.view(CallRef::number(number, index, *generation))));
+            }
         }
         found
     }
@@ -167,31 +184,36 @@ impl CallTable {
     }
 
     /// Ends the calls without a request for `lifetime`, and the dialogs whose BYE got no response for `bye_timeout`. To be
-    /// called every few seconds. Returns the records of the calls that have ended, and the users whose calls have changed.
+    /// called every few seconds. Returns the records of the calls that have ended, and all changes.
     pub(crate) fn sweep(
         &self,
         moment: Moment<'_>,
         lifetime: Duration,
         bye_timeout: Duration,
-    ) -> (Vec<CallRecord>, Vec<Aor>) {
+    ) -> (Vec<CallRecord>, Vec<CallsChange>) {
         let now = moment.now;
         let (silent_since, bye_before) = (before(now, lifetime), before(now, bye_timeout));
         let (mut records, mut changed, mut transactions) = (Vec::new(), Vec::new(), Vec::new());
-        for shard in &self.shards {
+        for (number, shard) in self.shards.iter().enumerate() {
             let mut shard = shard.lock();
             let before = records.len();
             for index in 0..shard.slots.len() {
-                let Some(call) = shard.slots.get_mut(index).and_then(|slot| slot.call.as_mut()) else { continue };
+                let Some(Slot { generation, call: Some(call) }) = shard.slots.get_mut(index) else { continue };
                 let has_changed = call.end_unanswered(bye_before, now, &mut transactions);
                 let is_silent = call.is_silent_since(silent_since);
-                if has_changed || is_silent {
-                    changed.append(&mut users_of(call, moment));
+                let is_over = is_silent || has_changed && call.is_over();
+                if is_silent && !call.is_over() {
+                    call.forget_end();
                 }
-                if is_silent || has_changed && call.is_over() {
+                if is_silent {
+                    call.give_up(now);
+                }
+                if has_changed || is_silent {
+                    let id = CallRef::number(number, u32::try_from(index).unwrap_or_default(), *generation);
+                    changed.push(change_of(call, id, is_over, moment));
+                }
+                if is_over {
                     transactions.extend(call.transactions());
-                    if !call.is_over() {
-                        call.forget_end();
-                    }
                     let end = if call.is_answered() { CallEnd::Lost } else { CallEnd::Unanswered };
                     records.extend(shard.remove(index).map(|call| call.record(end, now)));
                 }
@@ -227,8 +249,8 @@ impl CallTable {
     }
 
     /// A branch of a call has ended.
-    pub(crate) fn end_branch(&self, at: CallRef, branch: u8, moment: Moment<'_>) -> Effect {
-        self.change(at, CallEnd::Lost, moment, |call| Change::of_dialogs(call.end_early(branch, moment.now)))
+    pub(crate) fn end_branch(&self, at: CallRef, branch: u8, end: Option<DialogEnd>, moment: Moment<'_>) -> Effect {
+        self.change(at, CallEnd::Lost, moment, |call| Change::of_dialogs(call.end_early(branch, end, moment.now)))
     }
 
     /// A call goes to another party, by the rules of the office.
@@ -250,7 +272,7 @@ impl CallTable {
         let mut source = None;
         let effect = self.change(at, CallEnd::Unanswered, moment, |call| {
             source = Some(call.source());
-            Change::of_end(call.set_up(status, phones, reached))
+            Change::of_end(call.set_up(status, phones, reached, moment.now))
         });
         (effect, source)
     }
@@ -318,13 +340,16 @@ impl CallTable {
         let slot = shard.slots.get_mut(index).filter(|slot| slot.generation == generation);
         let Some(call) = slot.and_then(|slot| slot.call.as_mut()) else { return Effect::default() };
         let what = change(call);
-        let changed = if what != Change::Nothing { users_of(call, moment) } else { Vec::new() };
+        let change = match what {
+            Change::Nothing => CallsChange::default(),
+            Change::Dialogs | Change::End => change_of(call, at.0.get(), what == Change::End, moment),
+        };
         let ended = if what == Change::End { shard.remove(index) } else { None };
-        let Some(call) = ended else { return Effect { record: None, changed } };
+        let Some(call) = ended else { return Effect { record: None, change } };
         call.transactions().for_each(|transaction| self.forget(transaction));
         drop(shard);
         self.len.fetch_sub(1, Ordering::Relaxed);
-        Effect { record: Some(Box::new(call.record(end, moment.now))), changed }
+        Effect { record: Some(Box::new(call.record(end, moment.now))), change }
     }
 
     fn forget(&self, transaction: u64) {
@@ -373,9 +398,18 @@ impl Shard {
     }
 }
 
-/// The users of a call, if anybody watches calls.
-fn users_of(call: &Call, moment: Moment<'_>) -> Vec<Aor> {
-    if moment.subscriptions.load(Ordering::Acquire) > 0 { call.users().map(aor).collect() } else { Vec::new() }
+/// The change for those who watch calls, if there is anybody.
+fn change_of(call: &Call, id: u64, is_over: bool, moment: Moment<'_>) -> CallsChange {
+    if moment.subscriptions.load(Ordering::Acquire) == 0 {
+        return CallsChange::default();
+    }
+    let mut users: Vec<Aor> = Vec::new();
+    for user in call.users() {
+        if !users.iter().any(|known| known.as_bytes() == user) {
+            users.push(aor(user));
+        }
+    }
+    CallsChange { users, ended: is_over.then(|| Arc::new(call.view(id))) }
 }
 
 const fn shard_of(hash: u64) -> usize {

@@ -6,7 +6,7 @@ use location::{Aor, Wall};
 use strum::{IntoStaticStr, VariantArray};
 
 use super::facts::{DiversionReason, TriedPhones};
-use super::record::Reached;
+use super::record::{CallSide, Reached};
 
 /// The state of a dialog (RFC 4235 3.7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
@@ -20,9 +20,24 @@ pub enum DialogState {
     Terminated,
 }
 
-/// A call that has not ended.
+/// How a dialog ended (RFC 4235 3.7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DialogEnd {
+    /// Its INVITE, or the branch of it, got this final response.
+    Refused(u16),
+    /// This side sent a BYE.
+    HungUp(CallSide),
+    /// A response said that the other side does not have it.
+    Gone,
+    /// No response to the INVITE, or no request of the call, came for too long.
+    Silent,
+}
+
+/// A call that has not ended, or the last state of one that has just ended.
 #[derive(Clone, Debug)]
 pub struct CallInProgress {
+    /// No other call of this run has it.
+    pub id: u64,
     /// The Call-ID; empty if it is too long to be kept.
     pub call_id: Box<[u8]>,
     /// The tag of the caller; empty if it is too long to be kept.
@@ -31,6 +46,8 @@ pub struct CallInProgress {
     pub source: SocketAddr,
     /// The caller, from the From header.
     pub from: Aor,
+    /// The user who called. Its account may allow another name in From.
+    pub caller: Aor,
     /// The called user or foreign address.
     pub to: Aor,
     /// When its INVITE was received.
@@ -51,6 +68,8 @@ pub struct CallInProgress {
     pub status: Option<u16>,
     /// One for each To tag. Without any, the state of the call is `trying` (RFC 4235 3.7.1).
     pub dialogs: Vec<CallDialog>,
+    /// How it ended, if it was not answered.
+    pub end: Option<DialogEnd>,
 }
 
 /// A dialog of a call.
@@ -64,4 +83,8 @@ pub struct CallDialog {
     pub state: DialogState,
     /// Since when.
     pub since: Wall,
+    /// Whether it was ever confirmed.
+    pub was_answered: bool,
+    /// How it ended, if that is known.
+    pub end: Option<DialogEnd>,
 }

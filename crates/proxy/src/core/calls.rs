@@ -12,16 +12,16 @@ use super::Core;
 use super::send::is_new_call;
 use crate::call_writer::Calls;
 use crate::calls::{
-    CallEnd, CallRecord, CallRef, CallRefusal, CallRequest, CallResponse, CallSide, Reached, RequestAnswer,
+    CallEnd, CallRecord, CallRef, CallRefusal, CallRequest, CallResponse, CallSide, CallsChange, Reached, RequestAnswer,
 };
 use crate::clock::Now;
 use crate::dialog::InDialog;
 use crate::event::{Event, Limit, TriedPhones};
-use crate::outbox::{CoreMessage, Handover, Outbox};
+use crate::outbox::Outbox;
 use crate::pin::{Pin, Unanswered};
 use crate::reject::Reject;
 use crate::request::{Request, TransactionKey, tag_of};
-use crate::route::Plan;
+use crate::route::{self, Plan};
 use crate::settings::{Named, Settings};
 
 /// Of a BYE without any response: its sender gives up after 64·T1, and a copy of the response may come a little later.
@@ -29,7 +29,13 @@ const BYE_GRACE: std::time::Duration = std::time::Duration::from_secs(5);
 
 impl Core {
     /// Adds the call of an INVITE that is forwarded; `None` if it begins none.
-    pub(super) fn begin_call(&self, now: Now, request: &Request, plan: &Plan, outbox: &mut Outbox) -> Option<CallRef> {
+    pub(super) fn begin_call(
+        &mut self,
+        now: Now,
+        request: &Request,
+        plan: &Plan,
+        outbox: &mut Outbox,
+    ) -> Option<CallRef> {
         if !is_new_call(request) {
             return None;
         }
@@ -37,10 +43,17 @@ impl Core {
         let (targets, [caller_tag, _]) = (plan.phones(), request.tags());
         let call_id = request.message.value(HeaderName::CallId).unwrap_or_default();
         let source = request.flow.remote;
-        let begun = CallRequest { call_id, caller_tag, source, from: &from, to: &to, targets };
+        let user = route::caller_of(request, &self.settings);
+        let caller = user.as_ref().unwrap_or(&from);
+        let begun = CallRequest { call_id, caller_tag, source, from: &from, caller, to: &to, targets };
         let call = self.calls.table().begin(&begun, now.wall);
-        if call.is_none() {
-            outbox.emit(Event::LimitReached(Limit::JournalCalls));
+        match call {
+            None => outbox.emit(Event::LimitReached(Limit::JournalCalls)),
+            // So far only the caller has a dialog.
+            Some(_) if self.calls.watched().is_used() => {
+                self.calls.note(CallsChange { users: vec![caller.clone()], ended: None });
+            }
+            Some(_) => {}
         }
         outbox.emit(Event::Call { from, to, targets });
         call
@@ -138,16 +151,6 @@ impl Core {
     pub(super) fn sweep_calls(&mut self, now: Now, outbox: &mut Outbox) {
         let bye_timeout = self.settings.timers.give_up() + BYE_GRACE;
         self.calls.sweep((self.settings.call_lifetime, bye_timeout), now.wall, outbox);
-    }
-
-    /// Tells the workers with subscriptions to calls what this call of the driver has changed.
-    pub(super) fn announce_calls(&mut self, outbox: &mut Outbox) {
-        for user in self.calls.take_changed() {
-            for worker in self.calls.watched().workers_for(&user, &self.mac) {
-                let core_message = CoreMessage::CallsChanged(user.clone());
-                outbox.handovers.push(Handover { worker: Some(worker), core_message });
-            }
-        }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use parser::{HeaderName, Message};
 
-use crate::calls::{CallResponse, Reached, RequestAnswer};
+use crate::calls::{CallResponse, DialogEnd, Reached, RequestAnswer};
 use crate::context::Context;
 use crate::event::{DiversionReason, Event, TriedPhones};
 use crate::request::tag_of;
@@ -26,9 +26,9 @@ impl ResponseContext {
     }
 
     /// A branch has ended: no early dialog of it goes on.
-    pub(super) fn note_branch_end(&self, index: u8, context: &mut Context<'_>) {
+    pub(super) fn note_branch_end(&self, index: u8, end: DialogEnd, context: &mut Context<'_>) {
         if let Some(call) = self.call {
-            context.calls.branch_ended(call, index, context.now.wall, context.outbox);
+            context.calls.branch_ended(call, (index, Some(end)), context.now.wall, context.outbox);
         }
     }
 

@@ -27,7 +27,7 @@ use location::Flow;
 use parser::{HeaderName, Message, Method};
 use smallvec::SmallVec;
 
-use crate::calls::CallRef;
+use crate::calls::{CallRef, DialogEnd};
 use crate::clock::Instant;
 use crate::connections::Connections;
 use crate::context::Context;
@@ -276,7 +276,7 @@ impl ResponseContext {
                 }
             }
             ClientEvent::Failure => {
-                self.note_branch_end(id.index, context);
+                self.note_branch_end(id.index, DialogEnd::Refused(status), context);
                 if !self.follow(id, response, context) {
                     self.failed(usize::from(id.index), status, context);
                 }
@@ -307,7 +307,7 @@ impl ResponseContext {
     pub(crate) fn undelivered(&mut self, id: BranchId, context: &mut Context<'_>) {
         let branch = self.branches.get_mut(usize::from(id.index));
         if branch.is_some_and(ClientBranch::undelivered) {
-            self.note_branch_end(id.index, context);
+            self.note_branch_end(id.index, DialogEnd::Silent, context);
             self.fail_over(usize::from(id.index), context);
             self.advance(context);
         }
@@ -320,7 +320,7 @@ impl ResponseContext {
         for index in 0..self.branches.len() {
             let branch = self.branches.get_mut(index);
             if branch.is_some_and(|branch| branch.timeout(&self.template, context)) {
-                self.note_branch_end(u8::try_from(index).unwrap_or(u8::MAX), context);
+                self.note_branch_end(u8::try_from(index).unwrap_or(u8::MAX), DialogEnd::Silent, context);
                 self.fail_over(index, context);
                 ended = true;
             }

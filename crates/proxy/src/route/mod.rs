@@ -54,7 +54,7 @@ pub(crate) use loose::{accept_routes, invite_key};
 pub(crate) use mailbox::mailbox_step;
 pub(crate) use next_step::{NextStep, next_step, office_step};
 pub use office::Rule;
-pub(crate) use office::{Course, Leg, Turn, members_in_place_of, next_leg, next_party};
+pub(crate) use office::{Course, Leg, Turn, caller_of, members_in_place_of, next_leg, next_party};
 pub(crate) use own_events::{is_to_itself, without_sender};
 pub(crate) use preferences::Disposition;
 pub(crate) use privacy::check_privacy;
