@@ -15,6 +15,8 @@ use crate::settings::{Settings, SubscriptionTimes};
 pub(crate) enum EventPackage {
     /// Registrations (RFC 3680).
     Reg,
+    /// Dialogs of INVITEs (RFC 4235).
+    Dialog,
 }
 
 /// Whether the Event header of a request names the voicemail messages of a user (RFC 3842). The voicemail server is their
@@ -41,7 +43,7 @@ fn is_named(request: &Message, package: &[u8]) -> bool {
 pub(crate) type MediaType = (&'static str, &'static str);
 
 impl EventPackage {
-    const ALL: [Self; 1] = [Self::Reg];
+    const ALL: [Self; 2] = [Self::Reg, Self::Dialog];
 
     /// The package that the Event header of a request names; `None` for a package that is not implemented here.
     pub(crate) fn of(request: &Message) -> Option<Self> {
@@ -66,6 +68,8 @@ impl EventPackage {
         match self {
             // RFC 3680 4.1
             Self::Reg => "reg",
+            // RFC 4235 3.1
+            Self::Dialog => "dialog",
         }
     }
 
@@ -74,6 +78,8 @@ impl EventPackage {
         match self {
             // RFC 3680 4.5
             Self::Reg => ("application", "reginfo+xml"),
+            // RFC 4235 3.5
+            Self::Dialog => ("application", "dialog-info+xml"),
         }
     }
 
@@ -82,14 +88,16 @@ impl EventPackage {
         match self {
             // RFC 3680 4.4, 4.10
             Self::Reg => &settings.subscriptions,
+            // RFC 4235 3.4, 3.10
+            Self::Dialog => &settings.dialog_subscriptions,
         }
     }
 
     /// Whether `user`, whose identity is proven, may subscribe to the state of `resource` (RFC 6665 5.4.6).
     pub(crate) fn authorizes(self, user: &Aor, resource: &Aor, settings: &Settings) -> bool {
         match self {
-            // RFC 3680 4.6
-            Self::Reg => settings.accounts.may_watch(user, resource),
+            // RFC 3680 4.6, RFC 4235 3.6
+            Self::Reg | Self::Dialog => settings.accounts.may_watch(user, resource),
         }
     }
 }

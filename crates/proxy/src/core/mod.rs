@@ -86,7 +86,7 @@ pub struct Load {
     pub pins: usize,
     /// Nonces in use.
     pub nonces: usize,
-    /// Subscriptions to registrations.
+    /// Subscriptions to calls and registrations.
     pub subscriptions: usize,
     /// Sides of dialogs that have moved since their Record-Route token was written.
     pub moved_dialogs: usize,
@@ -176,8 +176,7 @@ impl Core {
             CoreMessage::ResponsePassed { key, response, to_tag } => {
                 self.response_passed(now, TransactionKey(key), (response, &to_tag), outbox)
             }
-            // No event package has subscriptions to calls.
-            CoreMessage::CallsChanged(_) => {}
+            CoreMessage::CallsChanged { user, ended } => self.calls_changed(now, &user, ended.as_deref(), outbox),
             CoreMessage::SweepCalls => self.sweep_calls(now, outbox),
         }
         self.finish_call(now, outbox);
@@ -212,7 +211,7 @@ impl Core {
     /// Continues what the methods above have begun, before they return to the driver.
     fn finish_call(&mut self, now: Now, outbox: &mut Outbox) {
         self.begin_searches(now, outbox);
-        self.announce_calls(outbox);
+        self.announce_calls(now, outbox);
     }
 
     /// When [`Core::timeout`] has to be called next.

@@ -8,6 +8,7 @@ use parser::Message;
 
 use super::Core;
 use crate::ask::Answer;
+use crate::calls::{CallInProgress, CallsChange};
 use crate::clock::Now;
 use crate::context::Context;
 use crate::event::{Drop, Event, Limit};
@@ -48,9 +49,9 @@ impl Core {
         }
         let subscriber = self.admit_subscriber(now, request, (package, &aor), outbox)?;
         let subscribe = InitialSubscribe::of(package, request, tag, &self.settings)?;
-        self.has_room(&aor, outbox)?;
+        self.has_room(package, &aor, outbox)?;
         let (subscriptions, mut context) = self.notifier(now, outbox);
-        subscriptions.insert(tag, &aor, &mut context, |context| {
+        subscriptions.insert(tag, (package, &aor), &mut context, |context| {
             Subscription::begin((aor.clone(), subscriber), request, subscribe, context)
         });
         Ok(())
@@ -84,13 +85,13 @@ impl Core {
         if is_same { Ok(()) } else { Err(Reject::Subscriber) }
     }
 
-    /// Each change of a user's bindings causes one NOTIFY for each subscription to it. So there is a limit for each
-    /// user as well as for all.
-    fn has_room(&self, aor: &Aor, outbox: &mut Outbox) -> Result<(), Reject> {
+    /// Each change of a user's bindings or calls causes one NOTIFY for each subscription to them. So there is a limit for
+    /// each user as well as for all.
+    fn has_room(&self, package: EventPackage, aor: &Aor, outbox: &mut Outbox) -> Result<(), Reject> {
         let limits = &self.settings.limits;
         let reached = if self.subscriptions.len() >= limits.subscriptions {
             Limit::Subscriptions
-        } else if self.subscriptions.to(aor).count() >= limits.subscriptions_per_user {
+        } else if self.subscriptions.to(package, aor).count() >= limits.subscriptions_per_user {
             Limit::SubscriptionsPerUser
         } else {
             return Ok(());
@@ -113,10 +114,41 @@ impl Core {
 
     /// Notifies the subscribers of this worker.
     pub(super) fn registration_changed(&mut self, now: Now, aor: &Aor, outbox: &mut Outbox) {
-        let ids: Vec<u64> = self.subscriptions.to(aor).collect();
+        let ids: Vec<u64> = self.subscriptions.to(EventPackage::Reg, aor).collect();
         let (subscriptions, mut context) = self.notifier(now, outbox);
         for id in ids {
             subscriptions.with(id, &mut context, Subscription::on_change);
+        }
+    }
+
+    /// Tells the subscribers, at all workers, of the users whose calls have changed in this call of the driver. A message
+    /// to another worker may be lost; its subscriptions notice that by the number of changes.
+    pub(super) fn announce_calls(&mut self, now: Now, outbox: &mut Outbox) {
+        for CallsChange { users, ended } in self.calls.take_changes() {
+            for user in users {
+                let watched = self.calls.table().watched();
+                watched.note_change(&user, &self.mac);
+                for worker in watched.workers_for(&user, &self.mac) {
+                    if worker == self.worker {
+                        self.calls_changed(now, &user, ended.as_deref(), outbox);
+                    } else {
+                        let core_message = CoreMessage::CallsChanged { user: user.clone(), ended: ended.clone() };
+                        outbox.handovers.push(Handover { worker: Some(worker), core_message });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notifies the subscribers of this worker. `ended`: the call, if it is not in the table any more.
+    pub(super) fn calls_changed(&mut self, now: Now, user: &Aor, ended: Option<&CallInProgress>, outbox: &mut Outbox) {
+        let ids: Vec<u64> = self.subscriptions.to(EventPackage::Dialog, user).collect();
+        let (subscriptions, mut context) = self.notifier(now, outbox);
+        for id in ids {
+            subscriptions.with(id, &mut context, |subscription, context| {
+                ended.into_iter().for_each(|call| subscription.on_call_end(call, context));
+                subscription.on_change(context);
+            });
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! A SUBSCRIBE to a local user creates a subscription: soft state of one worker, whose number is in our To tag. What
 //! RFC 6665 leaves to the event package is in `crate::event_package` (name, durations, authorization) and in one
-//! folder for each package (the state and its document), which `state.rs` lists. The package `reg` (RFC 3680) is in
-//! `reg`.
+//! folder for each package (the state and its document), which `state.rs` lists: `reg` (RFC 3680), and `dialogs` for
+//! the package `dialog` (RFC 4235).
 //!
 //! A subscription keeps the state that its last NOTIFY reported. When something may have changed, it reads the
 //! current state and reports the difference. So code that changes a record does not have to know what is reported: it
@@ -16,6 +16,7 @@
 //! Must not know how bindings change, nor how a subscriber authenticates: `core` and `auth` do.
 
 mod dialog;
+mod dialogs;
 mod notify;
 mod phase;
 mod reg;

@@ -8,6 +8,17 @@ use location::Aor;
 use crate::event_package::EventPackage;
 use crate::settings::{Authentication, Secrets, Settings};
 
+/// What a subscriber may learn of calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CallAccess {
+    /// Everything: it is the user.
+    Own,
+    /// Who calls whom, and the identifiers of a call that rings.
+    PickUp,
+    /// Who calls whom.
+    Watch,
+}
+
 /// The user that a subscription was authorized for.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
@@ -38,5 +49,14 @@ impl Subscriber {
             None => settings.authentication == Authentication::Off,
         };
         is_authentic && package.authorizes(&self.user, resource, settings)
+    }
+
+    /// What the subscriber may learn of the calls of `resource`, if it may see them at all.
+    pub(super) fn access_to_calls(&self, resource: &Aor, settings: &Settings) -> CallAccess {
+        match settings.accounts.may_pick_up(&self.user, resource) {
+            _ if self.user == *resource => CallAccess::Own,
+            true => CallAccess::PickUp,
+            false => CallAccess::Watch,
+        }
     }
 }

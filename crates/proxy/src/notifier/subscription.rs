@@ -10,6 +10,7 @@ use location::{Aor, Flow};
 use parser::{Message, write_decimal};
 
 use crate::ask::{Answer, Continuation, Question, Resume};
+use crate::calls::CallInProgress;
 use crate::clock::Instant;
 use crate::connections::Connections;
 use crate::context::Context;
@@ -29,7 +30,7 @@ use super::dialog::{Dialog, Notice};
 use super::notify::{Notify, NotifyEnd};
 use super::phase::{Active, Phase, Reason, Terminating};
 use super::request::{Accepted, InitialSubscribe, LastSubscribe, granted_expires};
-use super::state::State;
+use super::state::{Reading, State};
 use super::subscriber::Subscriber;
 use super::table::LocalTag;
 
@@ -117,10 +118,18 @@ impl Subscription {
         }
     }
 
+    /// A call of the resource has ended.
+    pub(crate) fn on_call_end(&mut self, call: &CallInProgress, context: &mut Context<'_>) {
+        if let Phase::Active(Active { reported: Some(state), .. }) = &mut self.phase {
+            state.note_end(call, &self.resource, context);
+        }
+    }
+
     /// The settings have changed, and with them perhaps the state or the authorization.
     pub(super) fn on_new_settings(&mut self) {
         if let Phase::Active(active) = &mut self.phase {
             active.read_after(active.not_before);
+            active.reported.iter_mut().for_each(State::outdate);
         }
     }
 
@@ -141,8 +150,14 @@ impl Subscription {
 
     /// The question for the state is answered.
     pub(crate) fn on_state(&mut self, answer: Answer, context: &mut Context<'_>) {
+        let (settings, at) = (context.settings, context.now.wall);
+        let state = State::answered(self.dialog.package, &self.resource, answer, settings, at);
+        self.on_read(state, context);
+    }
+
+    /// The state has been read, or could not be read.
+    fn on_read(&mut self, state: Option<State>, context: &mut Context<'_>) {
         let (settings, now, package) = (context.settings, context.now, self.dialog.package);
-        let state = State::answered(package, &self.resource, answer, settings, now.wall);
         let is_authorized = self.is_authorized(settings);
         match (&mut self.phase, state) {
             (Phase::Terminated, _) => return,
@@ -276,13 +291,24 @@ impl Subscription {
         }
     }
 
-    /// Asks for the state. [`Subscription::on_state`] gets the answer.
+    /// Reads the state, or asks for it; then [`Subscription::on_state`] gets the answer.
     fn read_state(&mut self, context: &mut Context<'_>) {
         if let Phase::Active(active) = &mut self.phase {
             (active.is_waiting, active.read_at) = (true, None);
+            if let Some(state) = &mut active.reported
+                && state.check(&self.resource, context)
+            {
+                active.is_waiting = false;
+                if let Some(at) = state.changes_at() {
+                    active.read_after(context.now.mono + Duration::from_millis(at.millis_since(context.now.wall)));
+                }
+                return;
+            }
         }
-        let question = State::question(self.dialog.package, &self.resource);
-        context.outbox.ask(question, Continuation(Resume::Notify(self.dialog.tag.id)));
+        match State::read(self.dialog.package, &self.resource, &self.subscriber, context) {
+            Reading::Known(state) => self.on_read(Some(state), context),
+            Reading::Asked(question) => context.outbox.ask(question, Continuation(Resume::Notify(self.dialog.tag.id))),
+        }
     }
 
     /// Reports what has changed since the last NOTIFY, if anything has.

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 
 use crate::clock::Instant;
 use crate::context::Context;
+use crate::event_package::EventPackage;
 use crate::mac::{Mac, Purpose};
 use crate::request::TransactionKey;
 use crate::subscriber_index::{Bucket, SubscriberIndex};
@@ -33,17 +34,25 @@ pub(crate) struct LocalTag {
 /// The subscriptions of one worker.
 pub(crate) struct Subscriptions {
     by_id: HashMap<u64, Entry>,
-    /// Those that still report the state of a resource.
+    /// Those to registrations.
+    registrations: Listed,
+    /// Those to dialogs. Their index is that of the table of calls.
+    dialogs: Listed,
+    subscriber_index: Arc<SubscriberIndex>,
+}
+
+/// The subscriptions to one event package that still report the state of a resource.
+#[derive(Default)]
+struct Listed {
     by_resource: HashMap<Aor, SmallVec<[u64; 2]>>,
     /// For each bucket of the index the number of resources in `by_resource`.
     buckets: HashMap<Bucket, u32>,
-    subscriber_index: Arc<SubscriberIndex>,
 }
 
 struct Entry {
     subscription: Box<Subscription>,
     timer: Armed,
-    /// Whether `by_resource` has it.
+    /// Whether [`Listed`] has it.
     listed: bool,
 }
 
@@ -71,8 +80,8 @@ impl LocalTag {
 
 impl Subscriptions {
     pub(crate) fn new(subscriber_index: Arc<SubscriberIndex>) -> Self {
-        let (by_id, by_resource, buckets) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { by_id, by_resource, buckets, subscriber_index }
+        let (registrations, dialogs) = (Listed::default(), Listed::default());
+        Self { by_id: HashMap::new(), registrations, dialogs, subscriber_index }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -84,14 +93,21 @@ impl Subscriptions {
         self.subscriber_index.has(worker)
     }
 
-    /// The workers that may have a subscription to this resource.
+    /// The workers that may have a subscription to the registrations of this user.
     pub(crate) fn workers_for(&self, aor: &Aor, mac: &Mac) -> impl Iterator<Item = u8> + use<> {
         self.subscriber_index.workers_for(aor, mac)
     }
 
     /// The subscriptions to this resource that are not terminated.
-    pub(crate) fn to(&self, aor: &Aor) -> impl Iterator<Item = u64> {
-        self.by_resource.get(aor).into_iter().flatten().copied()
+    pub(crate) fn to(&self, package: EventPackage, aor: &Aor) -> impl Iterator<Item = u64> {
+        self.listed(package).by_resource.get(aor).into_iter().flatten().copied()
+    }
+
+    const fn listed(&self, package: EventPackage) -> &Listed {
+        match package {
+            EventPackage::Reg => &self.registrations,
+            EventPackage::Dialog => &self.dialogs,
+        }
     }
 
     pub(crate) fn find(&self, id: u64) -> Option<&Subscription> {
@@ -102,12 +118,12 @@ impl Subscriptions {
     /// change.
     pub(crate) fn insert(
         &mut self,
-        LocalTag { worker, id }: LocalTag,
-        aor: &Aor,
+        LocalTag { id, .. }: LocalTag,
+        (package, aor): (EventPackage, &Aor),
         context: &mut Context<'_>,
         begin: impl FnOnce(&mut Context<'_>) -> Subscription,
     ) {
-        self.list(id, worker, aor, context.mac);
+        self.list(id, (package, aor), context);
         let subscription = Box::new(begin(context));
         self.by_id.insert(id, Entry { subscription, timer: Armed::default(), listed: true });
         self.settle(id, context);
@@ -158,43 +174,59 @@ impl Subscriptions {
         entry.listed &= !unlisted;
         let ended = subscription.is_removable(context.now.mono);
         let deadline = subscription.deadline().filter(|_| !ended);
-        let aor = unlisted.then(|| subscription.parties().0.clone());
+        let resource = unlisted.then(|| (subscription.package(), subscription.parties().0.clone()));
         entry.timer.arm(deadline, Timer::Subscription(id), context.timers);
-        if let Some(aor) = aor {
-            self.unlist(id, context.worker, &aor, context.mac);
+        if let Some((package, aor)) = resource {
+            self.unlist(id, (package, &aor), context);
         }
         if ended {
             self.by_id.remove(&id);
         }
     }
 
-    fn list(&mut self, id: u64, worker: u8, aor: &Aor, mac: &Mac) {
+    fn list(&mut self, id: u64, (package, aor): (EventPackage, &Aor), context: &Context<'_>) {
+        match package {
+            EventPackage::Reg => self.registrations.add(id, aor, &self.subscriber_index, context),
+            EventPackage::Dialog => self.dialogs.add(id, aor, context.calls.table().watched(), context),
+        }
+    }
+
+    fn unlist(&mut self, id: u64, (package, aor): (EventPackage, &Aor), context: &Context<'_>) {
+        match package {
+            EventPackage::Reg => self.registrations.remove(id, aor, &self.subscriber_index, context),
+            EventPackage::Dialog => self.dialogs.remove(id, aor, context.calls.table().watched(), context),
+        }
+    }
+}
+
+impl Listed {
+    fn add(&mut self, id: u64, aor: &Aor, index: &SubscriberIndex, context: &Context<'_>) {
         let own = self.by_resource.entry_ref(aor).or_default();
         own.push(id);
         if own.len() > 1 {
             return;
         }
-        let bucket = Bucket::of(aor, mac);
+        let bucket = Bucket::of(aor, context.mac);
         let resources = self.buckets.entry(bucket).or_default();
         *resources += 1;
         if *resources == 1 {
-            self.subscriber_index.add(bucket, worker);
+            index.add(bucket, context.worker);
         }
     }
 
-    fn unlist(&mut self, id: u64, worker: u8, aor: &Aor, mac: &Mac) {
+    fn remove(&mut self, id: u64, aor: &Aor, index: &SubscriberIndex, context: &Context<'_>) {
         let EntryRef::Occupied(mut own) = self.by_resource.entry_ref(aor) else { return };
         own.get_mut().retain(|other| *other != id);
         if !own.get().is_empty() {
             return;
         }
         own.remove();
-        let bucket = Bucket::of(aor, mac);
+        let bucket = Bucket::of(aor, context.mac);
         let Some(resources) = self.buckets.get_mut(&bucket) else { return };
         *resources -= 1;
         if *resources == 0 {
             self.buckets.remove(&bucket);
-            self.subscriber_index.remove(bucket, worker);
+            index.remove(bucket, context.worker);
         }
     }
 }

@@ -90,6 +90,8 @@ pub struct Settings {
     pub registrar: Registrar,
     /// How long subscriptions to registrations last and how often they notify.
     pub subscriptions: SubscriptionTimes,
+    /// The same of subscriptions to dialogs.
+    pub dialog_subscriptions: SubscriptionTimes,
     /// A call without any request for this time has ended, as far as the server knows.
     pub call_lifetime: Duration,
     /// How several targets are tried.
@@ -124,6 +126,7 @@ impl Default for Settings {
             foreign: Foreign::Refuse,
             registrar: Registrar::default(),
             subscriptions: SubscriptionTimes::default(),
+            dialog_subscriptions: SubscriptionTimes::of_dialogs(),
             call_lifetime: Duration::from_hours(12),
             forking: Forking::default(),
             unreachable_for: Duration::from_secs(30),

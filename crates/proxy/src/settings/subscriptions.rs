@@ -1,4 +1,5 @@
-//! How long a subscription lasts and how often it notifies (RFC 6665 4.2.1.1; for registrations RFC 3680 4.4, 4.10).
+//! How long a subscription lasts and how often it notifies (RFC 6665 4.2.1.1; for registrations RFC 3680 4.4, 4.10;
+//! for dialogs RFC 4235 3.4, 3.10).
 
 use std::time::Duration;
 
@@ -19,5 +20,12 @@ impl Default for SubscriptionTimes {
     /// The values of RFC 3680.
     fn default() -> Self {
         Self { min_expires: 60, default_expires: 3761, max_expires: 7200, interval: Duration::from_secs(5) }
+    }
+}
+
+impl SubscriptionTimes {
+    /// The values of RFC 4235 3.4 and 3.10.
+    pub fn of_dialogs() -> Self {
+        Self { default_expires: 3600, interval: Duration::from_secs(1), ..Self::default() }
     }
 }

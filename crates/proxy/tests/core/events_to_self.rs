@@ -12,7 +12,7 @@ fn event(phone: &Agent, method: &str, package: &str) -> Sip {
 
 fn refused(phone: &Agent) {
     let refused = phone.expects("489");
-    assert_eq!(refused.value("Allow-Events"), "reg", "{refused}");
+    assert_eq!(refused.value("Allow-Events"), "reg, dialog", "{refused}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod caller_preferences;
 mod configured_contacts;
 mod contact_uri;
 mod dialog_continuity;
+mod dialog_events;
 mod dialog_peers;
 mod digest;
 mod digest_algorithms;

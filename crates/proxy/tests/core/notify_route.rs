@@ -10,7 +10,7 @@ use crate::accounts::aor;
 fn notify(notifier: &Agent, subscribe: &Sip, ok: &Sip) -> Sip {
     notifier
         .within_as_callee(subscribe, ok, "NOTIFY")
-        .with("Event", "dialog")
+        .with("Event", "conference")
         .with("Subscription-State", "active;expires=600")
 }
 
@@ -22,7 +22,7 @@ fn within_notify(subscriber: &Agent, notify: &Sip, method: &str) -> Sip {
 }
 
 fn subscribe(subscriber: &Agent) -> Sip {
-    subscriber.request("SUBSCRIBE", "sip:bob@office.example").with("Event", "dialog").with("Expires", 600)
+    subscriber.request("SUBSCRIBE", "sip:bob@office.example").with("Event", "conference").with("Expires", 600)
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn each_notifier_of_a_forked_subscribe_is_refreshed_over_the_route_of_its_notify
         assert_eq!(recorded.len(), received[at].values("Record-Route").count(), "{made}");
         alice.answers(&made, 200);
         phone.expects("200");
-        let refresh = within_notify(&alice, &made, "SUBSCRIBE").with("Event", "dialog");
+        let refresh = within_notify(&alice, &made, "SUBSCRIBE").with("Event", "conference");
         alice.sends(&refresh);
         let refreshed = phone.expects("SUBSCRIBE");
         assert_eq!((refreshed.uri(), refreshed.has("Route")), (phone.contact().as_str(), false));
@@ -76,7 +76,7 @@ fn requests_to_the_notifier_go_to_its_contact() {
     let contact = format!("<sip:presence@{}>", server.address);
     bob.sends(&notify(&bob, &received, &ok).set("Contact", &contact));
     let made = alice.expects("NOTIFY");
-    alice.sends(&within_notify(&alice, &made, "SUBSCRIBE").with("Event", "dialog"));
+    alice.sends(&within_notify(&alice, &made, "SUBSCRIBE").with("Event", "conference"));
     assert_eq!(server.expects("SUBSCRIBE").uri(), uri_in(&contact));
     // Only alice may use it, from its address.
     let mallory = sim.udp("mallory");

@@ -177,7 +177,7 @@ fn subscriptions_that_cannot_be_granted_are_refused() {
     refused(unknown.clone(), "481");
     refused(unknown.set("To", format_args!("<{BOB}>;tag=3fffffffffffffffff")), "481");
     let server = asked().to("sip:192.0.2.1").set("Event", "presence");
-    assert_eq!(refused(server, "489").value("Allow-Events"), "reg");
+    assert_eq!(refused(server, "489").value("Allow-Events"), "reg, dialog");
     assert_eq!(sim.load(0).subscriptions, 0);
     for accept in ["application/reginfo+xml", "text/plain, Application/*", "*/*;q=0.1"] {
         desk.sends(&asked().set("Expires", 0).with("Accept", accept));
@@ -213,7 +213,7 @@ fn the_options_response_lists_the_event_package() {
     let alice = sim.udp("alice");
     alice.sends(&alice.request("OPTIONS", "sip:office.example"));
     let ok = alice.expects("200");
-    assert_eq!((ok.value("Allow"), ok.value("Allow-Events")), ("OPTIONS, REGISTER, SUBSCRIBE", "reg"));
+    assert_eq!((ok.value("Allow"), ok.value("Allow-Events")), ("OPTIONS, REGISTER, SUBSCRIBE", "reg, dialog"));
 }
 
 #[test]

@@ -30,9 +30,9 @@ section! {
         /// banned addresses at a time, and as many addresses whose failures are counted. Servers that share registrations
         /// share as many bans
         bans: Count = Count(10_000),
-        /// subscriptions to registrations, per worker; one more gets 503
+        /// subscriptions to calls and registrations, per worker; one more gets 503
         subscriptions: Count = Count(proxy::Limits::default().subscriptions),
-        /// subscriptions to one user's registrations: each change causes that many NOTIFYs
+        /// subscriptions to one user's calls and registrations, per worker: each change causes that many NOTIFYs
         subscriptions_per_user: Count = Count(proxy::Limits::default().subscriptions_per_user),
         /// phones that changed their address during a call, per worker
         moved_dialogs: Count = Count(proxy::Limits::default().moved_dialogs),

@@ -41,16 +41,19 @@ section! {
 }
 
 section! {
-    /// `subscriptions`: subscriptions to registrations (RFC 3680).
+    /// `subscriptions`: subscriptions to calls (RFC 4235) and to registrations (RFC 3680).
     pub(crate) struct Subscriptions {
-        /// shortest subscription to registrations; a shorter one gets 423
+        /// shortest subscription; a shorter one gets 423
         min_expires: Seconds = Seconds(SubscriptionTimes::default().min_expires),
-        /// for a subscriber that does not ask for a time (RFC 3680 4.4)
+        /// for a subscriber to registrations that does not ask for a time (RFC 3680 4.4); one to calls gets up to an hour (RFC
+        /// 4235 3.4)
         default_expires: Seconds = Seconds(SubscriptionTimes::default().default_expires),
         /// longest subscription; a longer one is shortened to this
         max_expires: Seconds = Seconds(SubscriptionTimes::default().max_expires),
-        /// the least time between two NOTIFYs of a subscription; changes in between are reported together
+        /// the least time between two NOTIFYs of a subscription to registrations; changes in between are reported together
         interval: Period = Period(SubscriptionTimes::default().interval),
+        /// the same of a subscription to calls (RFC 4235 3.10)
+        call_interval: Period = Period(SubscriptionTimes::of_dialogs().interval),
         /// a call without any request for this time has ended, as far as the server knows: its BYE was lost, or did not pass
         /// here
         call_lifetime: Period = Period(proxy::Settings::default().call_lifetime),

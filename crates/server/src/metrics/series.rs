@@ -265,7 +265,7 @@ gauges! {
     Pins = "frontdesk_pins",
     /// Digest nonces in use now.
     Nonces = "frontdesk_nonces",
-    /// Active subscriptions to registrations.
+    /// Active subscriptions to calls and registrations.
     Subscriptions = "frontdesk_subscriptions",
     /// Dialog sides that changed their address during the dialog.
     MovedDialogs = "frontdesk_moved_dialogs",

@@ -43,6 +43,14 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
             interval: config.subscriptions.interval.0,
         },
         call_lifetime: config.subscriptions.call_lifetime.0,
+        dialog_subscriptions: SubscriptionTimes {
+            min_expires: config.subscriptions.min_expires.0,
+            default_expires: SubscriptionTimes::of_dialogs()
+                .default_expires
+                .clamp(config.subscriptions.min_expires.0, config.subscriptions.max_expires.0),
+            max_expires: config.subscriptions.max_expires.0,
+            interval: config.subscriptions.call_interval.0,
+        },
         forking: Forking {
             strategy: config.forking.strategy.0,
             ring_time: config.forking.ring_time.0,

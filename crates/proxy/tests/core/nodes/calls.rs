@@ -153,13 +153,13 @@ fn a_notify_comes_back_through_both_nodes() {
     for (watcher, watched) in [(Kind::Udp, Kind::Nat), (Kind::Tcp, Kind::Tcp), (Kind::Wss, Kind::Tls)] {
         let sim = nodes(2);
         let (alice, bob) = (registered(&sim, "alice", watcher, 0), registered(&sim, "bob", watched, 1));
-        let subscribe = alice.request("SUBSCRIBE", "sip:bob@office.example").with("Event", "dialog");
+        let subscribe = alice.request("SUBSCRIBE", "sip:bob@office.example").with("Event", "conference");
         alice.sends(&subscribe);
         let received = bob.expects("SUBSCRIBE");
         let answer = bob.answer(&received, 200).with("Contact", format!("<{}>", bob.contact())).with("Expires", 600);
         bob.sends(&answer);
         alice.expects("200");
-        let notify = bob.within_as_callee(&received, &answer, "NOTIFY").with("Event", "dialog");
+        let notify = bob.within_as_callee(&received, &answer, "NOTIFY").with("Event", "conference");
         bob.sends(&notify.with("Subscription-State", "active;expires=600"));
         let notify = alice.expects("NOTIFY");
         assert_eq!(notify.values("Route").count(), 0);
@@ -172,7 +172,7 @@ fn a_notify_comes_back_through_both_nodes() {
             .set("To", notify.value("From"))
             .set("Call-ID", subscribe.value("Call-ID"))
             .set("CSeq", sim::cseq(&subscribe, 1, "SUBSCRIBE"))
-            .with("Event", "dialog");
+            .with("Event", "conference");
         alice.sends(&notify.values("Record-Route").fold(refresh, |refresh, value| refresh.with("Route", value)));
         let received = bob.expects("SUBSCRIBE");
         bob.answers(&received, 200);

@@ -244,7 +244,7 @@ fn only_calls_and_messages_go_to_the_members_of_a_group() {
             assert!(settings.office.add(&aor("700"), number("600")));
         });
         for name in ["600", "700"] {
-            let request = alice.request(method, &format!("sip:{name}@office.example")).with("Event", "dialog");
+            let request = alice.request(method, &format!("sip:{name}@office.example")).with("Event", "conference");
             alice.sends(&request.with("Refer-To", "<sip:dave@office.example>"));
             if is_forwarded {
                 bob.expects(method);

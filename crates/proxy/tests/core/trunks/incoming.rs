@@ -113,7 +113,7 @@ fn other_requests_do_not_leave_by_a_trunk() {
         let office = Office::new();
         office
             .bob
-            .authenticates(BOB, &office.bob.request(method, "sip:0891234@office.example").with("Event", "dialog"));
+            .authenticates(BOB, &office.bob.request(method, "sip:0891234@office.example").with("Event", "conference"));
         office.bob.expects("404");
         office.provider.receives_nothing();
     }
