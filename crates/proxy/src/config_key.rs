@@ -32,6 +32,9 @@ pub enum ConfigKey {
     /// The user that a user subscribes to.
     #[strum(serialize = "accounts.may_watch")]
     MayWatch,
+    /// The call that a user picks up.
+    #[strum(serialize = "accounts.may_pick_up")]
+    MayPickUp,
     /// The user does not want to be disturbed.
     #[strum(serialize = "accounts.do_not_disturb")]
     DoNotDisturb,

@@ -133,6 +133,8 @@ pub(crate) enum Reject {
     Subscription,
     /// The account may not watch this user.
     Subscriber,
+    /// The account may not pick up the calls of this user.
+    PickUp,
     /// The Contact of a SUBSCRIBE is not a SIP URI.
     Target,
     /// The headers of a dialog are too long to be stored.
@@ -206,7 +208,8 @@ impl Reject {
             | Self::Address { .. }
             | Self::ContactScheme
             | Self::TooManyContacts
-            | Self::Subscriber => 403,
+            | Self::Subscriber
+            | Self::PickUp => 403,
             // RFC 3261 10.3 step 5 (an AoR that is not of the domain of the registrar)
             Self::NotFound | Self::NoNumber | Self::ForeignAor => 404,
             Self::Unacceptable => 406,
@@ -283,6 +286,7 @@ impl Reject {
             Self::Identity => "Authenticated as another user",
             Self::Subscription => "Subscription Does Not Exist",
             Self::Subscriber => "Not allowed to watch this user",
+            Self::PickUp => "Not allowed to pick up this call",
             Self::Target => "Bad Contact: not a SIP URI",
             // The text of the Warning too (RFC 5630 6.3).
             Self::SipsNotAllowed => "SIPS Not Allowed",
@@ -298,7 +302,7 @@ impl Reject {
     /// The permission that the sender lacks, if this is why it is refused. For the log.
     pub(crate) const fn offence(self) -> Option<Offence> {
         match self {
-            Self::Identity => Some(Offence::Identity),
+            Self::Identity | Self::PickUp => Some(Offence::Identity),
             Self::Stranger => Some(Offence::Stranger),
             Self::DialledByStranger => Some(Offence::Stranger),
             Self::Relay | Self::FromTrunk => Some(Offence::Relay),
@@ -318,6 +322,7 @@ impl Reject {
             Self::Identity if method == Method::Register => ConfigKey::MayRegister,
             Self::Identity => ConfigKey::MayCallAs,
             Self::Subscriber => ConfigKey::MayWatch,
+            Self::PickUp => ConfigKey::MayPickUp,
             Self::DoNotDisturb => ConfigKey::DoNotDisturb,
             Self::Group => ConfigKey::Groups,
             Self::Closed => ConfigKey::Closed,

@@ -265,6 +265,16 @@ impl Call {
         self.forwarded = Some(reason);
     }
 
+    /// Whether it has this Call-ID and a dialog with these tags, in any order.
+    pub(super) fn has_identifiers(&self, call_id: &[u8], [a, b]: [&[u8]; 2]) -> bool {
+        let callee_tag = match self.texts.at(self.caller_tag) {
+            caller_tag if caller_tag == a => b,
+            caller_tag if caller_tag == b => a,
+            _ => return false,
+        };
+        !call_id.is_empty() && self.texts.at(self.call_id) == call_id && self.has(callee_tag)
+    }
+
     /// Whether it has this dialog.
     pub(super) fn has(&self, callee_tag: &[u8]) -> bool {
         self.position_of(callee_tag).is_some()

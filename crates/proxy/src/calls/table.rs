@@ -162,6 +162,11 @@ impl CallTable {
         self.find(|call| call.users().any(|other| other == user.as_bytes()))
     }
 
+    /// A call with this Call-ID and both of these tags.
+    pub(crate) fn with_tags(&self, call_id: &[u8], tags: [&[u8]; 2]) -> Option<CallInProgress> {
+        self.find(|call| call.has_identifiers(call_id, tags)).pop()
+    }
+
     fn find(&self, is_wanted: impl Fn(&Call) -> bool) -> Vec<CallInProgress> {
         let mut found = Vec::new();
         for (number, shard) in self.shards.iter().enumerate() {

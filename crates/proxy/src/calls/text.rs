@@ -55,7 +55,7 @@ pub(super) fn cut(text: &[u8]) -> &[u8] {
 }
 
 /// The address of record with this text.
-pub(super) fn aor(text: &[u8]) -> Aor {
+pub(crate) fn aor(text: &[u8]) -> Aor {
     let at = text.iter().rposition(|&octet| octet == b'@').unwrap_or(text.len());
     let (user, domain) = text.split_at_checked(at).unwrap_or_default();
     Aor::new(user, domain.get(1..).unwrap_or_default())

@@ -143,6 +143,7 @@ impl Core {
         drop(presented);
         let mut step = next_step(request, &uri, destination, toward, &self.gruus, &self.settings)?;
         request.proven = proven;
+        self.pickup_step(&mut step, request);
         route::mailbox_step(&mut step, request, &self.settings, now)?;
         office_step(&mut step, request, &self.settings, self.settings.civil_time(now), None)
             .inspect_err(|_| self.report_refused_group(request, outbox))?;

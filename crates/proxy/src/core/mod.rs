@@ -17,6 +17,7 @@ pub(crate) mod in_dialog;
 mod large_ack;
 mod late_registration;
 mod notifier;
+mod pickup;
 mod register;
 mod respond;
 mod responses;

@@ -32,7 +32,8 @@ impl Core {
     pub(super) fn forward_or_fork(&mut self, now: Now, request: &mut Request, plan: &mut Plan, outbox: &mut Outbox) {
         request.renumbering =
             request.renumbering.take().and_then(|it| renumbering_for(*it, plan, &self.settings)).map(Box::new);
-        if let Err(reject) = check_privacy(request, plan, &self.settings) {
+        let checked = check_privacy(request, plan, &self.settings).and_then(|()| self.check_pickup(request));
+        if let Err(reject) = checked {
             return self.refuse(now, request, reject, outbox);
         }
         let needs_context = bye_frees_line_later(request, &self.settings, &self.mac);

@@ -8,6 +8,8 @@
 //!   cannot be related to each other (3.1.2), and a retransmitted REGISTER gets the same GRUU. It is valid if since its
 //!   issue the phone has been registered with one Call-ID (5.1).
 
+use std::net::SocketAddr;
+
 use aes_siv::KeyInit as _;
 use aes_siv::siv::Aes128Siv;
 use location::{Aor, Binding, Record, Wall};
@@ -30,8 +32,17 @@ pub(crate) struct Gruus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Callee {
     pub(crate) aor: Aor,
-    /// The phone of a GRUU; `None` for all phones of the user.
-    pub(crate) phone: Option<Phone>,
+    /// One phone; `None` for all phones of the user.
+    pub(crate) phone: Option<OnePhone>,
+}
+
+/// One phone of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnePhone {
+    /// That of a GRUU.
+    Gruu(Phone),
+    /// That at this address, or the others of the user if no binding has it.
+    At(SocketAddr),
 }
 
 /// The phone that a GRUU names.
@@ -102,7 +113,7 @@ impl Gruus {
 
     /// Whether a binding is of the phone that `callee` names, and the GRUU is still valid.
     pub(crate) fn matches(&self, callee: &Callee, binding: &Binding<'_>) -> bool {
-        let Some(phone) = callee.phone else { return true };
+        let Some(OnePhone::Gruu(phone)) = callee.phone else { return true };
         let same = |instance| self.signed(&callee.aor, instance, phone.instance);
         binding.instance().is_some_and(same) && phone.issued.is_none_or(|issued| binding.since() <= issued)
     }
@@ -112,7 +123,7 @@ impl Gruus {
         let (instance, hash) = gr.split_at_checked(gr.len().checked_sub(17)?)?;
         let hash = read_hex(hash.strip_prefix(b".")?)?;
         let made_here = self.signed(&aor, instance, hash);
-        made_here.then_some(Callee { aor, phone: Some(Phone { instance: hash, issued: None }) })
+        made_here.then_some(Callee { aor, phone: Some(OnePhone::Gruu(Phone { instance: hash, issued: None })) })
     }
 
     fn read_temporary(&self, name: &Aor) -> Option<Callee> {
@@ -128,7 +139,7 @@ impl Gruus {
         let (length, user) = rest.split_first()?;
         let phone = Phone { instance: u64::from_be_bytes(*instance), issued: Some(Wall(u64::from_be_bytes(*issued))) };
         let aor = Aor::new(user.get(..usize::from(*length))?, name.domain());
-        Some(Callee { aor, phone: Some(phone) })
+        Some(Callee { aor, phone: Some(OnePhone::Gruu(phone)) })
     }
 
     fn hash(&self, aor: &Aor, instance: &[u8]) -> u64 {
@@ -151,10 +162,15 @@ impl Callee {
         Self { aor, phone: None }
     }
 
+    /// The phone of this user at this address.
+    pub(crate) const fn phone_at(aor: Aor, address: SocketAddr) -> Self {
+        Self { aor, phone: Some(OnePhone::At(address)) }
+    }
+
     /// Whether it is a temporary GRUU. If one matches no binding, it is invalid for ever (5.3), while a public GRUU is
     /// valid again when its phone registers.
     pub(crate) fn is_temporary(&self) -> bool {
-        self.phone.is_some_and(|phone| phone.issued.is_some())
+        matches!(self.phone, Some(OnePhone::Gruu(Phone { issued: Some(_), .. })))
     }
 }
 
@@ -253,7 +269,8 @@ mod tests {
         }
         assert_eq!(temporary("alice", 7), one, "a retransmission gets the same GRUU");
         let callee = read(&one, "office.example").unwrap();
-        assert_eq!((callee.aor, callee.phone.unwrap().issued), (aor("alice"), Some(Wall(7))));
+        let Some(OnePhone::Gruu(phone)) = callee.phone else { panic!("{callee:?}") };
+        assert_eq!((callee.aor, phone.issued), (aor("alice"), Some(Wall(7))));
         assert_eq!(read(&one, "shop.example"), None);
     }
 

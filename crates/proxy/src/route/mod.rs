@@ -49,7 +49,7 @@ pub(crate) use current_flow::current_flow;
 pub(crate) use dialog_check::{DialogCheck, NextLoad};
 pub use from_trunk::trunk_resolutions;
 pub(crate) use from_trunk::{called_by_trunk, check_refer};
-pub(crate) use gruu::{Callee, Gruus, last_issue};
+pub(crate) use gruu::{Callee, Gruus, OnePhone, last_issue};
 pub(crate) use loose::{accept_routes, invite_key};
 pub(crate) use mailbox::mailbox_step;
 pub(crate) use next_step::{NextStep, next_step, office_step};

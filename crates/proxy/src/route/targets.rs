@@ -22,8 +22,8 @@ use crate::target::{ToTrunk, is_sips};
 use super::node_targets::{hop_of_node, without_node};
 use super::preferences::{self, Candidate, Candidates, Disposition};
 use super::{
-    Callee, Group, Gruus, NextHop, Plan, Target, TargetUri, UserContact, check_sips_hop, next_hop_of, next_hop_over,
-    route_uri, secure,
+    Callee, Group, Gruus, NextHop, OnePhone, Plan, Target, TargetUri, UserContact, check_sips_hop, next_hop_of,
+    next_hop_over, route_uri, secure,
 };
 
 /// The plan for a user with this record.
@@ -53,6 +53,12 @@ pub(crate) fn plan_for_callee(
     now: Now,
 ) -> Result<Plan, Reject> {
     let aor = &callee.aor;
+    if let Some(OnePhone::At(address)) = callee.phone {
+        let mut candidates = candidates(record, settings.accounts.contacts(aor), now);
+        keep_phone_at(address, &mut candidates);
+        let plan = plan_for_candidates(request, aor, candidates, settings)?;
+        return Ok(Plan { aor: Some(aor.clone()), ..plan });
+    }
     if callee.phone.is_none() {
         let plan = plan_for_bindings(request, aor, record, settings, now)?;
         return Ok(Plan { aor: Some(aor.clone()), ..plan });
@@ -64,6 +70,17 @@ pub(crate) fn plan_for_callee(
     }
     let plan = plan_for_candidates(request, aor, candidates, settings)?;
     if request.in_dialog { within_dialog(plan, request, settings) } else { Ok(plan) }
+}
+
+/// Keeps the bindings of the phone that sends from this address. A phone may register over another connection than it
+/// calls; then those of its host are kept.
+fn keep_phone_at(address: SocketAddr, candidates: &mut Candidates<'_>) {
+    let flow = |candidate: &Candidate<'_>| candidate.binding.flow().remote;
+    if candidates.iter().any(|candidate| flow(candidate) == address) {
+        candidates.retain(|candidate| flow(candidate) == address);
+    } else if candidates.iter().any(|candidate| flow(candidate).ip() == address.ip()) {
+        candidates.retain(|candidate| flow(candidate).ip() == address.ip());
+    }
 }
 
 /// Adapts the plan to a request in a dialog: its own Route is followed instead of the Path of the binding (RFC 5627

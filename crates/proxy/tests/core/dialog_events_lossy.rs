@@ -1,0 +1,212 @@
+//! Whatever happens on the network and between the workers, a watcher that processes its NOTIFYs by RFC 4235 4.3 knows the
+//! current calls in the end.
+
+#![allow(clippy::indexing_slicing, clippy::panic, reason = "test code outside of test functions")]
+
+use std::time::Duration;
+
+use sim::{Agent, Impairments, Random, Simulation, Sip};
+
+use crate::dialog_events::{View, add_accounts};
+
+/// Whom the board watches.
+const USERS: [&str; 3] = ["alice", "bob", "carol"];
+
+/// A call, and what its two sides do until it ends.
+struct Call {
+    caller: usize,
+    callee: usize,
+    invite: Sip,
+    received: Option<Sip>,
+    ok: Option<Sip>,
+    is_over: bool,
+}
+
+struct Trial {
+    sim: Simulation,
+    workers: usize,
+    random: Random,
+    phones: Vec<Agent>,
+    watchers: Vec<(Agent, View)>,
+    calls: Vec<Call>,
+}
+
+impl Trial {
+    fn new(seed: u64) -> Self {
+        let workers = 1 + u8::try_from(seed % 3).unwrap_or(0);
+        let sim = Simulation::build(workers, seed, add_accounts);
+        sim.core_messages_take(Duration::from_millis(20 * (seed % 4)));
+        let phones: Vec<Agent> = USERS.iter().map(|name| sim.udp(name)).collect();
+        phones.iter().for_each(Agent::registers);
+        let watchers = (0..).zip(USERS).map(|(at, user)| {
+            let watcher = sim.udp(&format!("board/{user}"));
+            watcher.reaches_worker(at % usize::from(workers));
+            let uri = format!("sip:{user}@office.example");
+            watcher.sends(&watcher.request("SUBSCRIBE", &uri).with("Event", "dialog").with("Expires", 7000));
+            watcher.expects("200");
+            (watcher, View::default())
+        });
+        let watchers = watchers.collect();
+        // The phones here do not retransmit, so that some calls never end.
+        sim.impair(Impairments { delay: (1, 30), lost: 100, duplicated: 100, late: 20, core_messages_lost: 200 });
+        let workers = usize::from(workers);
+        Self { sim, workers, random: Random::new(seed), phones, watchers, calls: Vec::new() }
+    }
+
+    fn process_notifies(&mut self) {
+        for (watcher, view) in &mut self.watchers {
+            for notify in watcher.all_received().iter().filter(|sip| sip.what() == "NOTIFY") {
+                view.apply(notify);
+                // The response to every third one is lost.
+                if self.random.index(3) > 0 {
+                    watcher.answers(notify, 200);
+                }
+            }
+        }
+    }
+
+    /// Lets the time pass, and the phones react to what they have received.
+    fn wait(&mut self, millis: u64) {
+        for _ in 0..millis.div_ceil(100) {
+            self.sim.millis(100);
+            self.process_notifies();
+            for at in 0..self.phones.len() {
+                for sip in self.phones[at].all_received() {
+                    self.react(at, &sip);
+                }
+            }
+        }
+    }
+
+    fn react(&mut self, at: usize, sip: &Sip) {
+        let phone = &self.phones[at];
+        let call = self.calls.iter_mut().find(|call| call.invite.value("Call-ID") == sip.value("Call-ID"));
+        let Some(call) = call else { return };
+        match sip.what() {
+            "INVITE" => call.received = Some(sip.clone()),
+            "BYE" => {
+                phone.answers(sip, 200);
+            }
+            "CANCEL" => {
+                phone.answers(sip, 200);
+                phone.answers(call.received.as_ref().unwrap_or(sip), 487);
+                call.is_over = true;
+            }
+            _ => match sip.status() {
+                Some(200) if sip.value("CSeq").ends_with("INVITE") => {
+                    phone.acks(&call.invite, sip);
+                    call.ok = Some(sip.clone());
+                }
+                Some(300..) => {
+                    phone.acks(&call.invite, sip);
+                    call.is_over = true;
+                }
+                _ => {}
+            },
+        }
+    }
+
+    fn begins(&mut self) {
+        let caller = self.random.index(3);
+        let callee = (caller + 1 + self.random.index(2)) % 3;
+        let worker = self.random.index(self.workers);
+        let phone = self.phones[caller].reaches_worker(worker);
+        let invite = phone.calls(USERS[callee]);
+        self.calls.push(Call { caller, callee, invite, received: None, ok: None, is_over: false });
+    }
+
+    /// The next step of one call.
+    fn proceeds(&mut self) {
+        let live: Vec<usize> = (0..self.calls.len()).filter(|at| !self.calls[*at].is_over).collect();
+        if live.is_empty() {
+            return;
+        }
+        let at = live[self.random.index(live.len())];
+        let call = &mut self.calls[at];
+        let (caller, callee) = (&self.phones[call.caller], &self.phones[call.callee]);
+        match (&call.received, &call.ok, self.random.index(4)) {
+            (Some(received), None, 0) => drop(callee.answers(received, 180)),
+            (Some(received), None, 1) => drop(callee.answers(received, 200)),
+            (Some(received), None, 2) => drop(callee.answers(received, 486)),
+            (Some(_), None, _) => drop(caller.cancels(&call.invite)),
+            (_, Some(ok), 0) => {
+                caller.sends(&caller.within(&call.invite, ok, "BYE"));
+                call.is_over = true;
+            }
+            (Some(received), Some(ok), 1) => {
+                callee.sends(&callee.within_as_callee(received, ok, "BYE"));
+                call.is_over = true;
+            }
+            _ => {}
+        }
+    }
+}
+
+fn run_trial(seed: u64) {
+    let mut trial = Trial::new(seed);
+    trial.wait(100);
+    for _ in 0..60 {
+        match trial.random.index(3) {
+            0 => trial.begins(),
+            _ => trial.proceeds(),
+        }
+        let pause = [0, 100, 700, 2000][trial.random.index(4)];
+        trial.wait(pause);
+    }
+    // Until the last NOTIFY is answered, and a change that was missed is noticed.
+    trial.sim.impair(Impairments::NONE);
+    trial.wait(60_000);
+    let mut partial = 0;
+    for (user, (_, view)) in USERS.iter().zip(&trial.watchers) {
+        let calls = trial.sim.calls_of(user);
+        let mut truth: Vec<(String, String)> = Vec::new();
+        for call in &calls {
+            if call.caller == crate::accounts::aor(user) {
+                let state = match (call.answered, call.dialogs.is_empty()) {
+                    (Some(_), _) => "confirmed",
+                    (None, true) => "trying",
+                    (None, false) => "early",
+                };
+                truth.push(("initiator".to_owned(), state.to_owned()));
+            }
+            let own = call.dialogs.iter().filter(|dialog| *dialog.user == *crate::accounts::aor(user).as_bytes());
+            truth.extend(own.map(|dialog| {
+                let state: &str = dialog.state.into();
+                ("recipient".to_owned(), state.to_owned())
+            }));
+        }
+        truth.sort_unstable();
+        let shown = view.states().into_iter().map(|(direction, state)| (direction.to_owned(), state.to_owned()));
+        assert_eq!(shown.collect::<Vec<_>>(), truth, "seed {seed}, {user}");
+        partial += view.partial;
+    }
+    assert!(partial > 10, "seed {seed}: {partial} changes");
+    trial.sim.skip_final_check();
+}
+
+#[test]
+fn the_last_notified_state_matches_the_calls() {
+    // checklist 173
+    (0..40).for_each(run_trial);
+}
+
+#[test]
+fn a_lost_message_between_workers_is_noticed() {
+    // checklist 173
+    let sim = Simulation::build(2, 1, add_accounts);
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
+    bob.registers();
+    let watcher = sim.udp("board");
+    watcher.reaches_worker(1);
+    watcher.sends(&watcher.request("SUBSCRIBE", "sip:alice@office.example").with("Event", "dialog"));
+    watcher.expects("200");
+    watcher.answers(&watcher.expects("NOTIFY"), 200);
+    sim.impair(Impairments { core_messages_lost: 1000, ..Impairments::NONE });
+    alice.reaches_worker(0).calls("bob");
+    sim.seconds(1);
+    watcher.receives_nothing();
+    sim.seconds(10);
+    let notify = watcher.next_message();
+    assert!(notify.body.contains("<state>trying</state>"), "{notify}");
+    sim.skip_final_check();
+}

@@ -1,0 +1,151 @@
+//! Picking up a call that rings: an INVITE with Replaces (RFC 3891), sent by a phone that watches the called user.
+
+use sim::{Agent, Simulation, Sip};
+
+use crate::call_steps::accepts;
+use crate::dialog_events::{BOB, Watcher, setup};
+
+const ALICE: &str = "sip:alice@office.example";
+
+/// alice calls bob, whose phone rings; `desk` may pick that up.
+struct Ringing {
+    sim: Simulation,
+    alice: Agent,
+    /// Another phone of alice.
+    other: Agent,
+    bob: Agent,
+    desk: Watcher,
+    invite: Sip,
+    received: Sip,
+}
+
+impl Ringing {
+    fn new() -> Self {
+        let sim = setup();
+        let [alice, other, bob] = ["alice/phone", "alice/other", "bob"].map(|name| {
+            let phone = sim.udp(name);
+            phone.registers();
+            phone
+        });
+        let mut desk = Watcher::of(&sim, "desk", "bob");
+        desk.phone.registers();
+        sim.seconds(1);
+        let invite = alice.calls("bob");
+        let received = bob.expects("INVITE");
+        bob.answers(&received, 180);
+        alice.expects("180");
+        desk.is_notified();
+        Self { sim, alice, other, bob, desk, invite, received }
+    }
+
+    /// An INVITE to this URI that replaces the dialog that the NOTIFY describes (RFC 3891 7.1).
+    fn replaces(&self, phone: &Agent, uri: &str) -> Sip {
+        let dialog = &self.desk.view.last[0];
+        let (call_id, to, from) = (&dialog.call_id, &dialog.remote_tag, &dialog.local_tag);
+        assert!(!call_id.is_empty() && !to.is_empty() && !from.is_empty());
+        let replaces = format!("{call_id} ;from-tag={from};to-tag={to};early-only");
+        phone.request("INVITE", uri).with("Replaces", replaces).with("Require", "replaces")
+    }
+}
+
+#[test]
+fn a_call_is_picked_up_at_the_phone_that_called() {
+    // checklist 175
+    let alice_s_phone = Ringing::new().alice.contact();
+    // The remote target in the NOTIFY, the user that is watched, and the Contact of the phone.
+    for uri in [ALICE, BOB, &alice_s_phone] {
+        let Ringing { sim, alice, other, bob, mut desk, invite, received } = {
+            let ringing = Ringing::new();
+            assert_eq!(ringing.desk.view.last[0].remote, ALICE);
+            let pickup = ringing.replaces(&ringing.desk.phone, uri);
+            ringing.desk.phone.sends(&pickup);
+            let at_alice = ringing.alice.expects("INVITE");
+            assert_eq!(at_alice.uri(), ringing.alice.contact(), "{uri}");
+            assert_eq!(at_alice.value("Replaces"), pickup.value("Replaces"));
+            accepts(&ringing.desk.phone, &pickup, &ringing.alice, &at_alice);
+            ringing
+        };
+        // RFC 3891 3: the phone that called cancels the call that it replaces.
+        alice.cancels(&invite);
+        bob.answers(&bob.expects("CANCEL"), 200);
+        alice.expects("200");
+        bob.answers(&received, 487);
+        alice.acks(&invite, &alice.expects("487"));
+        bob.expects("ACK");
+        other.receives_nothing();
+        sim.seconds(1);
+        desk.settles(&sim);
+        assert_eq!(desk.view.states(), []);
+        sim.skip_final_check();
+    }
+}
+
+#[test]
+fn who_may_not_pick_up_cannot_use_what_was_read_on_the_network() {
+    // checklist 175
+    let ringing = Ringing::new();
+    for (name, is_allowed) in
+        [("board", false), ("carol", false), ("nobody", false), ("bob/other", true), ("desk", true)]
+    {
+        let phone = ringing.sim.udp(&format!("{name}/thief"));
+        if name != "nobody" {
+            phone.registers();
+        }
+        for uri in [ALICE, BOB, &ringing.alice.contact()] {
+            let pickup = ringing.replaces(&phone, uri);
+            phone.sends(&pickup);
+            if is_allowed {
+                let received = ringing.alice.expects("INVITE");
+                ringing.alice.answers(&received, 481);
+                phone.acks(&pickup, &phone.expects("481"));
+                ringing.alice.expects("ACK");
+            } else {
+                phone.acks(&pickup, &phone.expects("403"));
+                ringing.alice.receives_nothing();
+                ringing.bob.receives_nothing();
+            }
+        }
+    }
+    assert_eq!(ringing.invite.value("Call-ID"), ringing.received.value("Call-ID"));
+    ringing.sim.skip_final_check();
+}
+
+#[test]
+fn a_transfer_replaces_a_dialog_of_others() {
+    // checklist 175
+    let ringing = Ringing::new();
+    let transfer = ringing.replaces(&ringing.sim.udp("carol"), ALICE);
+    accepts(&ringing.alice, &ringing.invite, &ringing.bob, &ringing.received);
+    // RFC 5589 7.1: it comes from a third party, and may ring at each phone of the user.
+    let carol = ringing.sim.udp("carol/phone");
+    carol.sends(&transfer.set("Via", carol.via()));
+    ringing.alice.expects("INVITE");
+    ringing.other.expects("INVITE");
+    ringing.sim.skip_final_check();
+}
+
+#[test]
+fn replaces_with_other_identifiers_is_a_call() {
+    let ringing = Ringing::new();
+    let dialog = ringing.desk.view.last[0].clone();
+    let (call_id, to, from) = (dialog.call_id, dialog.remote_tag, dialog.local_tag);
+    for replaces in [
+        format!("{call_id};to-tag={to};from-tag=x"),
+        format!("x;to-tag={to};from-tag={from}"),
+        format!("{call_id};to-tag={to}"),
+        format!("{call_id};to-tag={to};from-tag={to}"),
+        format!("{call_id};to-tag;from-tag="),
+        call_id.clone(),
+        ";;;".to_owned(),
+    ] {
+        let carol = ringing.sim.udp("carol");
+        let invite = carol.request("INVITE", BOB).with("Replaces", &replaces);
+        carol.sends(&invite);
+        let received = ringing.bob.expects("INVITE");
+        assert_eq!(received.value("Replaces"), replaces);
+        ringing.bob.answers(&received, 481);
+        carol.acks(&invite, &carol.expects("481"));
+        ringing.bob.expects("ACK");
+    }
+    ringing.sim.skip_final_check();
+}
