@@ -17,6 +17,7 @@ mod behaviour;
 mod cluster;
 mod cluster_effects;
 mod cores;
+mod dialogs;
 mod digest;
 mod dns;
 mod effects;
@@ -34,6 +35,7 @@ mod trial;
 
 pub use agent::{Agent, cseq, hop_by_hop};
 pub use behaviour::{Action, Behaviour, Cause, Observer, Reaction};
+pub use dialogs::{DialogView, ShownDialog};
 pub use digest::{Login, challenge, quoted};
 pub use fault::{DnsState, Fault, StoreState};
 pub use net::{Impairments, NodeMessage, Sent, Wire};

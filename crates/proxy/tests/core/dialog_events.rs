@@ -1,11 +1,10 @@
 //! Dialog events: the `dialog` event package (RFC 4235), as a watcher sees the calls of a user.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proxy::{Account, Others};
 
-use sim::{Agent, Simulation, Sip};
+use sim::{Agent, DialogView, ShownDialog, Simulation, Sip};
 
 use crate::accounts::aor;
 use crate::call_steps::{accepts, refuses, rings, stops};
@@ -25,95 +24,12 @@ pub(crate) fn add_accounts(settings: &mut proxy::Settings) {
     settings.accounts.insert(aor("desk"), Account { may_pick_up: Others::All, ..Account::default() });
 }
 
-/// One dialog, as its last document had it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Shown {
-    pub(crate) direction: String,
-    pub(crate) state: String,
-    pub(crate) event: String,
-    pub(crate) code: String,
-    pub(crate) call_id: String,
-    pub(crate) local_tag: String,
-    pub(crate) remote_tag: String,
-    pub(crate) remote: String,
-}
-
-/// What a watcher knows of the calls of a user (RFC 4235 4.3).
-#[derive(Default)]
-pub(crate) struct View {
-    pub(crate) version: Option<u32>,
-    pub(crate) dialogs: BTreeMap<String, Shown>,
-    /// The dialogs of the last document.
-    pub(crate) last: Vec<Shown>,
-    pub(crate) partial: usize,
-}
-
-fn attribute(tag: &str, name: &str) -> String {
-    let (_, value) = tag.split_once(&format!(" {name}=\"")).unwrap_or_default();
-    value.split('"').next().unwrap_or_default().to_owned()
-}
-
-impl View {
-    /// Processes a NOTIFY; false if it is a copy.
-    pub(crate) fn apply(&mut self, notify: &Sip) -> bool {
-        assert_eq!((notify.value("Event"), notify.value("Content-Type")), ("dialog", "application/dialog-info+xml"));
-        let (_, document) = notify.body.split_once("<dialog-info").unwrap_or_default();
-        let (head, rest) = document.split_once('>').unwrap_or_default();
-        let version = attribute(head, "version").parse().ok();
-        if version <= self.version {
-            return false;
-        }
-        let full = attribute(head, "state") == "full";
-        let follows = self.version.is_some_and(|last| version == Some(last + 1));
-        assert!(full || follows, "a change without the state before it");
-        self.version = version;
-        self.partial += usize::from(!full);
-        if full {
-            self.dialogs.clear();
-        }
-        self.last.clear();
-        for dialog in rest.split("<dialog ").skip(1) {
-            let (tag, content) = dialog.split_once('>').unwrap_or_default();
-            let tag = format!(" {tag}");
-            let (_, state) = content.split_once("<state").unwrap_or_default();
-            let (state_tag, state) = state.split_once('>').unwrap_or_default();
-            let (_, remote) = content.split_once("<remote>").unwrap_or_default();
-            let remote = remote.split_once("</identity>").unwrap_or_default().0.rsplit('>').next().unwrap_or_default();
-            let shown = Shown {
-                direction: attribute(&tag, "direction"),
-                state: state.split('<').next().unwrap_or_default().to_owned(),
-                event: attribute(state_tag, "event"),
-                code: attribute(state_tag, "code"),
-                call_id: attribute(&tag, "call-id"),
-                local_tag: attribute(&tag, "local-tag"),
-                remote_tag: attribute(&tag, "remote-tag"),
-                remote: remote.to_owned(),
-            };
-            self.last.push(shown.clone());
-            let id = attribute(&tag, "id");
-            if shown.state == "terminated" {
-                assert!(self.dialogs.remove(&id).is_some(), "the end of what never was");
-            } else {
-                self.dialogs.insert(id, shown);
-            }
-        }
-        true
-    }
-
-    /// The direction and state of each dialog.
-    pub(crate) fn states(&self) -> Vec<(&str, &str)> {
-        let mut states: Vec<_> = self.dialogs.values().map(|it| (&*it.direction, &*it.state)).collect();
-        states.sort_unstable();
-        states
-    }
-}
-
 /// A subscriber to the calls of a user.
 pub(crate) struct Watcher {
     pub(crate) phone: Agent,
     pub(crate) asked: Sip,
     pub(crate) ok: Sip,
-    pub(crate) view: View,
+    pub(crate) view: DialogView,
 }
 
 impl Watcher {
@@ -124,7 +40,7 @@ impl Watcher {
         let asked = asked.with("Event", "dialog").with("Expires", 600).with("Accept", "application/dialog-info+xml");
         phone.sends(&asked);
         let ok = phone.expects("200");
-        let mut watcher = Self { phone, asked, ok, view: View::default() };
+        let mut watcher = Self { phone, asked, ok, view: DialogView::default() };
         watcher.is_notified();
         watcher
     }
@@ -145,7 +61,7 @@ impl Watcher {
     }
 
     /// Gets all NOTIFYs until nothing changes any more. Returns what each of them had.
-    pub(crate) fn settles(&mut self, sim: &Simulation) -> Vec<Vec<Shown>> {
+    pub(crate) fn settles(&mut self, sim: &Simulation) -> Vec<Vec<ShownDialog>> {
         let mut documents = Vec::new();
         while let Some(notify) = self.phone.next_message_if_any() {
             self.phone.answers(&notify, 200);
@@ -316,7 +232,8 @@ fn the_document_names_both_sides() {
         let notify = watcher.is_notified();
         let shown: Vec<_> = watcher.view.dialogs.values().cloned().collect();
         let state = "early".to_owned();
-        let expected = Shown { direction: direction.into(), state, remote: remote.into(), ..Shown::default() };
+        let expected =
+            ShownDialog { direction: direction.into(), state, remote: remote.into(), ..ShownDialog::default() };
         assert_eq!(shown, [expected], "no identifiers: {notify}");
         for part in ["<duration>5</duration>", &format!("<identity display=\"{name}\">{remote}</identity>")] {
             assert!(notify.body.contains(part), "{part} in {notify}");
@@ -380,8 +297,8 @@ fn identifiers_are_for_those_who_may_use_them() {
     assert_eq!((&*trying.call_id, &*trying.local_tag, &*trying.remote_tag), (call_id, caller_tag, ""));
     let ringing = bob.answers(&received, 180);
     alice.expects("180");
-    let identified = |shown: &Shown| (shown.call_id.clone(), shown.local_tag.clone(), shown.remote_tag.clone());
-    let none = identified(&Shown::default());
+    let identified = |shown: &ShownDialog| (shown.call_id.clone(), shown.local_tag.clone(), shown.remote_tag.clone());
+    let none = identified(&ShownDialog::default());
     let all = (call_id.to_owned(), ringing.to_tag().to_owned(), caller_tag.to_owned());
     for (watcher, expected) in watchers.iter_mut().zip([&none, &all, &all]) {
         watcher.is_notified();
@@ -455,7 +372,7 @@ fn a_call_that_is_forwarded_ends_for_the_first_user_only() {
     for (watcher, seen) in watchers.iter_mut().zip(&mut seen) {
         seen.append(&mut watcher.settles(&sim));
     }
-    let text = |it: &Shown| format!("{} {} {}", it.state, it.event, it.code).trim_end().to_owned();
+    let text = |it: &ShownDialog| format!("{} {} {}", it.state, it.event, it.code).trim_end().to_owned();
     let seen = seen.map(|documents| documents.concat().iter().map(text).collect::<Vec<_>>());
     let [caller, first, second] = &seen;
     // alice's call went on all the time.

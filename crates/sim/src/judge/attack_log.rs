@@ -57,6 +57,8 @@ pub(crate) struct Roles {
     pub(crate) trusted: Vec<usize>,
     /// The agents of trunks.
     pub(crate) trunks: Vec<usize>,
+    /// The agents that subscribe to calls. Their messages are between them and the server.
+    pub(crate) watchers: Vec<usize>,
     /// The adversary's user, if it has an account.
     pub(crate) account: Option<&'static str>,
     /// Whether requests need credentials.

@@ -64,6 +64,7 @@ pub(crate) struct Counters {
 pub(crate) struct Judge {
     transactions: Transactions,
     attacks: Attacks,
+    watchers: Vec<usize>,
     registrations: Registrations,
     seen: Counters,
     /// The requests that this step affected.
@@ -91,6 +92,7 @@ impl SharedJudge {
     ) -> Self {
         Self(Rc::new(RefCell::new(Judge {
             transactions: Transactions::new(settings, rules, roles.trusted.clone()),
+            watchers: roles.watchers.clone(),
             attacks: Attacks::new(attack_log, roles),
             registrations: Registrations::new(registrar),
             seen: Counters::default(),
@@ -132,6 +134,9 @@ impl Observer for SharedJudge {
     fn on_received(&mut self, now: u64, agent: usize, sip: &Rc<Sip>) {
         let mut judge = self.0.borrow_mut();
         judge.transactions.now = now;
+        if judge.watchers.contains(&agent) {
+            return;
+        }
         if judge.attacks.hears(agent, sip) {
             return;
         }
@@ -147,6 +152,9 @@ impl Observer for SharedJudge {
     fn on_sent(&mut self, now: u64, agent: Option<usize>, sip: &Rc<Sip>, taken: bool, cause: Option<&Cause>) {
         let mut judge = self.0.borrow_mut();
         judge.transactions.now = now;
+        if agent.is_some_and(|agent| judge.watchers.contains(&agent)) {
+            return;
+        }
         if let Some(attack) = judge.attacks.behind(agent, sip, cause) {
             return judge.attack_sent(&attack, agent, sip);
         }

@@ -19,6 +19,7 @@ mod report;
 mod security;
 mod sites;
 mod trunks;
+mod watchers;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -33,6 +34,7 @@ use population::Population;
 use registrar::close_registrar;
 use security::Adversary;
 use trunks::TrialTrunks;
+use watchers::Watcher;
 
 pub(crate) use nodes::NodeTrial;
 pub use report::Report;
@@ -45,6 +47,7 @@ pub(crate) struct Trial {
     seed: u64,
     /// The agents of the adversary.
     addresses: Vec<Agent>,
+    watchers: Vec<Watcher>,
     /// Whether the adversary must have no effect on others.
     is_outsider: bool,
 }
@@ -84,20 +87,24 @@ impl Trial {
         let office = population.office.as_ref().map(|office| office.model.clone());
         let trunks = population.trunks.as_ref().map(|trunks| trunks.model.clone());
         let addresses = population.add_adversary(&attack_log, &report, others.mallory.take(), attacks);
-        let roles = population.roles(&addresses, &others, conditions.loses_core_messages());
+        let watchers = if conditions.security.required { Vec::new() } else { Watcher::all(&sim, conditions.workers) };
+        let mut roles = population.roles(&addresses, &others, conditions.loses_core_messages());
+        roles.watchers = watchers.iter().map(Watcher::id).collect();
         let judge =
             SharedJudge::new(conditions.judge_settings(), (sites, office, trunks), attack_log, (roles, registrar));
         sim.observe_with(judge.clone());
         let Population { mut random, security, .. } = population;
-        let others = (0..sim.agents()).filter(|agent| !addresses.iter().any(|address| address.id() == *agent));
+        let spared: Vec<usize> = addresses.iter().map(Agent::id).chain(watchers.iter().map(Watcher::id)).collect();
+        let others = (0..sim.agents()).filter(|agent| !spared.contains(agent));
         conditions.inject_faults(&sim, others, &mut random);
-        Self { sim, judge, report, seed, addresses, is_outsider: security.adversary == Adversary::Outsider }
+        Self { sim, judge, report, seed, addresses, watchers, is_outsider: security.adversary == Adversary::Outsider }
     }
 
     /// Runs the trial. Panics with a `Violation` if an invariant is violated.
     pub(crate) fn run(&self) -> Report {
         let settled = self.sim.run_to_end();
         self.judge.check_end(settled);
+        let watched = self.watchers.iter().filter(|watcher| watcher.check(&self.sim)).count();
         if self.is_outsider {
             self.compare();
         }
@@ -114,6 +121,7 @@ impl Trial {
         let mut report = self.report.take();
         report.seeds = 1;
         report.seen = seen;
+        report.watched = watched as u64;
         report.messages = self.sim.messages() as u64;
         report
     }

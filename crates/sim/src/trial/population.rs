@@ -222,6 +222,7 @@ impl Population<'_> {
             adversaries: addresses.iter().map(Agent::id).collect(),
             trusted: others.trusted.iter().map(Agent::id).collect(),
             trunks: others.trunks.clone(),
+            watchers: Vec::new(),
             account: (adversary == Adversary::User).then_some(MALLORY),
             required,
             strangers,

@@ -16,6 +16,8 @@ pub struct Report {
     pub hung_up: u64,
     /// Calls with more than one 2xx.
     pub several: u64,
+    /// Subscribers to calls whose knowledge was checked.
+    pub watched: u64,
     pub(crate) seen: Counters,
     /// How many requests ended like this, by method and final status; `None` if there was no response.
     endings: BTreeMap<(String, Option<u16>), u64>,
@@ -37,6 +39,7 @@ impl Report {
         self.messages += other.messages;
         self.hung_up += other.hung_up;
         self.several += other.several;
+        self.watched += other.watched;
         self.seen.forged += other.seen.forged;
         self.seen.cancels += other.seen.cancels;
         self.seen.forks += other.seen.forks;
@@ -61,7 +64,7 @@ impl Display for Report {
         writeln!(f, "hung up: {}; several 2xx: {}; forged responses dropped: {forged}", self.hung_up, self.several)?;
         writeln!(f, "attacks: {attacks}; admitted, in the adversary's own name: {admitted}")?;
         writeln!(f, "branches by the rules of the office: {by_rules}; diversions after phones rang: {diversions}")?;
-        writeln!(f, "requests to trunks: {by_trunks}")?;
+        writeln!(f, "requests to trunks: {by_trunks}; subscribers to calls: {}", self.watched)?;
         for ((method, status), count) in &self.endings {
             let status = status.map_or_else(|| "none".to_owned(), |status| status.to_string());
             writeln!(f, "{method:>10} {status:>5} {count:>9}")?;
