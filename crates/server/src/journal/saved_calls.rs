@@ -49,6 +49,9 @@ struct Saved {
     caller_tag: String,
     source: SocketAddr,
     from: String,
+    /// Not there if it is `from`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    caller: Option<String>,
     to: String,
     began: u64,
     answered: Option<u64>,
@@ -152,6 +155,7 @@ impl Saved {
             caller_tag: exact(&call.caller_tag)?,
             source: call.source,
             from: lossy(call.from.as_bytes()),
+            caller: (call.caller != call.from).then(|| lossy(call.caller.as_bytes())),
             to: lossy(call.to.as_bytes()),
             began: call.began.0,
             answered: call.answered.map(|at| at.0),
@@ -171,8 +175,12 @@ impl Saved {
             user: dialog.user.into_bytes().into(),
             state: if dialog.is_confirmed { DialogState::Confirmed } else { DialogState::Early },
             since: Wall(dialog.since),
+            was_answered: dialog.is_confirmed,
+            end: None,
         };
         CallInProgress {
+            id: 0,
+            caller: aor(self.caller.as_ref().unwrap_or(&self.from)),
             call_id: self.call_id.into_bytes().into(),
             caller_tag: self.caller_tag.into_bytes().into(),
             source: self.source,
@@ -193,6 +201,7 @@ impl Saved {
             forwarded: None,
             status: self.status,
             dialogs: self.dialogs.into_iter().map(dialog).collect(),
+            end: None,
         }
     }
 }
@@ -217,8 +226,12 @@ mod tests {
             user: (*b"101@office.example").into(),
             state: if answered.is_some() { DialogState::Confirmed } else { DialogState::Early },
             since: Wall(7),
+            was_answered: answered.is_some(),
+            end: None,
         };
         CallInProgress {
+            id: 0,
+            caller: aor("102@office.example"),
             call_id: (*b"x@host").into(),
             caller_tag: (*b"a1").into(),
             source: ([192, 0, 2, 7], 5060).into(),
@@ -233,6 +246,7 @@ mod tests {
             forwarded: None,
             status: answered.map(|_| 200),
             dialogs: vec![dialog],
+            end: None,
         }
     }
 
