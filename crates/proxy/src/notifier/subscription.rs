@@ -119,7 +119,7 @@ impl Subscription {
     }
 
     /// A call of the resource has ended.
-    pub(crate) fn on_call_end(&mut self, call: &CallInProgress, context: &mut Context<'_>) {
+    pub(crate) fn on_call_end(&mut self, call: &CallInProgress, context: &Context<'_>) {
         if let Phase::Active(Active { reported: Some(state), .. }) = &mut self.phase {
             state.note_end(call, &self.resource, context);
         }

@@ -1,5 +1,7 @@
 //! Dialog events: the `dialog` event package (RFC 4235), as a watcher sees the calls of a user.
 
+#![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
+
 use std::time::Duration;
 
 use proxy::{Account, Others};
@@ -165,10 +167,10 @@ impl Watched {
         self.watchers.each_mut().map(|watcher| {
             watcher.settles(&self.sim);
             let live = watcher.view.states();
-            let last = watcher.view.last.iter().map(|it| format!("{} {} {}", it.state, it.event, it.code));
+            let mut last = watcher.view.last.iter().map(|it| format!("{} {} {}", it.state, it.event, it.code));
             match live.first() {
                 Some((_, state)) => (*state).to_owned(),
-                None => last.last().unwrap_or_default(),
+                None => last.next_back().unwrap_or_default(),
             }
         })
     }
@@ -403,4 +405,17 @@ fn changes_that_are_too_fast_are_reported_together() {
     let seen = [&*caller, &*callee].map(|it| it.view.states().first().copied());
     assert_eq!(seen, [Some(("initiator", "confirmed")), Some(("recipient", "confirmed"))]);
     watched.sim.skip_final_check();
+}
+
+#[test]
+fn a_subscription_expires() {
+    // checklist 173
+    let sim = setup();
+    let mut board = Watcher::of(&sim, "board", "bob");
+    sim.seconds(599);
+    board.phone.receives_nothing();
+    sim.seconds(2);
+    let notify = board.is_notified();
+    assert_eq!(notify.value("Subscription-State"), "terminated;reason=timeout");
+    assert!(board.view.has_ended);
 }

@@ -195,14 +195,13 @@ impl Dialogs {
         let is_known = |dialog: &UserDialog| previous.is_some_and(|previous| previous.live().any(|it| it == dialog));
         let live = self.live().filter(|dialog| !ended.is_empty() || !is_known(dialog));
         let dialogs: SmallVec<[&UserDialog; 8]> = ended.iter().chain(live).collect();
-        let is_changed = !dialogs.is_empty();
-        if previous.is_some() && !is_changed {
+        if dialogs.is_empty() && previous.is_some() {
+            // RFC 4235 3.3: a document without any dialog is one of full state. This one is for the last NOTIFY.
+            self.write(None, aor, version, out);
             return false;
         }
-        // RFC 4235 3.3: a document without any dialog is one of full state.
-        let full = previous.is_none();
-        Document { aor, version, full, dialogs: &dialogs, at: self.at }.write(out);
-        is_changed
+        Document { aor, version, full: previous.is_none(), dialogs: &dialogs, at: self.at }.write(out);
+        !dialogs.is_empty()
     }
 
     /// The dialogs that have not ended, as many as are reported.
@@ -314,8 +313,13 @@ mod tests {
         ];
         for (before, after, reported) in rows {
             let (document, changed) = written(&now(after), Some(&now(before)));
-            assert_eq!(document.contains(" state=\"partial\" "), changed);
-            assert_eq!((states(&document), changed), (reported.to_vec(), !reported.is_empty()), "{before:?}");
+            assert_eq!(
+                (document.contains(" state=\"partial\" "), changed),
+                (!reported.is_empty(), !reported.is_empty())
+            );
+            let (full, _) = written(&now(after), None);
+            let reported = if changed { reported.to_vec() } else { states(&full) };
+            assert_eq!(states(&document), reported, "{before:?}");
         }
         let (document, _) = written(&now(&[(1, BUSY), (2, Early)]), None);
         assert_eq!(states(&document), [(2, "early")]);
