@@ -143,11 +143,16 @@ impl Core {
         drop(presented);
         let mut step = next_step(request, &uri, destination, toward, &self.gruus, &self.settings)?;
         request.proven = proven;
-        self.pickup_step(&mut step, request);
-        route::mailbox_step(&mut step, request, &self.settings, now)?;
+        self.adapt_step(now, &mut step, request)?;
         office_step(&mut step, request, &self.settings, self.settings.civil_time(now), None)
             .inspect_err(|_| self.report_refused_group(request, outbox))?;
         Ok(Handling::Route(step))
+    }
+
+    /// Replaces the step of an INVITE that picks up a call, and of a SUBSCRIBE to voicemail messages.
+    fn adapt_step(&self, now: Now, step: &mut NextStep, request: &Request) -> Result<(), Reject> {
+        self.pickup_step(step, request);
+        route::mailbox_step(step, request, &self.settings, now)
     }
 
     /// RFC 6665 4.2.1.4: a SUBSCRIBE within its dialog is handled by the worker that our To tag names.

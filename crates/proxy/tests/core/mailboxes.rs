@@ -1,5 +1,7 @@
 //! A SUBSCRIBE to voicemail messages goes to the voicemail server (RFC 3842), for whoever may watch the user.
 
+#![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
+
 use proxy::{Account, Authentication, Others};
 
 use sim::{Agent, DOMAIN, Simulation, Sip, uri_in};
@@ -29,6 +31,7 @@ fn setup(voicemail: &str) -> (Simulation, Agent, Agent) {
 
 #[test]
 fn the_subscription_is_one_with_the_voicemail_server() {
+    // checklist 174
     let (_sim, alice, voicemail) = setup("sip:vm@192.0.2.90:5070;user=phone");
     alice.registers();
     let asked = subscribe(&alice, "alice");
@@ -51,6 +54,7 @@ fn the_subscription_is_one_with_the_voicemail_server() {
 
 #[test]
 fn who_may_not_watch_the_user_gets_403() {
+    // checklist 174
     let (sim, alice, voicemail) = setup("sip:vm@192.0.2.90:5070");
     let board = sim.udp("board");
     // What is called by a further number is the mailbox of its user.

@@ -1,5 +1,7 @@
 //! Picking up a call that rings: an INVITE with Replaces (RFC 3891), sent by a phone that watches the called user.
 
+#![allow(clippy::indexing_slicing, reason = "test code outside of test functions")]
+
 use sim::{Agent, Simulation, Sip};
 
 use crate::call_steps::accepts;
@@ -135,7 +137,7 @@ fn replaces_with_other_identifiers_is_a_call() {
         format!("{call_id};to-tag={to}"),
         format!("{call_id};to-tag={to};from-tag={to}"),
         format!("{call_id};to-tag;from-tag="),
-        call_id.clone(),
+        call_id,
         ";;;".to_owned(),
     ] {
         let carol = ringing.sim.udp("carol");

@@ -114,9 +114,9 @@ pub(crate) enum OtherUsers {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hex<const N: usize>(pub(crate) [u8; N]);
 
-impl<const N: usize> std::fmt::Debug for Hex<N> {
+impl<const N: usize> fmt::Debug for Hex<N> {
     /// Secrets never reach a log.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Hex")
     }
 }
