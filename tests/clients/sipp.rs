@@ -169,6 +169,23 @@ fn a_call_from_tcp_to_udp() {
 }
 
 #[test]
+fn a_watcher_sees_a_call() {
+    // checklist 173
+    for over in [Over::Udp, Over::Tcp] {
+        let server =
+            setup("  - { user: board, password: lamps, may_watch: all }\nsubscriptions: { call_interval: 1ms }\n");
+        let mut bob = phone(&server, "answers", Over::Udp, "1.0");
+        let secret = ["-au", "board", "-ap", "lamps", "-auth_uri", "bob@office.example"];
+        let keys = ["-s", "bob", "-key", "user", "board"];
+        let mut watcher = Sipp::start(&server, "watcher", over, &[&secret[..], &keys].concat());
+        server.counts("frontdesk_notifications_total", &[("outcome", "answered")], |count| count == 1.0);
+        caller(&server, "caller", Over::Udp).succeeds();
+        bob.succeeds();
+        watcher.succeeds();
+    }
+}
+
+#[test]
 fn one_phone_answers_and_the_other_is_cancelled() {
     let server = setup("");
     let mut loser = phone(&server, "loses", Over::Udp, "1.0");

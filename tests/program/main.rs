@@ -31,6 +31,7 @@ mod fork;
 mod icmp;
 mod interoperability;
 mod ipv6;
+mod lamps;
 mod large_requests;
 mod late_targets;
 mod log;
