@@ -29,6 +29,6 @@ pub(crate) use call::{CallRequest, CallResponse, RequestAnswer};
 pub use facts::{CalledPhone, DiversionReason, Offence, TriedPhones};
 pub use record::{CallEnd, CallRecord, CallRefusal, CallSide, Reached};
 pub use table::CallTable;
-pub(crate) use text::aor;
 pub(crate) use table::{CallKey, CallRef, CallsChange, Effect, Moment};
+pub(crate) use text::aor;
 pub use view::{CallDialog, CallInProgress, DialogEnd, DialogState};

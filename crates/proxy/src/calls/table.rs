@@ -190,7 +190,6 @@ impl CallTable {
 
     /// Ends the calls without a request for `lifetime`, and the dialogs whose BYE got no response for `bye_timeout`. To be
     /// called every few seconds. Returns the records of the calls that have ended, and all changes.
-    #[expect(clippy::vec_box, reason = "an event has its record in a box")]
     pub(crate) fn sweep(
         &self,
         moment: Moment<'_>,

@@ -126,7 +126,7 @@ impl Core {
     pub(super) fn announce_calls(&mut self, now: Now, outbox: &mut Outbox) {
         for CallsChange { users, ended } in self.calls.take_changes() {
             for user in users {
-                let watched = self.calls.table().watched();
+                let watched = self.calls.watched();
                 watched.note_change(&user, &self.mac);
                 for worker in watched.workers_for(&user, &self.mac) {
                     if worker == self.worker {

@@ -34,25 +34,22 @@ pub(crate) struct LocalTag {
 /// The subscriptions of one worker.
 pub(crate) struct Subscriptions {
     by_id: HashMap<u64, Entry>,
-    /// Those to registrations.
+    /// Those to registrations that still report the state of a resource.
     registrations: Listed,
-    /// Those to dialogs. Their index is that of the table of calls.
+    /// Those to dialogs.
     dialogs: Listed,
+    /// For each bucket of the index the number of resources in `registrations` and `dialogs`.
+    buckets: HashMap<Bucket, u32>,
     subscriber_index: Arc<SubscriberIndex>,
 }
 
-/// The subscriptions to one event package that still report the state of a resource.
-#[derive(Default)]
-struct Listed {
-    by_resource: HashMap<Aor, SmallVec<[u64; 2]>>,
-    /// For each bucket of the index the number of resources in `by_resource`.
-    buckets: HashMap<Bucket, u32>,
-}
+/// The subscriptions to one event package, by resource.
+type Listed = HashMap<Aor, SmallVec<[u64; 2]>>;
 
 struct Entry {
     subscription: Box<Subscription>,
     timer: Armed,
-    /// Whether [`Listed`] has it.
+    /// Whether `registrations` or `dialogs` has it.
     listed: bool,
 }
 
@@ -81,7 +78,8 @@ impl LocalTag {
 impl Subscriptions {
     pub(crate) fn new(subscriber_index: Arc<SubscriberIndex>) -> Self {
         let (registrations, dialogs) = (Listed::default(), Listed::default());
-        Self { by_id: HashMap::new(), registrations, dialogs, subscriber_index }
+        let (by_id, buckets) = (HashMap::new(), HashMap::new());
+        Self { by_id, registrations, dialogs, buckets, subscriber_index }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -93,14 +91,14 @@ impl Subscriptions {
         self.subscriber_index.has(worker)
     }
 
-    /// The workers that may have a subscription to the registrations of this user.
+    /// The workers that may have a subscription to this user.
     pub(crate) fn workers_for(&self, aor: &Aor, mac: &Mac) -> impl Iterator<Item = u8> + use<> {
         self.subscriber_index.workers_for(aor, mac)
     }
 
     /// The subscriptions to this resource that are not terminated.
     pub(crate) fn to(&self, package: EventPackage, aor: &Aor) -> impl Iterator<Item = u64> {
-        self.listed(package).by_resource.get(aor).into_iter().flatten().copied()
+        self.listed(package).get(aor).into_iter().flatten().copied()
     }
 
     const fn listed(&self, package: EventPackage) -> &Listed {
@@ -184,24 +182,15 @@ impl Subscriptions {
         }
     }
 
+    const fn listed_mut(&mut self, package: EventPackage) -> &mut Listed {
+        match package {
+            EventPackage::Reg => &mut self.registrations,
+            EventPackage::Dialog => &mut self.dialogs,
+        }
+    }
+
     fn list(&mut self, id: u64, (package, aor): (EventPackage, &Aor), context: &Context<'_>) {
-        match package {
-            EventPackage::Reg => self.registrations.add(id, aor, &self.subscriber_index, context),
-            EventPackage::Dialog => self.dialogs.add(id, aor, context.calls.table().watched(), context),
-        }
-    }
-
-    fn unlist(&mut self, id: u64, (package, aor): (EventPackage, &Aor), context: &Context<'_>) {
-        match package {
-            EventPackage::Reg => self.registrations.remove(id, aor, &self.subscriber_index, context),
-            EventPackage::Dialog => self.dialogs.remove(id, aor, context.calls.table().watched(), context),
-        }
-    }
-}
-
-impl Listed {
-    fn add(&mut self, id: u64, aor: &Aor, index: &SubscriberIndex, context: &Context<'_>) {
-        let own = self.by_resource.entry_ref(aor).or_default();
+        let own = self.listed_mut(package).entry_ref(aor).or_default();
         own.push(id);
         if own.len() > 1 {
             return;
@@ -210,12 +199,12 @@ impl Listed {
         let resources = self.buckets.entry(bucket).or_default();
         *resources += 1;
         if *resources == 1 {
-            index.add(bucket, context.worker);
+            self.subscriber_index.add(bucket, context.worker);
         }
     }
 
-    fn remove(&mut self, id: u64, aor: &Aor, index: &SubscriberIndex, context: &Context<'_>) {
-        let EntryRef::Occupied(mut own) = self.by_resource.entry_ref(aor) else { return };
+    fn unlist(&mut self, id: u64, (package, aor): (EventPackage, &Aor), context: &Context<'_>) {
+        let EntryRef::Occupied(mut own) = self.listed_mut(package).entry_ref(aor) else { return };
         own.get_mut().retain(|other| *other != id);
         if !own.get().is_empty() {
             return;
@@ -226,7 +215,7 @@ impl Listed {
         *resources -= 1;
         if *resources == 0 {
             self.buckets.remove(&bucket);
-            index.remove(bucket, context.worker);
+            self.subscriber_index.remove(bucket, context.worker);
         }
     }
 }

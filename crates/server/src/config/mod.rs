@@ -42,7 +42,7 @@ pub(crate) use office::{
 pub(crate) use policy::Authentication;
 pub(crate) use registrar::Registrar as RegistrarSection;
 pub(crate) use scalar::{Endpoint, HostName, Scalar, Token};
-pub(crate) use sections::{Capture, Level, Log, LogFormat, Masked, StoreKind};
+pub(crate) use sections::{Capture, Level, Log, LogFormat, Masked, StoreKind, Subscriptions};
 pub(crate) use trunks::OutgoingEntry;
 
 use keys::section;
@@ -111,8 +111,8 @@ section! {
         foreign: ForeignName = ForeignName(proxy::Settings::default().foreign),
         /// The registrar.
         registrar: RegistrarSection = RegistrarSection::default(),
-        /// Subscriptions to registrations.
-        subscriptions: sections::Subscriptions = sections::Subscriptions::default(),
+        /// Subscriptions to calls and registrations.
+        subscriptions: Subscriptions = Subscriptions::default(),
         /// The location store.
         location: sections::Location = sections::Location::default(),
         /// Several servers.

@@ -36,21 +36,9 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
         strangers: config.strangers.0,
         foreign: config.foreign.0,
         registrar: registrar(&config.registrar, config.limits.connection_idle.0),
-        subscriptions: SubscriptionTimes {
-            min_expires: config.subscriptions.min_expires.0,
-            default_expires: config.subscriptions.default_expires.0,
-            max_expires: config.subscriptions.max_expires.0,
-            interval: config.subscriptions.interval.0,
-        },
+        subscriptions: subscriptions(&config.subscriptions),
         call_lifetime: config.subscriptions.call_lifetime.0,
-        dialog_subscriptions: SubscriptionTimes {
-            min_expires: config.subscriptions.min_expires.0,
-            default_expires: SubscriptionTimes::of_dialogs()
-                .default_expires
-                .clamp(config.subscriptions.min_expires.0, config.subscriptions.max_expires.0),
-            max_expires: config.subscriptions.max_expires.0,
-            interval: config.subscriptions.call_interval.0,
-        },
+        dialog_subscriptions: dialog_subscriptions(&config.subscriptions),
         forking: Forking {
             strategy: config.forking.strategy.0,
             ring_time: config.forking.ring_time.0,
@@ -82,6 +70,24 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
 }
 
 /// `idle`: the idle timeout of connections.
+fn subscriptions(section: &config::Subscriptions) -> SubscriptionTimes {
+    SubscriptionTimes {
+        min_expires: section.min_expires.0,
+        default_expires: section.default_expires.0,
+        max_expires: section.max_expires.0,
+        interval: section.interval.0,
+    }
+}
+
+fn dialog_subscriptions(section: &config::Subscriptions) -> SubscriptionTimes {
+    let default_expires = SubscriptionTimes::of_dialogs().default_expires;
+    SubscriptionTimes {
+        default_expires: default_expires.clamp(section.min_expires.0, section.max_expires.0),
+        interval: section.call_interval.0,
+        ..subscriptions(section)
+    }
+}
+
 fn registrar(section: &RegistrarSection, idle: Duration) -> Registrar {
     // RFC 5626 4.4.1: the Flow-Timer must be shorter than the idle timeout, so that a phone that keeps to it finds its
     // connection open.

@@ -223,7 +223,7 @@ impl Dialogs {
 
 /// The number of changes of the calls of this user and of a few other ones.
 fn version_of(user: &Aor, context: &Context<'_>) -> u32 {
-    context.calls.table().watched().version(user, context.mac)
+    context.calls.watched().version(user, context.mac)
 }
 
 #[cfg(test)]

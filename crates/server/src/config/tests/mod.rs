@@ -56,7 +56,7 @@ fn keys() -> Vec<(String, &'static str)> {
         ("outgoing", OutgoingEntry::KEYS),
         ("defence", Defence::KEYS),
         ("registrar", RegistrarSection::KEYS),
-        ("subscriptions", sections::Subscriptions::KEYS),
+        ("subscriptions", Subscriptions::KEYS),
         ("location", sections::Location::KEYS),
         ("cluster", cluster::Cluster::KEYS),
         ("forking", sections::Forking::KEYS),
