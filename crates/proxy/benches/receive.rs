@@ -74,6 +74,33 @@ fn invite_auth(bencher: Bencher<'_, '_>) {
     bencher.with_inputs(next).bench_local_values(|(user, datagram)| driver.receive(black_box(datagram), phone(user)));
 }
 
+/// The messages of a call, and the response to its BYE.
+#[divan::bench(sample_count = 200, sample_size = 100)]
+fn call_with_table(bencher: Bencher<'_, '_>) {
+    calls(bencher, CoreDriver::new());
+}
+
+/// The same without the table of calls.
+#[divan::bench(sample_count = 200, sample_size = 100)]
+fn call_without_table(bencher: Bencher<'_, '_>) {
+    calls(bencher, CoreDriver::new().without_calls());
+}
+
+fn calls(bencher: Bencher<'_, '_>, mut driver: CoreDriver) {
+    let mut turn = 0;
+    bencher.bench_local(|| {
+        turn += 1;
+        driver.receive(request("INVITE", 1, turn), caller());
+        let answer = ok(driver.sent());
+        driver.receive(answer, phone(1));
+        let answer = driver.sent().to_owned();
+        driver.receive(within(&answer, "ACK", false, turn), caller());
+        driver.receive(within(&answer, "BYE", false, turn), caller());
+        let answer = ok(driver.sent());
+        driver.receive(answer, phone(1))
+    });
+}
+
 /// A request in a dialog from the caller or the callee, with our Record-Route value as its Route.
 #[divan::bench(args = ["ACK", "BYE", "BYE back"], sample_count = 200, sample_size = 500)]
 fn in_dialog(bencher: Bencher<'_, '_>, what: &str) {

@@ -47,6 +47,11 @@ impl Calls {
         &self.table
     }
 
+    /// Whether calls have changed since [`Self::take_changes`].
+    pub(crate) const fn has_changed(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
     /// What has changed since this was last asked.
     pub(crate) fn take_changes(&mut self) -> Vec<CallsChange> {
         std::mem::take(&mut self.changes)

@@ -148,6 +148,9 @@ fn answer(store: &MemoryStore, question: Question) -> Answer {
     }
 }
 
+/// The tag of each called phone.
+const TO_TAG: &str = ";tag=a6c85cf";
+
 /// Where a user's phone is.
 pub(crate) fn phone(user: u32) -> SocketAddr {
     let [_, high, middle, low] = user.to_be_bytes();
@@ -254,7 +257,8 @@ pub(crate) fn ok(invite: &[u8]) -> Bytes {
         ["Via:", "Record-Route:", "From:", "To:", "Call-ID:", "CSeq:"].iter().any(|name| line.starts_with(name))
     });
     let head: String = repeated.flat_map(|line| [line, "\r\n"]).collect();
-    let head = head.replace("\r\nCall-ID", ";tag=a6c85cf\r\nCall-ID");
+    // The 200 to a BYE has the tag already.
+    let head = if head.contains(TO_TAG) { head } else { head.replace("\r\nCall-ID", &format!("{TO_TAG}\r\nCall-ID")) };
     let (body, length) = (body("INVITE"), body("INVITE").len());
     format!(
         "SIP/2.0 200 OK\r\n{head}Contact: <sip:u1@10.0.0.1:5060>\r\nContent-Type: application/sdp\r\n\

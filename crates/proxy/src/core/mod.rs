@@ -212,7 +212,9 @@ impl Core {
     /// Continues what the methods above have begun, before they return to the driver.
     fn finish_call(&mut self, now: Now, outbox: &mut Outbox) {
         self.begin_searches(now, outbox);
-        self.announce_calls(now, outbox);
+        if self.calls.has_changed() {
+            self.announce_calls(now, outbox);
+        }
     }
 
     /// When [`Core::timeout`] has to be called next.
