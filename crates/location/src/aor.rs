@@ -25,7 +25,8 @@ impl Aor {
         Self { text }
     }
 
-    pub(crate) fn from_canonical(text: &[u8]) -> Self {
+    /// Creates one from its canonical form ([`Self::as_bytes`]).
+    pub fn from_canonical(text: &[u8]) -> Self {
         Self { text: SmallVec::from_slice(text) }
     }
 

@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 
 use super::facts::{DiversionReason, TriedPhones};
 use super::record::{CallEnd, CallRecord, CallSide, Reached};
-use super::text::{Piece, Texts, aor, cut};
+use super::text::{Piece, Texts, cut};
 use super::view::{CallDialog, CallInProgress, DialogEnd, DialogState};
 
 /// The most dialogs of a call that are known. A proxy behind this server can answer an INVITE any number of times.
@@ -387,11 +387,21 @@ impl Call {
     }
 
     /// The record, at its end. `end`: how it ended, if no message said so.
-    pub(super) fn record(self, end: CallEnd, now: Wall) -> CallRecord {
-        let (from, to) = (aor(self.texts.at(self.from)), aor(self.texts.at(self.to)));
-        let (end, ended) = self.end.unwrap_or((end, now));
-        let Self { began, answered, source, phones, reached, forwarded, status, .. } = self;
-        CallRecord { began, answered, ended, from, to, source, phones, reached, forwarded, status, end }
+    pub(super) fn record(&mut self, end: CallEnd, now: Wall) -> CallRecord {
+        let (end, ended) = self.end.take().unwrap_or((end, now));
+        CallRecord {
+            began: self.began,
+            answered: self.answered,
+            ended,
+            from: Aor::from_canonical(self.texts.at(self.from)),
+            to: Aor::from_canonical(self.texts.at(self.to)),
+            source: self.source,
+            phones: self.phones,
+            reached: std::mem::take(&mut self.reached),
+            forwarded: self.forwarded,
+            status: self.status,
+            end,
+        }
     }
 
     /// What others may see of it.
@@ -409,9 +419,9 @@ impl Call {
             call_id: self.texts.at(self.call_id).into(),
             caller_tag: self.texts.at(self.caller_tag).into(),
             source: self.source,
-            from: aor(self.texts.at(self.from)),
-            caller: aor(self.texts.at(self.caller)),
-            to: aor(self.texts.at(self.to)),
+            from: Aor::from_canonical(self.texts.at(self.from)),
+            caller: Aor::from_canonical(self.texts.at(self.caller)),
+            to: Aor::from_canonical(self.texts.at(self.to)),
             began: self.began,
             answered: self.answered,
             seen: self.seen,

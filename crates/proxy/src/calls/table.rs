@@ -18,7 +18,6 @@ use smallvec::SmallVec;
 use super::call::{Call, CallRequest, CallResponse, DialogRequest, RequestAnswer, Waits};
 use super::facts::{DiversionReason, TriedPhones};
 use super::record::{CallEnd, CallRecord, CallSide, Reached};
-use super::text::aor;
 use super::view::{CallInProgress, DialogEnd};
 
 /// Workers that handle different calls seldom wait for each other.
@@ -220,7 +219,8 @@ impl CallTable {
                 if is_over {
                     transactions.extend(call.transactions());
                     let end = if call.is_answered() { CallEnd::Lost } else { CallEnd::Unanswered };
-                    records.extend(shard.remove(index).map(|call| call.record(end, now)));
+                    records.push(call.record(end, now));
+                    shard.remove(index);
                 }
             }
             self.len.fetch_sub(records.len() - before, Ordering::Relaxed);
@@ -345,16 +345,20 @@ impl CallTable {
         let slot = shard.slots.get_mut(index).filter(|slot| slot.generation == generation);
         let Some(call) = slot.and_then(|slot| slot.call.as_mut()) else { return Effect::default() };
         let what = change(call);
+        let is_end = what == Change::End;
         let change = match what {
             Change::Nothing => CallsChange::default(),
-            Change::Dialogs | Change::End => change_of(call, at.0.get(), what == Change::End, moment),
+            Change::Dialogs | Change::End => change_of(call, at.0.get(), is_end, moment),
         };
-        let ended = if what == Change::End { shard.remove(index) } else { None };
-        let Some(call) = ended else { return Effect { record: None, change } };
+        if !is_end {
+            return Effect { record: None, change };
+        }
         call.transactions().for_each(|transaction| self.forget(transaction));
+        let record = Some(Box::new(call.record(end, moment.now)));
+        shard.remove(index);
         drop(shard);
         self.len.fetch_sub(1, Ordering::Relaxed);
-        Effect { record: Some(Box::new(call.record(end, moment.now))), change }
+        Effect { record, change }
     }
 
     fn forget(&self, transaction: u64) {
@@ -390,16 +394,18 @@ impl Shard {
         Some((index, slot.generation))
     }
 
-    fn remove(&mut self, index: usize) -> Option<Call> {
-        let call = self.slots.get_mut(index)?.call.take()?;
-        if let Entry::Occupied(mut equal) = self.by_key.entry(call.key) {
+    fn remove(&mut self, index: usize) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        if let Some(call) = &slot.call
+            && let Entry::Occupied(mut equal) = self.by_key.entry(call.key)
+        {
             equal.get_mut().retain(|slot| *slot as usize != index);
             if equal.get().is_empty() {
                 equal.remove();
             }
         }
+        slot.call = None;
         self.free.extend(u32::try_from(index));
-        Some(call)
     }
 }
 
@@ -411,7 +417,7 @@ fn change_of(call: &Call, id: u64, is_over: bool, moment: Moment<'_>) -> CallsCh
     let mut users: Vec<Aor> = Vec::new();
     for user in call.users() {
         if !users.iter().any(|known| known.as_bytes() == user) {
-            users.push(aor(user));
+            users.push(Aor::from_canonical(user));
         }
     }
     CallsChange { users, ended: is_over.then(|| Arc::new(call.view(id))) }

@@ -2,7 +2,6 @@
 //!
 //! Decides the longest text that is kept: peers choose these texts, and a message may have 64 KiB of them.
 
-use location::Aor;
 use smallvec::SmallVec;
 
 /// The most octets of one text.
@@ -52,13 +51,6 @@ impl Texts {
 /// The part of a text that is kept.
 pub(super) fn cut(text: &[u8]) -> &[u8] {
     text.get(..MAX_PIECE).unwrap_or(text)
-}
-
-/// The address of record with this text.
-pub(crate) fn aor(text: &[u8]) -> Aor {
-    let at = text.iter().rposition(|&octet| octet == b'@').unwrap_or(text.len());
-    let (user, domain) = text.split_at_checked(at).unwrap_or_default();
-    Aor::new(user, domain.get(1..).unwrap_or_default())
 }
 
 #[cfg(test)]
