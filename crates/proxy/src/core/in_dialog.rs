@@ -141,7 +141,6 @@ impl Core {
         let DialogCheck { dialog, destination, from_sender, to_other, .. } = check;
         if to_other {
             self.record_move(now, &dialog, &request, outbox);
-            self.note_request(now, &dialog, &request);
         }
         let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri));
         let address = dialog.address_of_other();
@@ -152,6 +151,9 @@ impl Core {
                 .map_or(Toward::Anybody, |peer| Toward::OtherSide { address, flow: Some(peer) }),
             _ => Toward::Anybody,
         };
+        if matches!(toward, Toward::OtherSide { .. }) {
+            self.note_request(now, &dialog, &request);
+        }
         self.take_next_step(now, request, destination, toward, outbox);
     }
 
