@@ -110,8 +110,8 @@ impl Calls {
 
     /// A request within a dialog has its final response, or gets none.
     pub(crate) fn request_answered(&mut self, transaction: u64, answer: RequestAnswer, now: Wall, outbox: &mut Outbox) {
-        let effect = self.table.request_answered(transaction, answer, self.at(now));
-        self.apply(effect, outbox);
+        let effects = self.table.request_answered(transaction, answer, self.at(now));
+        effects.into_iter().for_each(|effect| self.apply(effect, outbox));
     }
 
     /// Ends the calls whose end no message reports ([`CallTable::sweep`]).

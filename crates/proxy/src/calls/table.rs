@@ -33,13 +33,16 @@ const MAX_EQUAL: usize = 16;
 #[derive(Debug)]
 pub struct CallTable {
     shards: Box<[Mutex<Shard>]>,
-    /// The calls whose requests wait for a response, by transaction.
-    pending: Box<[Mutex<HashMap<u64, CallRef>>]>,
+    /// The calls whose requests wait for a response, by transaction. If the INVITE passed this server twice (a spiral), it
+    /// began two calls, and one BYE may end both.
+    pending: Box<[Mutex<Pending>]>,
     /// Its random key makes it impossible to find two calls with an equal hash: no hash is ever sent.
     hasher: DefaultHashBuilder,
     len: AtomicUsize,
     limit: usize,
 }
+
+type Pending = HashMap<u64, SmallVec<[CallRef; 1]>>;
 
 #[derive(Debug, Default)]
 struct Shard {
@@ -303,20 +306,25 @@ impl CallTable {
         let Some(Slot { generation, call: Some(call) }) = slots.get_mut(index as usize) else { return };
         let Waits { for_it, no_longer } = call.request(&request, now);
         if let Some(at) = CallRef::new(number, index, *generation).filter(|_| for_it) {
-            self.pending(transaction).map(|mut pending| pending.insert(transaction, at));
+            self.pending(transaction).map(|mut pending| pending.entry(transaction).or_default().push(at));
         }
         no_longer.into_iter().for_each(|transaction| self.forget(transaction));
     }
 
     /// A request within a dialog has its final response, or gets none.
-    pub(crate) fn request_answered(&self, transaction: u64, answer: RequestAnswer, moment: Moment<'_>) -> Effect {
-        let at = self.pending(transaction).and_then(|mut pending| pending.remove(&transaction));
-        let Some(at) = at else { return Effect::default() };
-        self.change(at, CallEnd::Lost, moment, |call| match call.request_answered(transaction, answer, moment.now) {
+    pub(crate) fn request_answered(
+        &self,
+        transaction: u64,
+        answer: RequestAnswer,
+        moment: Moment<'_>,
+    ) -> SmallVec<[Effect; 1]> {
+        let calls = self.pending(transaction).and_then(|mut pending| pending.remove(&transaction));
+        let answered = |call: &mut Call| match call.request_answered(transaction, answer, moment.now) {
             false => Change::Nothing,
             true if call.is_over() => Change::End,
             true => Change::Dialogs,
-        })
+        };
+        calls.into_iter().flatten().map(|at| self.change(at, CallEnd::Lost, moment, answered)).collect()
     }
 
     fn insert(&self, call: Call) -> Option<CallRef> {
@@ -366,7 +374,7 @@ impl CallTable {
     }
 
     /// To be locked after a shard, never before.
-    fn pending(&self, transaction: u64) -> Option<MutexGuard<'_, HashMap<u64, CallRef>>> {
+    fn pending(&self, transaction: u64) -> Option<MutexGuard<'_, Pending>> {
         self.pending.get(shard_of(transaction)).map(Mutex::lock)
     }
 }
