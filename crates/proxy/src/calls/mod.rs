@@ -30,5 +30,4 @@ pub use facts::{CalledPhone, DiversionReason, Offence, TriedPhones};
 pub use record::{CallEnd, CallRecord, CallRefusal, CallSide, Reached};
 pub use table::CallTable;
 pub(crate) use table::{CallKey, CallRef, CallsChange, Effect, Moment};
-pub(crate) use text::aor;
 pub use view::{CallDialog, CallInProgress, DialogEnd, DialogState};

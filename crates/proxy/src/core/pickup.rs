@@ -8,6 +8,7 @@
 //! confirmed dialog is replaced in transfers (RFC 5589 7), by somebody who is no side of it; such an INVITE passes, and so
 //! does one for a call that is not known here. Must not decide anything else about the INVITE.
 
+use location::Aor;
 use parser::{HeaderName, Message, Method, Params};
 
 use super::Core;
@@ -66,7 +67,7 @@ impl Core {
         let Some((call, user)) = self.picked_up(request) else { return Ok(()) };
         let accounts = &self.settings.accounts;
         let is_allowed = route::caller_of(request, &self.settings).is_some_and(|sender| {
-            let user = crate::calls::aor(&user);
+            let user = Aor::from_canonical(&user);
             sender == call.caller || sender == call.to || accounts.may_pick_up(&sender, &user)
         });
         if is_allowed { Ok(()) } else { Err(Reject::PickUp) }

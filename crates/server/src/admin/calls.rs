@@ -14,7 +14,7 @@ use crate::clock;
 use crate::journal::{CallSearch, EndedCall, HungUp, MAX_ENDED, csv, sanitize};
 use crate::text::ending::phones_of_call;
 
-/// Calls in progress in one answer, and records if the request does not say how many.
+/// Calls in progress in one answer.
 const MAX_SHOWN: usize = 100;
 
 /// Records in one answer: the default, and the maximum that can be asked for.

@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use super::guard::AccessDenied;
 use crate::text::printable;
-use crate::web::{self, File};
 use crate::trace::LiveTrace;
+use crate::web::{self, File};
 
 /// An HTTP response.
 pub(crate) type Reply = Response<Body>;

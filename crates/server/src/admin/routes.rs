@@ -170,8 +170,7 @@ async fn api(state: &AdminState, method: &Method, path: &[&[u8]], query: &Query<
         (
             [
                 b"server" | b"activity" | b"log" | b"nodes" | b"bans" | b"users" | b"groups" | b"trunks" | b"calls"
-                | b"calls.csv"
-                | b"failures" | b"refusals" | b"explain" | b"openapi.yaml",
+                | b"calls.csv" | b"failures" | b"refusals" | b"explain" | b"openapi.yaml",
             ]
             | [b"users", _]
             | [b"calls", _, b"messages" | b"pcap"]

@@ -96,7 +96,8 @@ const fn is_failure(ending: Ending) -> bool {
         | Ending::Cancelled
         | Ending::Unanswered
         | Ending::Unavailable
-        | Ending::Moved => false,
+        | Ending::Moved
+        | Ending::Lost => false,
         Ending::Unreachable | Ending::Unregistered | Ending::Unknown | Ending::Forbidden | Ending::Failed => true,
     }
 }
