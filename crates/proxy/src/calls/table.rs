@@ -305,8 +305,11 @@ impl CallTable {
         let Some(&index) = by_key.get(&key).and_then(|equal| equal.iter().find(has_dialog)) else { return };
         let Some(Slot { generation, call: Some(call) }) = slots.get_mut(index as usize) else { return };
         let Waits { for_it, no_longer } = call.request(&request, now);
-        if let Some(at) = CallRef::new(number, index, *generation).filter(|_| for_it) {
-            self.pending(transaction).map(|mut pending| pending.entry(transaction).or_default().push(at));
+        let at = CallRef::new(number, index, *generation).filter(|_| for_it);
+        if let Some(at) = at
+            && let Some(mut pending) = self.pending(transaction)
+        {
+            pending.entry(transaction).or_default().push(at);
         }
         no_longer.into_iter().for_each(|transaction| self.forget(transaction));
     }

@@ -96,9 +96,8 @@ async fn serve(
     initial_accounts.iter().for_each(|accounts| show_accounts(accounts, &server.listeners, admin_address, &reload));
     notify::ready();
     let started = Instant::now();
-    let (mut maintenance, mut log_drains) = (ticker(MAINTENANCE_INTERVAL), ticker(LOG_DRAIN_INTERVAL));
-    let (mut interface_polls, mut certificate_polls) =
-        (ticker(INTERFACE_POLL_INTERVAL), ticker(CERTIFICATE_POLL_INTERVAL));
+    let [mut maintenance, mut log_drains] = [MAINTENANCE_INTERVAL, LOG_DRAIN_INTERVAL].map(ticker);
+    let [mut interface_polls, mut certificate_polls] = [INTERFACE_POLL_INTERVAL, CERTIFICATE_POLL_INTERVAL].map(ticker);
     let values = server.values.clone();
     let (mut trunk_names, mut trunk_gauges) = (TrunkNames::new(&server.resolver), TrunkGauges::default());
     let outcome = loop {
@@ -121,16 +120,15 @@ async fn serve(
             _ = maintenance.tick() => {
                 follow_clock(&mut reload, &server).await;
                 calls.maintain(&reload.active_config().loaded.config, &server.inboxes);
-                seen.1.lock().set_phones(clock::wall(), server.store.counts().bindings);
                 maintain(&server, &reload.active_config(), log, started);
+                seen.1.lock().set_phones(clock::wall(), server.store.counts().bindings);
                 shared_state.maintain(&mut server, &reload).await;
                 trunk_gauges.publish(&reload.active_config().settings);
                 metrics.iter().for_each(PrometheusHandle::run_upkeep);
             }
         }
     };
-    stop(server).await;
-    event_log.finish();
+    stop(server, event_log).await;
     calls.close();
     outcome
 }
@@ -154,11 +152,12 @@ fn start_removals(server: &Server) -> Arc<Removals> {
     removals
 }
 
-async fn stop(server: Server) {
+async fn stop(server: Server, mut event_log: EventLog) {
     tracing::info!("stopping");
     notify::stopping();
     server.health.set_stopping();
     server.stop().await;
+    event_log.finish();
 }
 
 /// What the status page shows of the past besides the calls: the senders that were refused, and numbers of the last day.

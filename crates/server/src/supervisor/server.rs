@@ -252,30 +252,28 @@ impl Prepared {
         mut self,
         active_config: watch::Receiver<Arc<ActiveConfig>>,
     ) -> Result<(Server, mpsc::Receiver<RuleRequest>), CliError> {
-        let (count, limits) = (self.loaded.config.worker_count(), self.loaded.config.limits.clone());
-        let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(limits.worker_queue.0)).unzip();
-        let (exit_sender, ended) = mpsc::channel(usize::from(count));
+        let config = &self.loaded.config;
+        let (count, limits) = (config.worker_count(), config.limits.clone());
+        let (inboxes, receivers) = worker_inboxes(count, limits.worker_queue.0);
         let (rule_requests, requested) = mpsc::channel(limits.rule_changes.0);
-        let inboxes: Arc<[_]> = inboxes.into();
         self.observers.outside_changes.connect(Arc::clone(&inboxes));
         let settings = active_config.borrow().settings.clone();
-        let defence = Arc::new(Defence::new(&self.loaded.config, Arc::clone(&self.store)));
-        let me = MePages::new(active_config.clone(), self.store(), Arc::clone(&defence), rule_requests.clone())
-            .map(Arc::new)?;
+        let defence = Arc::new(Defence::new(config, Arc::clone(&self.store)));
+        let me = Arc::new(MePages::new(active_config, self.store(), Arc::clone(&defence), rule_requests.clone())?);
         let shared = Shared {
             settings,
-            keys: self.keys.keys(clock::wall(), max_expires(&self.loaded.config)),
+            keys: self.keys.keys(clock::wall(), max_expires(config)),
             subscriber_index: Arc::new(SubscriberIndex::new(count)),
             store: Arc::clone(&self.store),
             calls: Arc::clone(&self.calls.table),
             completions: Arc::clone(&self.observers.completions),
             directory: Arc::new(Directory::new(self.connections, limits.connections_per_source.0)),
             defence,
-            client_rules: Arc::new(ClientRules::new(&self.loaded.config)),
+            client_rules: Arc::new(ClientRules::new(config)),
             pages: pages(&me),
             handshakes: HandshakeLimits::of(&limits),
             tls: Arc::new(ActiveTls::new(self.loaded.tls.clone())),
-            trace: Trace::new(&self.loaded.config),
+            trace: Trace::new(config),
             inboxes,
             rule_requests: rule_requests.clone(),
             loads: Arc::new(Loads::new(count)),
@@ -283,11 +281,11 @@ impl Prepared {
             event_queues: (0..count).map(|_| EventQueue::new(limits.journal_queue.0)).collect(),
             clock: Clock::start(),
             stop: CancellationToken::new(),
-            resolver: Arc::new(resolver(&self.loaded.config, self.dns_queries)),
+            resolver: Arc::new(resolver(config, self.dns_queries)),
             limits,
-            silence: self.loaded.config.cluster.node.as_ref().map(|_| self.loaded.config.cluster.lease.0),
+            silence: config.cluster.node.as_ref().map(|_| config.cluster.lease.0),
         };
-        let workers = start_workers(&shared, &mut self.bound, receivers, &exit_sender)?;
+        let (workers, ended) = start_workers(&shared, &mut self.bound, receivers)?;
         let server = Server {
             keys: self.keys,
             nodes: self.observers.nodes,
@@ -343,13 +341,19 @@ fn pages(me: &Arc<MePages>) -> Pages {
     })
 }
 
-/// Starts one worker for each inbox.
+/// The two ends of the inbox of each worker.
+fn worker_inboxes(count: u8, length: usize) -> (Arc<[mpsc::Sender<Inbound>]>, Vec<mpsc::Receiver<Inbound>>) {
+    let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(length)).unzip();
+    (inboxes.into(), receivers)
+}
+
+/// Starts one worker for each inbox. Also returns the receiver of the number of a worker that ends.
 fn start_workers(
     shared: &Shared,
     bound: &mut [BoundListener],
     inboxes: Vec<mpsc::Receiver<Inbound>>,
-    exit_sender: &mpsc::Sender<u8>,
-) -> Result<Vec<JoinHandle<()>>, CliError> {
+) -> Result<(Vec<JoinHandle<()>>, mpsc::Receiver<u8>), CliError> {
+    let (exit_sender, ended) = mpsc::channel(inboxes.len());
     let mut workers = Vec::with_capacity(inboxes.len());
     for (number, inbox) in (0..).zip(inboxes) {
         let take_sockets = |bound: &mut BoundListener| Some((bound.listener, bound.sockets.pop()?));
@@ -358,7 +362,7 @@ fn start_workers(
         let exit_guard = WorkerExitGuard(number, exit_sender.clone());
         workers.push(shared.clone().start(WorkerParts { number, seed, sockets, inbox, exit_guard })?);
     }
-    Ok(workers)
+    Ok((workers, ended))
 }
 
 impl Server {
