@@ -4,6 +4,7 @@
 mod adversary;
 mod call_plan;
 mod caller;
+mod calls;
 mod client;
 mod conditions;
 mod credentials;
@@ -28,6 +29,7 @@ use crate::judge::{AttackLog, SharedJudge, enforce, must};
 use crate::{Agent, Random, Sent, Simulation};
 
 use adversary::plan_attack;
+use calls::check_calls;
 use conditions::Conditions;
 use office::TrialOffice;
 use population::Population;
@@ -105,6 +107,7 @@ impl Trial {
         let settled = self.sim.run_to_end();
         self.judge.check_end(settled);
         let watched = self.watchers.iter().filter(|watcher| watcher.check(&self.sim)).count();
+        check_calls(&self.sim, &self.addresses);
         if self.is_outsider {
             self.compare();
         }

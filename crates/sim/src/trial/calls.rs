@@ -1,0 +1,44 @@
+//! What the table of calls must say at the end of a trial.
+
+use proxy::{CallInProgress, DialogState};
+
+use crate::judge::{enforce, must};
+use crate::{Agent, Simulation};
+
+/// Longer than a BYE waits for its response.
+const BYE_TIMEOUT: u64 = 60;
+
+/// Checks the calls that are left when nothing is on its way. `adversary`: its agents. Its own calls may have the identifiers
+/// of others, whose messages cannot be told from its own.
+pub(super) fn check_calls(sim: &Simulation, adversary: &[Agent]) {
+    sim.seconds(BYE_TIMEOUT);
+    sim.sweep_calls();
+    let is_of_adversary = |call: &CallInProgress| {
+        call.from.user() == b"mallory" || adversary.iter().any(|agent| agent.address.ip() == call.source.ip())
+    };
+    for call in sim.calls().into_iter().filter(|call| !is_of_adversary(call)) {
+        let call_id = String::from_utf8_lossy(&call.call_id).into_owned();
+        let is_answered = must(call.answered.is_some(), || "its setup has not ended".to_owned());
+        enforce("a_call_in_progress_was_answered", &call_id, is_answered);
+        let ended = must(!has_ended(&call, &call_id, sim, adversary), || format!("{call:?}"));
+        enforce("a_call_whose_bye_was_answered_has_ended", &call_id, ended);
+    }
+}
+
+/// Whether each confirmed dialog of a call has had a BYE whose 2xx reached its sender.
+fn has_ended(call: &CallInProgress, call_id: &str, sim: &Simulation, adversary: &[Agent]) -> bool {
+    let wire = sim.wire();
+    let wire = wire.borrow();
+    let confirmed = call.dialogs.iter().filter(|dialog| dialog.state == DialogState::Confirmed);
+    confirmed.map(|dialog| String::from_utf8_lossy(&dialog.callee_tag).into_owned()).all(|tag| {
+        wire.iter().any(|sent| {
+            let has_tag = ["From", "To"].iter().any(|name| sent.sip.param(name, "tag") == Some(&*tag));
+            sent.by_server
+                && sent.sip.status() == Some(200)
+                && sent.sip.method() == "BYE"
+                && sent.sip.value("Call-ID") == call_id
+                && has_tag
+                && !adversary.iter().any(|agent| agent.id() == sent.agent)
+        })
+    })
+}
