@@ -136,7 +136,7 @@ section! {
     /// `admin`: access to the status page and the API.
     pub(crate) struct Admin {
         /// the status page and the API are only for programs on the same machine; with a token, also for anybody who
-        /// sends it (16 to 256 letters, digits and `-._~+/=`)
+        /// sends it, and only then they change accounts (16 to 256 letters, digits and `-._~+/=`)
         token: Option<Token> = None,
         /// whether the phone in the browser, `/phone`, is served at this address as well; if not said, only if
         /// `metrics.listen` is a loopback address
