@@ -6,9 +6,9 @@ use proxy::{CallDialog, CallEnd, CallRecord, CallSide, DialogState, Event, Limit
 
 use sim::{Agent, Simulation, Sip, sequential};
 
-use crate::accounts::{ALICE, MALLORY};
+use crate::accounts::{ALICE, BOB, MALLORY};
 use crate::call_steps::{accepts, rings, stops};
-use crate::dialog_peers::{call, secured};
+use crate::dialog_peers::{call, picks_up, secured};
 
 /// The one record since the last check, and that no call is in progress.
 #[track_caller]
@@ -313,6 +313,45 @@ fn only_a_side_of_the_dialog_can_end_the_call() {
     assert_eq!((left.len(), left[0].from.user()), (1, &b"alice"[..]));
     hangs_up(&alice, &alice.within(&invite, &ok, "BYE"), &bob);
     assert_eq!(only_record(&sim).from.user(), ALICE.user.as_bytes());
+}
+
+/// An INVITE that passes this server twice begins two calls. The BYE has the Route values of both, and passes once.
+#[test]
+fn one_bye_ends_both_calls_of_a_spiral() {
+    let sim = Simulation::new();
+    let (alice, carol, gateway) = (sim.udp("alice"), sim.udp("carol"), sim.udp("gateway"));
+    carol.registers();
+    gateway.sends(&gateway.register().set("To", "<sip:bob@office.example>"));
+    gateway.expects("200");
+    let invite = alice.calls("bob");
+    let at_gateway = gateway.expects("INVITE");
+    let again = at_gateway.to("sip:carol@office.example").with_first("Via", gateway.via()).set("Max-Forwards", 60);
+    gateway.sends(&again);
+    let at_carol = carol.expects("INVITE");
+    carol.answers(&at_carol, 200);
+    gateway.sends(&gateway.expects("200").without_first("Via"));
+    let ok = alice.expects("200");
+    alice.acks(&invite, &ok);
+    carol.expects("ACK");
+    assert_eq!(sim.calls().len(), 2);
+    hangs_up(&alice, &alice.within(&invite, &ok, "BYE"), &carol);
+    assert_eq!(sim.calls().len(), 0, "{:?}", sim.calls());
+    let ends: Vec<_> = sim.records().iter().map(hung_up).collect();
+    assert_eq!(ends, [Some(CallSide::Caller); 2]);
+}
+
+/// The Contact of the phone is a host name, so the BYE goes to the address that the 200 came from.
+#[test]
+fn a_bye_for_a_host_name_ends_its_call() {
+    let sim = Simulation::with(secured);
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
+    bob.signs_in(BOB);
+    let invite = alice.authenticates(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+    let ok = picks_up(&bob, &alice, "sip:bob@phone.far.example");
+    alice.acks(&invite, &ok);
+    bob.expects("ACK");
+    hangs_up(&alice, &alice.within(&invite, &ok, "BYE"), &bob);
+    assert_eq!(hung_up(&only_record(&sim)), Some(CallSide::Caller));
 }
 
 #[test]
