@@ -15,7 +15,7 @@ use crate::harness::digest::Credentials;
 use crate::harness::message::ack_of;
 use crate::harness::process::Process;
 use crate::harness::server::{CLOSED, fresh_ip, run};
-use crate::harness::{PATIENCE, Phone, Server, wait_for};
+use crate::harness::{Dialog, PATIENCE, Phone, Server, wait_for};
 use crate::{files, read};
 
 const CONFIG: &str = "\
@@ -111,9 +111,15 @@ impl Phones {
         self.bob.authenticated(refresh, Credentials::new("bob", "builder"));
         self.bob.response(200);
         self.bob.send_raw(b"\r\n\r\n");
-        self.call("sip:bob@office.example");
+        let sent = self.call("sip:bob@office.example");
         let invite = self.bob.expect("INVITE");
         self.bob.reply(&invite, 200);
+        let mut dialog = Dialog::caller(&sent, &self.alice.response(200));
+        self.alice.send(dialog.ack());
+        self.bob.expect("ACK");
+        self.alice.send(dialog.request("BYE"));
+        let bye = self.bob.expect("BYE");
+        self.bob.reply(&bye, 200);
         self.alice.response(200);
         self.call("sip:carol@office.example");
         let ringing = self.desk.expect("INVITE");
