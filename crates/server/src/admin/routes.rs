@@ -38,6 +38,10 @@ const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest number that JSON can be relied upon to keep (RFC 8259 6).
 const MAX_COUNT: u64 = (1 << 53) - 1;
 
+/// The most minutes that a clock is ahead of UTC or behind it.
+const MAX_OFFSET: i64 = 14 * 60;
+const OFFSET: &str = "offset: expected a whole number from -840 to 840";
+
 /// Answers one request.
 pub(crate) async fn answer(state: &AdminState, peer: IpAddr, request: Request<Incoming>) -> Reply {
     let (request, body) = request.into_parts();
@@ -144,11 +148,17 @@ async fn api(state: &AdminState, method: &Method, path: &[&[u8]], query: &Query<
         ([b"bans", address], &Method::DELETE) => bans::remove(state, address).await,
         ([b"groups"], &Method::GET) => office::groups(state),
         ([b"trunks"], &Method::GET) => office::trunks(state),
-        ([b"calls"], &Method::GET) => match query.number("limit", calls::DEFAULT_LIMIT, 1..=calls::MAX_LIMIT) {
-            Some(limit) => calls::list(state, &query.calls(), limit),
-            None => reply::problem(StatusCode::BAD_REQUEST, "limit: expected a whole number from 1 to 1000"),
+        ([b"calls"], &Method::GET) => {
+            match (query.calls(), query.number("limit", calls::DEFAULT_LIMIT, 1..=calls::MAX_LIMIT)) {
+                (Some(search), Some(limit)) => calls::list(state, &search, limit),
+                (None, _) => reply::problem(StatusCode::BAD_REQUEST, OFFSET),
+                (_, None) => reply::problem(StatusCode::BAD_REQUEST, "limit: expected a whole number from 1 to 1000"),
+            }
+        }
+        ([b"calls.csv"], &Method::GET) => match query.calls() {
+            Some(search) => calls::list_as_csv(state, &search),
+            None => reply::problem(StatusCode::BAD_REQUEST, OFFSET),
         },
-        ([b"calls.csv"], &Method::GET) => calls::list_as_csv(state, &query.calls()),
         ([b"calls", id, b"messages"], &Method::GET) => trace::messages(state, id),
         ([b"calls", id, b"pcap"], &Method::GET) => trace::capture(state, id),
         ([b"trace"], &Method::GET) => trace::live(state, &query.text("user")),
@@ -241,9 +251,10 @@ impl<'a> Query<'a> {
         self.find(key).unwrap_or_default()
     }
 
-    /// Which calls are wanted.
-    fn calls(&self) -> CallSearch {
-        CallSearch::new(&self.text("user"), &self.text("number"), &self.text("day"))
+    /// Which calls are wanted; `None` if a number is out of range.
+    fn calls(&self) -> Option<CallSearch> {
+        let ahead = self.number("offset", 0, -MAX_OFFSET..=MAX_OFFSET)?;
+        Some(CallSearch::new(&self.text("user"), &self.text("number"), (&self.text("day"), ahead)))
     }
 
     /// `default` if the parameter is missing; `None` if it is out of range.

@@ -74,8 +74,10 @@ pub(crate) struct CallSearch {
     pub(crate) user: String,
     /// Digits of a number that took part.
     pub(crate) number: String,
-    /// The day on which it began, by the clock of the machine in UTC: `2026-12-01`.
+    /// The day on which it began: `2026-12-01`.
     pub(crate) day: String,
+    /// How many minutes the clock of that day is ahead of UTC.
+    pub(crate) ahead: i64,
 }
 
 impl EndedCall {
@@ -164,7 +166,7 @@ impl EndedCall {
         let has_number = || parties().any(|name| digits(name).contains(&search.number));
         (search.user.is_empty() || has_user())
             && (search.number.is_empty() || has_number())
-            && clock::rfc3339(Wall(self.began)).starts_with(&search.day)
+            && clock::rfc3339(Wall(self.began.saturating_add_signed(search.ahead * 60_000))).starts_with(&search.day)
     }
 }
 
@@ -179,8 +181,8 @@ impl From<CallSide> for HungUp {
 
 impl CallSearch {
     /// For the parameters of a request.
-    pub(crate) fn new(user: &str, number: &str, day: &str) -> Self {
-        Self { user: user.trim().to_lowercase(), number: digits(number), day: day.trim().to_owned() }
+    pub(crate) fn new(user: &str, number: &str, (day, ahead): (&str, i64)) -> Self {
+        Self { user: user.trim().to_lowercase(), number: digits(number), day: day.trim().to_owned(), ahead }
     }
 }
 
@@ -301,7 +303,7 @@ pub(crate) mod tests {
         calls.push(Arc::new(ended(10 * day, 10 * day)));
         calls.push(Arc::new(EndedCall { reached: Some("Bob@office.example".to_owned()), ..ended(11 * day, 11 * day) }));
         let found = |user: &str, number: &str, day: &str| {
-            let found = calls.find(&CallSearch::new(user, number, day));
+            let found = calls.find(&CallSearch::new(user, number, (day, 0)));
             found.iter().map(|call| call.began / 86_400_000).collect::<Vec<_>>()
         };
         assert_eq!(found("", "", ""), [11, 10]);
@@ -310,5 +312,10 @@ pub(crate) mod tests {
         assert_eq!(found("", "89 12-34", ""), [11, 10]);
         assert_eq!(found("", "777", ""), Vec::<u64>::new());
         assert_eq!(found("", "", &clock::rfc3339(Wall(10 * day))[..10]), [10]);
+        // It began at midnight in UTC, which is one o'clock in Berlin and the day before in New York.
+        for (ahead, count) in [(60, 1), (0, 1), (-300, 0)] {
+            let search = CallSearch::new("", "", (&clock::rfc3339(Wall(10 * day))[..10], ahead));
+            assert_eq!(calls.find(&search).iter().filter(|call| call.began == 10 * day).count(), count, "{ahead}");
+        }
     }
 }

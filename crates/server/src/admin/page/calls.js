@@ -37,7 +37,10 @@ const endedCall = call => ({
 export const callQuery = () => {
   const text = at("call-search").value.trim(), day = at("call-day").value, query = new URLSearchParams();
   if (text) query.set(/[a-z]/i.test(text) ? "user" : "number", text);
-  if (day) query.set("day", day);
+  if (day) {
+    query.set("day", day);
+    query.set("offset", -new Date(`${day}T12:00`).getTimezoneOffset());
+  }
   return `${query}`;
 };
 
