@@ -378,7 +378,11 @@ fn accounts() -> Accounts {
     let aor = |user: &str| Aor::new(user.as_bytes(), DOMAIN.as_bytes());
     let md5 = Some(Md5::digest(secret().as_bytes()).into());
     let others = || vec![aor("bob")];
-    let alice = Account { may_register: others(), may_watch: Others::Listed(others()), ..Secrets { md5, ..Secrets::default() }.into() };
+    let alice = Account {
+        may_register: others(),
+        may_watch: Others::Listed(others()),
+        ..Secrets { md5, ..Secrets::default() }.into()
+    };
     let door = Account { contacts: Some(fixed_bindings([("sip:door@192.0.2.14", Some(500))])), ..Account::default() };
     let mut accounts = Accounts::default();
     for (user, account) in [("alice", alice), ("bob", Account::default()), ("door", door)] {

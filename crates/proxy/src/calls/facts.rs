@@ -33,7 +33,7 @@ impl CalledPhone {
         Self { record, index }
     }
 
-    /// The address of record that the binding belongs to: see [`Aor::as_bytes`].
+    /// The address of record that the binding belongs to: see [`location::Aor::as_bytes`].
     pub fn aor(&self) -> &[u8] {
         self.record.aor()
     }
