@@ -212,7 +212,12 @@ impl Call {
         }
         // RFC 6228: a 199 says that the early dialog has ended.
         let state = if response.status == 199 { DialogState::Terminated } else { state };
-        let is_progress = dialog.state == DialogState::Early && state != DialogState::Early;
+        let is_progress = match dialog.state {
+            DialogState::Early => state != DialogState::Early,
+            DialogState::Confirmed => false,
+            // Another phone accepts with the tag of one that does not ring any more.
+            DialogState::Terminated => is_success && !dialog.was_answered,
+        };
         if is_progress {
             (dialog.state, dialog.since, dialog.was_answered) = (state, now, is_success);
         }

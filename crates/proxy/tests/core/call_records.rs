@@ -315,6 +315,28 @@ fn only_a_side_of_the_dialog_can_end_the_call() {
     assert_eq!(only_record(&sim).from.user(), ALICE.user.as_bytes());
 }
 
+/// Tags of different phones should differ. The call goes on in the dialog that was accepted.
+#[test]
+fn a_phone_accepts_with_the_tag_of_one_that_declined() {
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
+    desk.registers();
+    mobile.registers();
+    let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
+    let ringing = desk.answers(&at_desk, 180);
+    desk.answers(&at_desk, 486);
+    desk.expects("ACK");
+    alice.expects("180");
+    assert_eq!(states(&sim), [DialogState::Terminated]);
+    mobile.sends(&mobile.answer(&at_mobile, 200).set("To", ringing.value("To")));
+    let ok = alice.expects("200");
+    alice.acks(&invite, &ok);
+    mobile.expects("ACK");
+    assert_eq!(states(&sim), [DialogState::Confirmed]);
+    hangs_up(&alice, &alice.within(&invite, &ok, "BYE"), &mobile);
+    assert_eq!(hung_up(&only_record(&sim)), Some(CallSide::Caller));
+}
+
 /// An INVITE that passes this server twice begins two calls. The BYE has the Route values of both, and passes once.
 #[test]
 fn one_bye_ends_both_calls_of_a_spiral() {
