@@ -108,8 +108,12 @@ pub(crate) enum AccountError {
     /// There is no file: the server keeps its accounts in memory.
     #[error("with `location: {{ store: memory }}` accounts live as long as the server: set `accounts_file`")]
     Memory,
-    /// The file is not a block list of entries.
-    #[error("{}: this file cannot be edited by this command: expected lines that begin with \"- \"", .0.display())]
+    /// The file is not a block list of entries, or the password is not where it usually is.
+    #[error(
+        "{}: this file cannot be edited by this command: expected lines that begin with \"- \", and keys in braces or one \
+         on each line",
+        .0.display()
+    )]
     Layout(PathBuf),
     /// Its folder does not exist.
     #[error("{}: there is no such folder; a relative path starts at the working directory of the server", .0.display())]

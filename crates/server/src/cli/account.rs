@@ -104,6 +104,55 @@ mod tests {
         assert!(!text.contains("builder") && !text.contains("0b4ee9fd") && text.contains("# Upstairs."), "{text}");
     }
 
+    /// YAML takes these values for numbers, but they are names.
+    #[test]
+    fn values_that_look_like_numbers_are_kept() {
+        let text = "\
+- { user: 0x10, password: a, numbers: [+4989123451, 1e3], name: 1.10 }
+- user: 007   # the door
+  password: a
+  name: 1.10  # a version
+  numbers: [+4989123452]
+- { user: 1e4, contacts: [sip:gw@192.0.2.9], name: No }
+";
+        let (folder, loaded) = office(text);
+        let without_hashes = |text: &str| -> String {
+            let hashes = |line: &str| line.find("ha1: {").and_then(|at| Some(at..at + line.get(at..)?.find('}')? + 1));
+            let line =
+                |line: &str| hashes(line).map_or_else(|| line.to_owned(), |at| line.replace(&line[at], "password: a"));
+            text.split_inclusive('\n').map(line).collect()
+        };
+        for name in ["0x10", "007"] {
+            edit(&loaded, &AccountCommand::Passwd(name.into()), false).expect(name);
+        }
+        assert_eq!(without_hashes(&accounts(&folder)), text);
+        for name in ["1e4", "0x10", "007"] {
+            edit(&loaded, &AccountCommand::Passwd(name.into()), false).expect(name);
+        }
+        for name in ["0x11", "1e5", "~", "no", "+49"] {
+            edit(&loaded, &AccountCommand::Add(name.into()), false).expect(name);
+        }
+        let names = accounts_file::names(
+            &config::load(loaded.file.as_deref(), &config::NodeArguments::default()).expect("valid"),
+        );
+        let names = names.expect("the names").join(" ").replace("@office.example", "");
+        assert_eq!(names, "+49 007 0x10 0x11 1e4 1e5 no ~");
+    }
+
+    #[test]
+    fn a_layout_that_is_not_understood_is_not_changed() {
+        for text in [
+            "- { user: bob, # the\n    password: builder }\n",
+            "- user: bob\n  ? password\n  : builder\n",
+            "- user: bob\n  password: &p builder\n  name: *p\n",
+        ] {
+            let (folder, loaded) = office(text);
+            let message = edit(&loaded, &AccountCommand::Passwd("bob".into()), false).expect_err("refused").to_string();
+            assert!(message.contains("cannot be edited"), "{message}");
+            assert_eq!(accounts(&folder), text);
+        }
+    }
+
     /// Issue 18: `account add` advises a key and then fails on the missing file.
     #[test]
     fn a_missing_file_is_created() {

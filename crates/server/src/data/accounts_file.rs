@@ -1,8 +1,8 @@
 //! The file that lists the accounts, as the command `account` and the admin API change it.
 //!
 //! Decides which file that is, and writes it atomically: a temporary file, checked with the server's own reader,
-//! synced and renamed. Passwords are stored as hashes only. Other entries are kept byte for byte, and so are comments
-//! between entries; comments inside a changed entry are lost. The folder is locked, so that edits do not overlap.
+//! synced and renamed. Passwords are stored as hashes only. Everything else is kept byte for byte, also in an entry whose
+//! password changes. The folder is locked, so that edits do not overlap.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,9 +10,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use parser::hex_text;
-use serde_yaml::{Mapping, Value};
+use serde_yaml::Mapping;
 
-use super::{files, first_start};
+use super::{entry_text, files, first_start};
 use crate::config::{self, AccountEntry, Loaded, StoreKind};
 use crate::error::{AccountError, CliError};
 
@@ -122,16 +122,17 @@ impl UserId {
         loaded.config.accounts.iter().any(|entry| self.is(entry, loaded))
     }
 
-    /// H(user:realm:password) for every algorithm that could be offered.
-    fn hashes(&self, password: &str) -> Value {
+    /// H(user:realm:password) for every algorithm that could be offered, as a value in YAML. The quotes keep digits from
+    /// being a number.
+    fn hashes(&self, password: &str) -> String {
         let secrets = config::hashed(&self.user, &self.domain, password);
-        let hash = |name: &str, octets: Option<&[u8]>| Some((Value::from(name), Value::from(hex_text(octets?))));
+        let hash = |name: &str, octets: Option<&[u8]>| Some(format!("{name}: \"{}\"", hex_text(octets?)));
         let hashes = [
             hash("md5", secrets.md5.as_ref().map(<[u8; 16]>::as_slice)),
             hash("sha-256", secrets.sha256.as_ref().map(<[u8; 32]>::as_slice)),
             hash("sha-512-256", secrets.sha512t256.as_ref().map(<[u8; 32]>::as_slice)),
         ];
-        Value::Mapping(hashes.into_iter().flatten().collect())
+        format!("{{ {} }}", hashes.into_iter().flatten().collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -159,6 +160,14 @@ impl<'l> AccountsFile<'l> {
         }
     }
 
+    fn entries(&self) -> impl Iterator<Item = &AccountEntry> {
+        self.entries.iter().map(|(_, entry)| entry)
+    }
+
+    fn layout(&self) -> AccountError {
+        AccountError::Layout(self.file.clone())
+    }
+
     fn find(&self, user_id: &UserId) -> Result<Range<usize>, AccountError> {
         let found = self.entries.iter().find(|(_, entry)| user_id.is(entry, self.loaded));
         let absent = || AccountError::Absent { file: self.file.clone(), name: user_id.user.clone() };
@@ -178,13 +187,16 @@ impl<'l> AccountsFile<'l> {
         if user_id.needs_domain {
             new.insert("domain".into(), user_id.domain.as_str().into());
         }
-        new.insert("ha1".into(), user_id.hashes(password()?.as_ref()));
-        let mut text = self.text.clone();
-        if !text.is_empty() && !text.ends_with('\n') {
-            text.push('\n');
+        let new = serde_yaml::to_string(&[new]).map_err(|_| self.layout())?;
+        let hashes = user_id.hashes(password()?.as_ref());
+        let end = if self.text.is_empty() || self.text.ends_with('\n') { "" } else { "\n" };
+        let text = format!("{}{end}{new}  ha1: {hashes}\n", self.text);
+        // What the server would refuse is reported by the caller.
+        let Ok(entries) = config::entries(&self.file, &text) else { return Ok(text) };
+        match entries.split_last() {
+            Some((last, others)) if user_id.is(last, self.loaded) && self.entries().eq(others) => Ok(text),
+            _ => Err(self.layout().into()),
         }
-        text.push_str(&to_yaml(new)?);
-        Ok(text)
     }
 
     fn with_password<P: AsRef<str>>(
@@ -193,13 +205,17 @@ impl<'l> AccountsFile<'l> {
         password: impl FnOnce() -> Result<P, CliError>,
     ) -> Result<String, CliError> {
         let block = self.find(user_id)?;
-        let layout = || AccountError::Layout(self.file.clone());
-        let old: Vec<Mapping> =
-            serde_yaml::from_str(self.text.get(block.clone()).unwrap_or_default()).map_err(|_| layout())?;
-        let mut new = old.into_iter().next().ok_or_else(layout)?;
-        new.remove("password");
-        new.insert("ha1".into(), user_id.hashes(password()?.as_ref()));
-        Ok(self.with_replaced(block, &to_yaml(new)?))
+        let hashes = user_id.hashes(password()?.as_ref());
+        let old = self.text.get(block.clone()).unwrap_or_default();
+        let new = entry_text::with_ha1(old, &hashes).ok_or_else(|| self.layout())?;
+        let text = self.with_replaced(block, &new);
+        // The new text is read again, since a YAML text can be more complicated than `with_ha1` assumes.
+        let with_hashes = |entry: &AccountEntry| match user_id.is(entry, self.loaded) {
+            true => AccountEntry { password: None, ha1: serde_yaml::from_str(&hashes).ok(), ..entry.clone() },
+            false => entry.clone(),
+        };
+        let is_changed = config::entries(&self.file, &text).is_ok_and(|new| self.entries().map(with_hashes).eq(new));
+        if is_changed { Ok(text) } else { Err(self.layout().into()) }
     }
 
     fn with_removed(&self, user_id: &UserId) -> Result<String, AccountError> {
@@ -216,10 +232,6 @@ impl<'l> AccountsFile<'l> {
 fn entry(block: &str) -> Option<AccountEntry> {
     let entries: Vec<AccountEntry> = serde_yaml::from_str(block).ok()?;
     entries.into_iter().next()
-}
-
-fn to_yaml(entry: Mapping) -> Result<String, AccountError> {
-    serde_yaml::to_string(&[entry]).map_err(|_| AccountError::Password)
 }
 
 /// The range of each entry, from its `- ` to the next unindented line.

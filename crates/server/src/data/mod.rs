@@ -4,6 +4,7 @@
 //! This file only lists the modules. The location store has the remaining files of the folder.
 
 pub(crate) mod accounts_file;
+mod entry_text;
 pub(crate) mod files;
 pub(crate) mod first_start;
 pub(crate) mod secret;
