@@ -78,9 +78,12 @@ pub(crate) async fn answer(state: &AdminState, peer: IpAddr, request: Request<In
         };
     }
     let Some(rest) = path.strip_prefix("/api/v1/") else { return not_found() };
+    // Decoded first, so that the check sees the same path as the handlers.
+    let parts: Vec<_> = rest.split('/').map(|part| percent_decoded(part)).collect();
+    let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
     let access = guard::check_api(peer, method, &request.headers, config);
     let access =
-        access.and_then(|()| if trace::is_path(rest) { guard::check_intent(&request.headers) } else { Ok(()) });
+        access.and_then(|()| if trace::is_path(&parts) { guard::check_intent(&request.headers) } else { Ok(()) });
     if let Err(why) = access {
         // Only a wrong token counts: the page sends its first request without one.
         if why == guard::AccessDenied::Token && request.headers.contains_key(AUTHORIZATION) {
@@ -88,8 +91,6 @@ pub(crate) async fn answer(state: &AdminState, peer: IpAddr, request: Request<In
         }
         return reply::denied(why);
     }
-    let parts: Vec<_> = rest.split('/').map(|part| percent_decoded(part)).collect();
-    let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
     match (parts.as_slice(), method) {
         ([b"users", user, b"forwarding"], &Method::GET) => forwarding::show(state, user),
         ([b"users", user, b"forwarding"], &Method::PUT) => forwarding::change(state, user, body).await,

@@ -37,11 +37,10 @@ struct MessagesReply {
     messages: Vec<Entry>,
 }
 
-/// Whether a path below `/api/v1/` gives messages of calls. Its requests need the header that changes need.
-pub(super) fn is_path(path: &str) -> bool {
-    let of_call =
-        path.strip_prefix("calls/").is_some_and(|rest| rest.ends_with("/messages") || rest.ends_with("/pcap"));
-    path == "trace" || path.starts_with("trace/") || of_call
+/// Whether a path below `/api/v1/`, in decoded parts, gives messages of calls. Its requests need the header that changes
+/// need.
+pub(super) const fn is_path(path: &[&[u8]]) -> bool {
+    matches!(path, [b"trace", ..] | [b"calls", _, b"messages" | b"pcap"])
 }
 
 /// GET /api/v1/trace
