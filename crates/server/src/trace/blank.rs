@@ -142,7 +142,8 @@ fn blank_uri_passwords(message: &mut [u8]) {
             continue;
         }
         let user_info = message.get(at..).unwrap_or_default();
-        let is_inside = |octet: u8| octet.is_ascii_graphic() && !matches!(octet, b'@' | b'<' | b'>' | b'"' | b',');
+        // RFC 3261 25.1: a user and a password may contain a comma. Phones also send octets that are not ASCII.
+        let is_inside = |octet: u8| octet > b' ' && octet != 0x7f && !matches!(octet, b'@' | b'<' | b'>' | b'"');
         let len = run(user_info, is_inside);
         let user = run(user_info, |octet| is_inside(octet) && octet != b':');
         if user_info.get(len) == Some(&b'@') && user < len {
@@ -260,6 +261,13 @@ mod tests {
             ("Route: <sip:b:5060;lr>", "Route: <sip:b:5060;lr>"),
             ("To: sip:sip:a:s@b", "To: sip:sip:xxx@b"),
             ("a=rtpmap:0 PCMU/8000 me@b", "a=rtpmap:0 PCMU/8000 me@b"),
+            ("To: <sip:alice:pa,ss@h>", "To: <sip:alice:xxxxx@h>"),
+            ("To: <sip:a,b:topsecret@h>", "To: <sip:a,b:xxxxxxxxx@h>"),
+            ("To: <sip:u:päss@h>", "To: <sip:u:xxxxx@h>"),
+            ("To: <sip:ü:pass@h>, <sip:b@h>", "To: <sip:ü:xxxx@h>, <sip:b@h>"),
+            // Without spaces and brackets more than the password may be blanked, as in a URI with a comma.
+            ("Contact: sip:a@b:5060,sip:c:d@e", "Contact: sip:a@b:5060,sip:c:x@e"),
+            ("Contact: sip:b:5060,sip:c:d@e", "Contact: sip:b:xxxxxxxxxxxx@e"),
         ] {
             assert_eq!(blanked(text), expected);
         }
@@ -286,6 +294,24 @@ mod tests {
             let ends = |octets: &[u8]| octets.iter().map(|octet| matches!(octet, b'\r' | b'\n')).collect::<Vec<_>>();
             prop_assert_eq!(ends(&octets), ends(message.as_bytes()));
             prop_assert!(!contains(&octets, secret), "{}", String::from_utf8_lossy(&octets));
+        }
+
+        /// RFC 3261 25.1 `userinfo`, and what a tolerant parser takes for it.
+        #[test]
+        fn no_password_of_a_uri_is_left(
+            start in "([ -~]|sips?:|\r\n){0,30}",
+            scheme in prop::sample::select(vec!["sip", "SIP", "sips", "Sips"]),
+            user in "[A-Za-z0-9&=+$,;?/_.!~*'()%äß-]{1,10}",
+            password in "[A-Za-z0-9&=+$,_.!~*'()%äß:;?/-]{0,10}",
+        ) {
+            let secret = "5ecre7c0de5ecre7c0de";
+            for password in [format!("{password}{secret}"), format!("{secret}{password}")] {
+                let message = format!("{start}{scheme}:{user}:{password}@h;x=1\r\n\r\n");
+                let mut octets = message.clone().into_bytes();
+                blank(&mut octets);
+                prop_assert_eq!(octets.len(), message.len());
+                prop_assert!(!contains(&octets, secret), "{}", String::from_utf8_lossy(&octets));
+            }
         }
 
         #[test]
