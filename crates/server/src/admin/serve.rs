@@ -3,13 +3,12 @@
 //! Decides the limits and timeouts. When all connections are in use, or one peer has half of them, a new connection
 //! replaces the one that has been idle for longest (of the same peer, in the second case). So a client that sends its
 //! request at once is served while an attacker holds connections open or sends requests slowly. A live trace counts as a
-//! request in progress and may last: only whoever may read everything else can open one.
+//! request in progress and may last, while its client reads: only whoever may read everything else can open one.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -24,6 +23,7 @@ use tokio::time::{sleep, timeout};
 use super::reply::Body;
 use super::{AdminState, routes};
 use crate::metrics::{self, DriverLimit, Series};
+use crate::trace::Progress;
 
 /// Timeout for the head of a request, and for the next request on the connection.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -84,8 +84,8 @@ struct HttpConnection {
 /// Counts one connection until it is dropped.
 struct HttpPermit {
     id: u64,
-    /// A live trace was opened: the connection may last.
-    is_live: AtomicBool,
+    /// Of the live trace that was opened: with it the connection may last.
+    live: Mutex<Option<Progress>>,
     connections: Arc<HttpConnections>,
 }
 
@@ -106,7 +106,7 @@ impl HttpConnections {
         }
         let id = inner.next_tick();
         inner.list.push(HttpConnection { id, peer, idle: Some(id), task: None });
-        Some(HttpPermit { id, is_live: AtomicBool::new(false), connections: Arc::clone(self) })
+        Some(HttpPermit { id, live: Mutex::default(), connections: Arc::clone(self) })
     }
 
     /// Sets the task to abort when the connection is replaced.
@@ -165,11 +165,14 @@ async fn serve_connection(stream: TcpStream, peer: SocketAddr, state: Arc<AdminS
         async move {
             permit.mark_busy();
             let reply = routes::answer(&state, peer.ip(), request).await;
-            let is_live = matches!(reply.body(), Body::Live(_));
-            permit.is_live.store(is_live, Ordering::Relaxed);
-            if !is_live {
+            let live = match reply.body() {
+                Body::Live(trace) => Some(trace.progress()),
+                Body::Whole(_) => None,
+            };
+            if live.is_none() {
                 permit.mark_idle();
             }
+            *permit.live.lock() = live;
             Ok::<_, Infallible>(reply)
         }
     });
@@ -182,10 +185,17 @@ async fn serve_connection(stream: TcpStream, peer: SocketAddr, state: Arc<AdminS
     // Errors are not logged: the client has gone or was too slow.
     if timeout(CONNECTION_TIMEOUT, connection.as_mut()).await.is_err() {
         connection.as_mut().graceful_shutdown();
-        if permit.is_live.load(Ordering::Relaxed) {
-            let _ = connection.await;
-        } else {
-            let _ = timeout(SHUTDOWN_GRACE, connection).await;
+        let live = permit.live.lock().clone();
+        match live {
+            Some(progress) => tokio::select! {
+                _ = connection => {}
+                () = progress.stalled() => {
+                    tracing::warn!("a trace of messages is ended: its client {} does not read", peer.ip());
+                }
+            },
+            None => {
+                let _ = timeout(SHUTDOWN_GRACE, connection).await;
+            }
         }
     }
 }

@@ -23,7 +23,7 @@ pub(crate) use entry::{Entry, TraceLine, rfc3339};
 pub(crate) use filter::Whose;
 pub(crate) use hub::Trace;
 pub(crate) use kept::{KeptCall, KeptCalls};
-pub(crate) use live::LiveTrace;
+pub(crate) use live::{LiveTrace, Progress};
 pub(crate) use pcap::{pcap_header, pcap_packet};
 pub(crate) use tap::Tap;
 pub(crate) use traced::Direction;
