@@ -195,6 +195,23 @@ fn accounts_are_changed_with_the_token() {
         assert!(status == 400 || status == 422, "{user} {body}: {status}");
     }
     assert!(!std::fs::read_to_string(&file).expect("the file").contains("106"));
+    // The name is neither shortened nor replaced.
+    let long = "x".repeat(70);
+    assert_eq!(change("POST", &long, "", 201)["user"], long.as_str());
+    let before = std::fs::read_to_string(&file).expect("the file");
+    assert!(before.contains(&format!("- user: {long}\n")), "{before}");
+    change("POST", "%ff%fe", "", 400);
+    change("POST", &"x".repeat(129), "", 422);
+    assert_eq!(std::fs::read_to_string(&file).expect("the file"), before);
+    // The password is told although the reload is refused: nobody could learn it later.
+    let configuration = server.path().join("frontdesk.yaml");
+    let text = std::fs::read_to_string(&configuration).expect("the configuration");
+    std::fs::write(&configuration, format!("{text}nonsense: 1\n")).expect("written");
+    let problem = change("POST", "107", "", 422)["error"].as_str().expect("a text").to_owned();
+    std::fs::write(&configuration, text).expect("written");
+    assert_eq!(with_token(&server, "POST", "/api/v1/reload", "").status, 200);
+    let password = problem.rsplit(' ').next().expect("a password");
+    assert!(problem.contains("not in force") && may_register("107", password), "{problem}");
 }
 
 #[test]

@@ -57,7 +57,11 @@ pub(crate) async fn change(state: &AdminState, method: &Method, name: &[u8], bod
         let why = format!("password: expected 1 to {MAX_PASSWORD} octets without control characters");
         return reply::problem(StatusCode::BAD_REQUEST, &why);
     }
-    let name = sanitize(name);
+    // The account gets exactly this name, or none.
+    let Ok(name) = str::from_utf8(name) else {
+        return reply::problem(StatusCode::BAD_REQUEST, "the name of the user: expected UTF-8");
+    };
+    let name = name.to_owned();
     let (user, loaded) = (name.clone(), Arc::clone(&active_config));
     // It waits for the disk.
     let changed = spawn_blocking(move || apply(&loaded.loaded, &user, change, wanted)).await;
@@ -66,14 +70,26 @@ pub(crate) async fn change(state: &AdminState, method: &Method, name: &[u8], bod
         Ok(Err(error)) => return refused(&error),
         Err(_) => return reply::problem(StatusCode::INTERNAL_SERVER_ERROR, "the change was not finished"),
     };
-    tracing::info!("{} over the admin API", in_words(change, &name));
+    tracing::info!("{} over the admin API", in_words(change, &sanitize(name.as_bytes())));
     match reload_outcome(state).await {
         Some(outcome) if outcome.reloaded => reply::json(status, &ChangedAccount { user: name, password }),
         Some(outcome) => {
             let why = outcome.error.unwrap_or_default();
-            reply::problem(StatusCode::UNPROCESSABLE_ENTITY, &format!("the file is changed, but not in force: {why}"))
+            let why = not_in_force(&format!("the file is changed, but not in force: {why}"), password.as_deref());
+            reply::problem(StatusCode::UNPROCESSABLE_ENTITY, &why)
         }
-        None => reply::problem(StatusCode::SERVICE_UNAVAILABLE, "the file is changed, and in force after a reload"),
+        None => {
+            let why = not_in_force("the file is changed, and in force after a reload", password.as_deref());
+            reply::problem(StatusCode::SERVICE_UNAVAILABLE, &why)
+        }
+    }
+}
+
+/// With the password that was chosen here: only its hashes are stored, so this is the only time that it can be told.
+fn not_in_force(why: &str, chosen: Option<&str>) -> String {
+    match chosen {
+        Some(password) => format!("{why}. Note the password now: {password}"),
+        None => why.to_owned(),
     }
 }
 
