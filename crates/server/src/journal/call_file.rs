@@ -100,7 +100,8 @@ fn write<'l>(path: &Path, lines: &'l [String], rotate: usize) -> io::Result<&'l 
         length <= rotate
     });
     let (now, rest) = lines.split_at_checked(lines.len().min(1) + further.count()).unwrap_or((lines, &[]));
-    let mut file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
+    // Who called whom is for the user of the server only, as in the data folder.
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
     let header = if file.metadata()?.len() == 0 { csv::HEADER } else { "" };
     file.write_all([header, &now.concat()].concat().as_bytes())?;
     Ok(rest)
@@ -125,6 +126,8 @@ fn rotated(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::super::calls::tests::ended;
     use super::*;
 
@@ -150,6 +153,14 @@ mod tests {
         }
         let text = fs::read_to_string(&path).expect("a file");
         assert_eq!((text.lines().count(), text.matches("start,answer").count()), (3, 1), "{text}");
+    }
+
+    #[test]
+    fn a_new_file_is_for_the_user_of_the_server_only() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("calls.csv");
+        write(&path, &[], 1 << 20).expect("written");
+        assert_eq!(fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o600);
     }
 
     #[test]
