@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use location::{Aor, Wall};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use proxy::{CallDialog, CallInProgress, CallTable, DialogState, Reached, TriedPhones};
 use serde::{Deserialize, Serialize};
 
@@ -105,7 +105,17 @@ impl SavedCalls {
 
     /// Writes the file if anything has changed. Waits for the disk.
     pub(crate) fn save(&self) {
-        let mut written = self.written.lock();
+        self.save_after(self.written.lock());
+    }
+
+    /// The same, unless it is being written. So threads do not gather while a disk hangs.
+    pub(crate) fn save_unless_busy(&self) {
+        if let Some(written) = self.written.try_lock() {
+            self.save_after(written);
+        }
+    }
+
+    fn save_after(&self, mut written: MutexGuard<'_, Option<u64>>) {
         let ended = self.history.lock().all();
         let content = Content {
             version: VERSION,
@@ -276,6 +286,19 @@ mod tests {
         let table = Arc::new(CallTable::new(10));
         let records = SavedCalls::restore(folder.path(), Arc::clone(&table)).history().lock().all();
         assert_eq!((table.len(), records.len(), records[0].ending_word()), (0, 1, "lost"));
+    }
+
+    #[test]
+    fn while_the_file_is_written_nobody_waits_to_write_it_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let saved = SavedCalls::restore(folder.path(), Arc::new(CallTable::new(10)));
+        // As a thread has it that waits for the disk.
+        let busy = saved.written.lock();
+        saved.save_unless_busy();
+        assert!(!folder.path().join(FILE).exists());
+        drop(busy);
+        saved.save_unless_busy();
+        assert!(folder.path().join(FILE).exists());
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl ServerCalls {
             let _ = inbox.try_send(Inbound::CoreMessage(CoreMessage::SweepCalls));
         }
         if let Some(saved) = self.saved.clone() {
-            tokio::task::spawn_blocking(move || saved.save());
+            tokio::task::spawn_blocking(move || saved.save_unless_busy());
         }
     }
 
