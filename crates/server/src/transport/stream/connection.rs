@@ -276,12 +276,13 @@ impl OpenConnection {
         if self.writer.deadline(turn.limits).is_some_and(|deadline| deadline <= turn.now) {
             self.broken(turn);
         } else if self.deadline(turn.limits).is_some_and(|deadline| deadline <= turn.now) {
-            let (_, limit) = self.reader.deadline(turn.limits);
-            let limit = Some(limit).filter(|_| !matches!(self.phase, Phase::Lingering(_)));
-            if limit.is_some() {
-                self.announce(CloseReason::Timeout, turn);
+            if matches!(self.phase, Phase::Lingering(_)) {
+                // What is queued is given up: otherwise a peer that reads slowly would keep the connection.
+                return self.broken(turn);
             }
-            self.ended(limit, turn);
+            let (_, limit) = self.reader.deadline(turn.limits);
+            self.announce(CloseReason::Timeout, turn);
+            self.ended(Some(limit), turn);
         }
     }
 

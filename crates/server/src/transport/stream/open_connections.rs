@@ -511,6 +511,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_peer_that_reads_slowly_does_not_keep_a_closed_connection() {
+        let (mut worker, mut peer) = Worker::of_one(false).await;
+        worker.connections.limits.max_queue = 1 << 25;
+        while worker.send(&[b'x'; 1 << 16], false).is_ok() {}
+        worker.connections.close(FIRST, worker.now);
+        assert!(worker.turn(seconds(10)).is_empty());
+        let mut chunk = vec![0; 1 << 16];
+        for _ in 0..128 {
+            peer.read_exact(&mut chunk).await.expect("data");
+            assert!(worker.turn(Duration::ZERO).is_empty());
+        }
+        assert!(worker.connections.get(FIRST).is_some_and(OpenConnection::is_waiting));
+        assert_eq!(limit(&worker.turn(seconds(5))), None);
+        worker.connections.close(FIRST, worker.now);
+        assert!(worker.connections.by_id.is_empty());
+    }
+
+    #[tokio::test]
     async fn queued_messages_arrive_in_order_before_the_end() {
         let (mut worker, mut peer) = Worker::of_one(true).await;
         let message = |at: u32| at.to_be_bytes().repeat(1 << 16);
