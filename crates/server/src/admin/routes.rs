@@ -149,13 +149,7 @@ async fn api(state: &AdminState, method: &Method, path: &[&[u8]], query: &Query<
         ([b"bans", address], &Method::DELETE) => bans::remove(state, address).await,
         ([b"groups"], &Method::GET) => office::groups(state),
         ([b"trunks"], &Method::GET) => office::trunks(state),
-        ([b"calls"], &Method::GET) => {
-            match (query.calls(), query.number("limit", calls::DEFAULT_LIMIT, 1..=calls::MAX_LIMIT)) {
-                (Some(search), Some(limit)) => calls::list(state, &search, limit),
-                (None, _) => reply::problem(StatusCode::BAD_REQUEST, OFFSET),
-                (_, None) => reply::problem(StatusCode::BAD_REQUEST, "limit: expected a whole number from 1 to 1000"),
-            }
-        }
+        ([b"calls"], &Method::GET) => list_calls(state, query),
         ([b"calls.csv"], &Method::GET) => match query.calls() {
             Some(search) => calls::list_as_csv(state, &search),
             None => reply::problem(StatusCode::BAD_REQUEST, OFFSET),
@@ -192,6 +186,14 @@ async fn api(state: &AdminState, method: &Method, path: &[&[u8]], query: &Query<
         ([b"bans", _] | [b"users", _, b"phones"] | [b"users", _, b"phones", _], _) => reply::not_allowed("DELETE"),
         ([b"reload"] | [b"keys", b"rotate"], _) => reply::not_allowed("POST"),
         _ => not_found(),
+    }
+}
+
+fn list_calls(state: &AdminState, query: &Query<'_>) -> Reply {
+    match (query.calls(), query.number("limit", calls::DEFAULT_LIMIT, 1..=calls::MAX_LIMIT)) {
+        (Some(search), Some(limit)) => calls::list(state, &search, limit),
+        (None, _) => reply::problem(StatusCode::BAD_REQUEST, OFFSET),
+        (_, None) => reply::problem(StatusCode::BAD_REQUEST, "limit: expected a whole number from 1 to 1000"),
     }
 }
 
