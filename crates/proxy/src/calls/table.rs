@@ -286,7 +286,7 @@ impl CallTable {
     }
 
     /// A request of one side within a dialog goes to the other side. `callee_tag`: the tag of the side that did not send the
-    /// INVITE.
+    /// INVITE. If several calls have that dialog, it counts for none of them.
     pub(crate) fn request(
         &self,
         CallKey(key): CallKey,
@@ -302,7 +302,9 @@ impl CallTable {
             let call = slots.get(**slot as usize).and_then(|slot| slot.call.as_ref());
             call.is_some_and(|call| call.has(callee_tag))
         };
-        let Some(&index) = by_key.get(&key).and_then(|equal| equal.iter().find(has_dialog)) else { return };
+        // Whoever has called twice with the same identifiers must not end one call by a request within the other.
+        let mut having = by_key.get(&key).into_iter().flatten().filter(has_dialog);
+        let (Some(&index), None) = (having.next(), having.next()) else { return };
         let Some(Slot { generation, call: Some(call) }) = slots.get_mut(index as usize) else { return };
         let Waits { for_it, no_longer } = call.request(&request, now);
         let at = CallRef::new(number, index, *generation).filter(|_| for_it);

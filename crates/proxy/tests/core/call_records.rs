@@ -337,6 +337,27 @@ fn a_phone_accepts_with_the_tag_of_one_that_declined() {
     assert_eq!(hung_up(&only_record(&sim)), Some(CallSide::Caller));
 }
 
+/// The caller calls a phone of her own with the identifiers of her first call, and hangs up there.
+#[test]
+fn a_second_call_with_equal_identifiers_does_not_end_the_first() {
+    let sim = Simulation::new();
+    let (alice, bob, accomplice) = (sim.udp("alice"), sim.udp("bob"), sim.udp("carol"));
+    accomplice.registers();
+    let (invite, ok) = talk(&alice, &bob);
+    let again = alice.request("INVITE", "sip:carol@office.example");
+    let again = again.set("Call-ID", invite.value("Call-ID")).set("From", invite.value("From"));
+    alice.sends(&again);
+    let received = accomplice.expects("INVITE");
+    accomplice.sends(&accomplice.answer(&received, 200).set("To", ok.value("To")));
+    let ok_again = alice.expects("200");
+    alice.acks(&again, &ok_again);
+    accomplice.expects("ACK");
+    hangs_up(&alice, &alice.within(&again, &ok_again, "BYE"), &accomplice);
+    let calls = sim.calls();
+    assert_eq!((calls.len(), sim.records().len()), (2, 0));
+    assert!(calls.iter().flat_map(|call| &call.dialogs).all(|dialog| dialog.state == DialogState::Confirmed));
+}
+
 /// An INVITE that passes this server twice begins two calls. The BYE has the Route values of both, and passes once.
 #[test]
 fn one_bye_ends_both_calls_of_a_spiral() {
