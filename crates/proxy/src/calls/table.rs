@@ -26,7 +26,8 @@ const SHARDS: usize = 64;
 /// A slot and a shard are numbered in 32 bits together.
 const SLOT_BITS: u32 = 32 - SHARDS.trailing_zeros();
 
-/// The most calls with the same Call-ID, tag and address of the caller: a proxy that forks sends several INVITEs.
+/// The most calls with the same Call-ID, tag and address of the caller that requests find: a proxy that forks sends several
+/// INVITEs. Requests find no further one: it ends as lost.
 const MAX_EQUAL: usize = 16;
 
 /// The calls in progress, of all workers.
@@ -48,7 +49,15 @@ type Pending = HashMap<u64, SmallVec<[CallRef; 1]>>;
 struct Shard {
     slots: Vec<Slot>,
     free: Vec<u32>,
-    by_key: HashMap<u64, SmallVec<[u32; 2]>>,
+    by_key: HashMap<u64, EqualCalls>,
+}
+
+/// The calls with one key.
+#[derive(Debug, Default)]
+struct EqualCalls {
+    slots: SmallVec<[u32; 2]>,
+    /// The number of those beyond [`MAX_EQUAL`]. While there is one, a request may be of it, so it counts for none.
+    beyond: usize,
 }
 
 #[derive(Debug)]
@@ -247,8 +256,8 @@ impl CallTable {
     pub(crate) fn only_one(&self, CallKey(key): CallKey) -> Option<CallRef> {
         let number = shard_of(key);
         let shard = self.shards.get(number)?.lock();
-        let [slot] = shard.by_key.get(&key)?.as_slice() else { return None };
-        CallRef::new(number, *slot, shard.slots.get(*slot as usize)?.generation)
+        let (&[slot], 0) = shard.by_key.get(&key).map(|equal| (&*equal.slots, equal.beyond))? else { return None };
+        CallRef::new(number, slot, shard.slots.get(slot as usize)?.generation)
     }
 
     /// A response to the INVITE of a call was forwarded, with a status from 101 to 299.
@@ -303,7 +312,8 @@ impl CallTable {
             call.is_some_and(|call| call.has(callee_tag))
         };
         // Whoever has called twice with the same identifiers must not end one call by a request within the other.
-        let mut having = by_key.get(&key).into_iter().flatten().filter(has_dialog);
+        let Some(equal) = by_key.get(&key).filter(|equal| equal.beyond == 0) else { return };
+        let mut having = equal.slots.iter().filter(has_dialog);
         let (Some(&index), None) = (having.next(), having.next()) else { return };
         let Some(Slot { generation, call: Some(call) }) = slots.get_mut(index as usize) else { return };
         let Waits { for_it, no_longer } = call.request(&request, now);
@@ -385,12 +395,8 @@ impl CallTable {
 }
 
 impl Shard {
-    /// Adds a call. Returns its slot and generation; `None` if there are too many with its key.
+    /// Adds a call. Returns its slot and generation; `None` if there are too many slots.
     fn insert(&mut self, call: Call) -> Option<(u32, u32)> {
-        let equal = self.by_key.entry(call.key).or_default();
-        if equal.len() >= MAX_EQUAL {
-            return None;
-        }
         let index = match self.free.pop() {
             Some(index) => index,
             None => {
@@ -399,7 +405,11 @@ impl Shard {
                 index
             }
         };
-        equal.push(index);
+        let equal = self.by_key.entry(call.key).or_default();
+        match equal.slots.len() {
+            0..MAX_EQUAL => equal.slots.push(index),
+            _ => equal.beyond += 1,
+        }
         let slot = self.slots.get_mut(index as usize)?;
         // 0 is never used, so that a reference is not 0.
         slot.generation = slot.generation.wrapping_add(1).max(1);
@@ -412,8 +422,12 @@ impl Shard {
         if let Some(call) = &slot.call
             && let Entry::Occupied(mut equal) = self.by_key.entry(call.key)
         {
-            equal.get_mut().retain(|slot| *slot as usize != index);
-            if equal.get().is_empty() {
+            let EqualCalls { slots, beyond } = equal.get_mut();
+            match slots.iter().position(|slot| *slot as usize == index) {
+                Some(at) => _ = slots.swap_remove(at),
+                None => *beyond = beyond.saturating_sub(1),
+            }
+            if slots.is_empty() && *beyond == 0 {
                 equal.remove();
             }
         }

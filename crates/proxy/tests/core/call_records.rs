@@ -358,6 +358,37 @@ fn a_second_call_with_equal_identifiers_does_not_end_the_first() {
     assert!(calls.iter().flat_map(|call| &call.dialogs).all(|dialog| dialog.state == DialogState::Confirmed));
 }
 
+/// A caller must not hide a call by many others with its identifiers.
+#[test]
+fn a_call_with_the_identifiers_of_many_others_has_a_record() {
+    let sim = Simulation::with(|settings| settings.call_lifetime = Duration::from_secs(3600));
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
+    bob.registers();
+    let first = alice.request("INVITE", "sip:bob@office.example");
+    let talks = || {
+        let invite = first.clone().set("Via", alice.via());
+        alice.sends(&invite);
+        let ok = accepts(&alice, &invite, &bob, &bob.expects("INVITE"));
+        (invite, ok)
+    };
+    let calls: Vec<_> = (0..20).map(|_| talks()).collect();
+    // A request may be of one that it cannot find.
+    for (invite, ok) in [&calls[0], &calls[19]] {
+        hangs_up(&alice, &alice.within(invite, ok, "BYE"), &bob);
+    }
+    assert_eq!(sim.calls().len(), 20);
+    sim.seconds(3610);
+    sim.sweep_calls();
+    let records = sim.records();
+    assert_eq!((sim.calls().len(), records.len()), (0, 20));
+    assert!(records.iter().all(|record| matches!(record.end, CallEnd::Lost)), "{records:?}");
+    // Nothing of them is left.
+    bob.registers();
+    let (invite, ok) = talks();
+    hangs_up(&alice, &alice.within(&invite, &ok, "BYE"), &bob);
+    assert_eq!(hung_up(&only_record(&sim)), Some(CallSide::Caller));
+}
+
 /// An INVITE that passes this server twice begins two calls. The BYE has the Route values of both, and passes once.
 #[test]
 fn one_bye_ends_both_calls_of_a_spiral() {
