@@ -46,14 +46,15 @@ pub(crate) struct CallResponse<'a> {
 pub(super) struct DialogRequest<'a> {
     pub(super) by: CallSide,
     pub(super) callee_tag: &'a [u8],
-    pub(super) transaction: u64,
+    /// Its transaction, if the response may end the dialog.
+    pub(super) transaction: Option<u64>,
     pub(super) is_bye: bool,
 }
 
 /// Which responses a call waits for after a request.
 pub(super) struct Waits {
-    /// That to the request.
-    pub(super) for_it: bool,
+    /// That to the request, of this transaction.
+    pub(super) for_it: Option<u64>,
     /// No longer that of this transaction.
     pub(super) no_longer: Option<u64>,
 }
@@ -68,12 +69,13 @@ pub(crate) enum RequestAnswer {
 }
 
 impl RequestAnswer {
-    /// Whether the dialog ends (RFC 3261 12.2.1.2, 15.1.1; RFC 5057 5.1): by a 2xx to a BYE or no response to it, or by a
-    /// response to any request that says that the other side has no such dialog. A request that could not be sent has told
-    /// the other side nothing; if it is no BYE, its sender may repeat it.
+    /// Whether the dialog ends (RFC 3261 12.2.1.2, 15.1.1): by a 2xx to a BYE or no response to it, or by a response that
+    /// says that the other side has no such dialog. A request that could not be sent has told the other side nothing; if it
+    /// is no BYE, its sender may repeat it. No other failure counts, whatever RFC 5057 5.1 says of it: a side could provoke
+    /// one, such as 483 by Max-Forwards, and go on with the call.
     const fn ends_dialog(self, is_bye: bool) -> bool {
         match self {
-            Self::Final(404 | 408 | 410 | 416 | 481..=485 | 604) => true,
+            Self::Final(408 | 481) => true,
             Self::Final(status) => is_bye && status < 300,
             Self::Nothing => is_bye,
         }
@@ -292,7 +294,8 @@ impl Call {
     /// A request within a dialog was accepted.
     pub(super) fn request(&mut self, request: &DialogRequest<'_>, now: Wall) -> Waits {
         self.seen = now;
-        let (transaction, nothing) = (request.transaction, Waits { for_it: false, no_longer: None });
+        let nothing = Waits { for_it: None, no_longer: None };
+        let Some(transaction) = request.transaction else { return nothing };
         let at = self.position_of(request.callee_tag);
         let Some(dialog) = at.and_then(|at| self.dialogs.get_mut(at)) else { return nothing };
         let before = dialog.pending;
@@ -305,7 +308,7 @@ impl Call {
         }
         let bye = request.is_bye.then_some((request.by, now));
         dialog.pending = Some(Pending { transaction, bye });
-        Waits { for_it: true, no_longer: before.map(|before| before.transaction) }
+        Waits { for_it: Some(transaction), no_longer: before.map(|before| before.transaction) }
     }
 
     /// A request within a dialog has its final response. Returns whether that dialog has ended.

@@ -295,12 +295,13 @@ impl CallTable {
     }
 
     /// A request of one side within a dialog goes to the other side. `callee_tag`: the tag of the side that did not send the
-    /// INVITE. If several calls have that dialog, it counts for none of them.
+    /// INVITE. `transaction`: its transaction, if the response may end the dialog. If several calls have the dialog, the
+    /// request counts for none of them.
     pub(crate) fn request(
         &self,
         CallKey(key): CallKey,
         (by, callee_tag): (CallSide, &[u8]),
-        (transaction, is_bye): (u64, bool),
+        (transaction, is_bye): (Option<u64>, bool),
         now: Wall,
     ) {
         let request = DialogRequest { by, callee_tag, transaction, is_bye };
@@ -317,8 +318,8 @@ impl CallTable {
         let (Some(&index), None) = (having.next(), having.next()) else { return };
         let Some(Slot { generation, call: Some(call) }) = slots.get_mut(index as usize) else { return };
         let Waits { for_it, no_longer } = call.request(&request, now);
-        let at = CallRef::new(number, index, *generation).filter(|_| for_it);
-        if let Some(at) = at
+        if let Some(at) = CallRef::new(number, index, *generation)
+            && let Some(transaction) = for_it
             && let Some(mut pending) = self.pending(transaction)
         {
             pending.entry(transaction).or_default().push(at);

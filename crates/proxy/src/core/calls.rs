@@ -101,9 +101,13 @@ impl Core {
         };
         let call_id = request.message.value(HeaderName::CallId).unwrap_or_default();
         let table = self.calls.table();
+        // PRACK, INFO or OPTIONS may fail in ways that tell nothing about the dialog: 481 to a PRACK means that its RAck
+        // matches no response (RFC 3262 3). They only show that the call goes on.
+        let may_end = matches!(method, Method::Invite | Method::Update | Method::Bye);
+        let transaction = may_end.then_some(request.key.0);
         for source in dialog.sources() {
-            let transaction = (request.key.0, method == Method::Bye);
-            table.request(table.key(call_id, caller_tag, *source), (side, callee_tag), transaction, now.wall);
+            let (key, is_bye) = (table.key(call_id, caller_tag, *source), method == Method::Bye);
+            table.request(key, (side, callee_tag), (transaction, is_bye), now.wall);
         }
     }
 

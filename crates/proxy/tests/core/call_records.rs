@@ -282,6 +282,47 @@ fn a_side_that_does_not_know_the_dialog_ends_the_call() {
     }
 }
 
+/// A side must not end the record of its call by a request that is sure to fail.
+#[test]
+fn a_request_that_fails_for_another_reason_does_not_end_the_call() {
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
+    let (invite, ok) = talk(&alice, &bob);
+    for (method, status) in [
+        ("PRACK", 481),
+        ("INFO", 404),
+        ("INFO", 408),
+        ("OPTIONS", 481),
+        ("OPTIONS", 483),
+        ("MESSAGE", 410),
+        ("REFER", 604),
+        ("UPDATE", 483),
+        ("UPDATE", 404),
+        ("INVITE", 416),
+        ("INVITE", 604),
+        ("BYE", 483),
+    ] {
+        let request = alice.within(&invite, &ok, method).set("Via", alice.via());
+        alice.sends(&request);
+        let received = bob.expects(method);
+        bob.answers(&received, status);
+        let response = loop {
+            let message = alice.next_message();
+            if message.status() != Some(100) {
+                break message;
+            }
+        };
+        assert_eq!(response.status(), Some(status), "{method}");
+        if method == "INVITE" {
+            alice.acks(&request, &response);
+            bob.expects("ACK");
+        }
+        assert_eq!(states(&sim), [DialogState::Confirmed], "{method} {status}");
+    }
+    hangs_up(&bob, &bob.within_as_callee(&invite, &ok, "BYE"), &alice);
+    assert_eq!(hung_up(&only_record(&sim)), Some(CallSide::Callee));
+}
+
 #[test]
 fn only_a_side_of_the_dialog_can_end_the_call() {
     let sim = Simulation::with(secured);
@@ -433,12 +474,14 @@ fn a_call_without_a_request_for_its_lifetime_is_lost() {
     let sim = Simulation::with(|settings| settings.call_lifetime = Duration::from_secs(3600));
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     let (invite, ok) = talk(&alice, &bob);
-    sim.seconds(3000);
-    // A session timer refreshes the call (RFC 4028).
-    alice.sends(&alice.within(&invite, &ok, "UPDATE"));
-    let received = bob.expects("UPDATE");
-    bob.answers(&received, 200);
-    alice.expects("200");
+    // A session timer refreshes the call (RFC 4028). Any other request is a sign of life too.
+    for method in ["UPDATE", "INFO"] {
+        sim.seconds(1500);
+        alice.sends(&alice.within(&invite, &ok, method));
+        let received = bob.expects(method);
+        bob.answers(&received, 200);
+        alice.expects("200");
+    }
     sim.seconds(3590);
     sim.sweep_calls();
     assert_eq!(sim.calls().len(), 1);

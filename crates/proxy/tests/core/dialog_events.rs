@@ -138,7 +138,7 @@ impl Watched {
                 self.act(Act::Refuses(487));
             }
             Act::CallerHangsUp => self.hangs_up("BYE", 200),
-            Act::Fails(status) => self.hangs_up("INFO", status),
+            Act::Fails(status) => self.hangs_up("UPDATE", status),
             Act::CalleeHangsUp => {
                 let ok = self.ok.as_ref().unwrap();
                 bob.sends(&bob.within_as_callee(received, ok, "BYE"));
