@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use crate::harness::digest::Credentials;
 use crate::harness::http;
-use crate::harness::server::{OPEN, fresh_ip};
+use crate::harness::server::{CLOSED, OPEN, fresh_ip};
 use crate::harness::{Dialog, PATIENCE, Phone, Server, wait_for};
 
 use serde_json::Value;
@@ -41,6 +42,32 @@ fn hang_up(one: &mut Phone, dialog: &mut Dialog, other: &mut Phone) {
     let bye = other.expect("BYE");
     other.reply(&bye, 200);
     one.response(200);
+}
+
+/// Strangers cannot fill the disk with refused calls; the refused calls of users are all recorded.
+#[test]
+fn refused_calls_of_strangers_have_few_records() {
+    let config = format!("{CLOSED}calls: {{ file: calls.csv }}\n");
+    let server = Server::start(&config);
+    let mut eve = Phone::udp("eve", server.address());
+    for _ in 0..50 {
+        let invite = eve.invite("sip:bob@192.0.2.250");
+        eve.send(invite);
+        eve.response(403);
+    }
+    let mut alice = Phone::udp("alice", server.address());
+    for _ in 0..25 {
+        let invite = alice.invite("sip:bob@office.example");
+        alice.authenticated(invite, Credentials::new("alice", "wonderland"));
+        alice.response(480);
+    }
+    assert_eq!(ended(&server, "user=alice", 25).len(), 25);
+    // The first three and the 10th are logged.
+    assert_eq!(ended(&server, "user=eve", 4).len(), 4);
+    let folder = server.stop();
+    let text = csv_files(folder.path()).concat();
+    let lines = |user: &str| text.lines().filter(|line| line.contains(user)).count();
+    assert_eq!((lines("alice@"), lines("eve@")), (25, 4), "{text}");
 }
 
 fn csv_files(folder: &Path) -> Vec<String> {

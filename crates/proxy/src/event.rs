@@ -121,7 +121,7 @@ pub enum Event {
     },
     /// A call has ended: by a BYE or a final response, or this server has refused its INVITE.
     CallEnded(Box<CallRecord>),
-    /// Another request outside of a dialog was refused because of its sender.
+    /// Another request outside of a dialog was refused because of its sender, or an INVITE of such a sender was challenged.
     RequestRefused {
         /// The permission that the sender lacks.
         offence: Offence,

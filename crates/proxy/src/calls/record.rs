@@ -57,6 +57,8 @@ pub struct CallRefusal {
     pub offence: Option<Offence>,
     /// The key that decided.
     pub key: Option<ConfigKey>,
+    /// Whether anybody can cause it: the sender has neither authenticated nor comes from a trusted network or trunk.
+    pub is_of_stranger: bool,
 }
 
 /// One side of a call.

@@ -39,7 +39,11 @@ impl Core {
         if presented.is_empty()
             && let Some(reject) = route::refusal_of_stranger(request, destination, &settings)
         {
-            self.report(now, request, reject, outbox);
+            match request.method() {
+                // It may come again with credentials: it is no call that was refused.
+                Method::Invite => self.report_request(request, reject, outbox),
+                _ => self.report(now, request, reject, outbox),
+            }
         }
         let proven = self.authenticate(now, request, presented, ChallengeFor::Proxy, domain.as_bytes(), outbox)?;
         self.admit_as(request, proven, outbox)

@@ -22,7 +22,7 @@ use crate::pin::{Pin, Unanswered};
 use crate::reject::Reject;
 use crate::request::{Request, TransactionKey, tag_of};
 use crate::route::{self, Plan};
-use crate::settings::{Named, Settings};
+use crate::settings::{Authentication, Named, Settings};
 
 /// Of a BYE without any response: its sender gives up after 64·T1, and a copy of the response may come a little later.
 const BYE_GRACE: std::time::Duration = std::time::Duration::from_secs(5);
@@ -134,7 +134,8 @@ impl Core {
             return;
         }
         let (reason, offence, key) = (reject.reason(), reject.offence(), reject.key(Method::Invite));
-        let (status, refusal) = (reject.status(), CallRefusal { reason, offence, key });
+        let is_of_stranger = self.is_of_stranger(request);
+        let (status, refusal) = (reject.status(), CallRefusal { reason, offence, key, is_of_stranger });
         let Some((from, to)) = parties(request, None, &self.settings) else { return };
         outbox.emit(Event::CallEnded(Box::new(CallRecord {
             began: now.wall,
@@ -149,6 +150,14 @@ impl Core {
             status: Some(status),
             end: CallEnd::Refused(refusal),
         })));
+    }
+
+    /// Without authentication, the sender is the user in its From.
+    fn is_of_stranger(&self, request: &Request) -> bool {
+        let settings = &self.settings;
+        let is_off = settings.authentication == Authentication::Off;
+        let is_user = request.proven.is_authenticated() || is_off && route::caller_of(request, settings).is_some();
+        !is_user && !settings.trusts(request.flow.remote.ip())
     }
 
     /// Ends the calls whose end no message reports.

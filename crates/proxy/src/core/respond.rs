@@ -121,8 +121,8 @@ impl Core {
         });
     }
 
-    /// Of other requests, only refusals of something that the sender is not allowed to do are reported.
-    fn report_request(&self, request: &Request, reject: Reject, outbox: &mut Outbox) {
+    /// Of other requests and challenged INVITEs, only refusals of something that the sender is not allowed to do are reported.
+    pub(super) fn report_request(&self, request: &Request, reject: Reject, outbox: &mut Outbox) {
         let Some(offence) = reject.offence().filter(|_| !request.in_dialog) else { return };
         let from = request.uri_of_from().map(|caller| self.settings.aor_named_by(&caller));
         let from = from.unwrap_or_else(|| Aor::new(b"", b""));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proxy::{CallDialog, CallEnd, CallRecord, CallSide, DialogState, Event, Limit};
+use proxy::{CallDialog, CallEnd, CallRecord, CallSide, DialogState, Event, Limit, Offence};
 
 use sim::{Agent, Simulation, Sip, sequential};
 
@@ -150,6 +150,40 @@ fn a_challenged_invite_is_no_call() {
     let (invite, ok) = call(&alice, &bob);
     hangs_up(&alice, &alice.within(&invite, &ok, "BYE"), &bob);
     assert_eq!(hung_up(&only_record(&sim)), Some(CallSide::Caller));
+}
+
+/// A scanner is challenged first, whatever its From is.
+#[test]
+fn a_challenged_invite_of_a_stranger_is_no_call() {
+    let sim = Simulation::with(secured);
+    let eve = sim.udp("eve");
+    for from in ["sip:eve@elsewhere.example", "sip:eve@office.example"] {
+        for to in ["sip:bob@office.example", "sip:0049891234@office.example"] {
+            let invite = eve.request("INVITE", to).set("From", format_args!("<{from}>;tag=1"));
+            eve.sends(&invite);
+            eve.acks(&invite, &eve.expects("407"));
+        }
+    }
+    assert_eq!(sim.records().len(), 0);
+    let reported = |event: &Event| matches!(event, Event::RequestRefused { offence: Offence::Stranger, .. });
+    assert_eq!(sim.count_events(reported), 2);
+}
+
+/// The records of strangers are limited, so it must be known which these are.
+#[test]
+fn a_refused_call_says_whether_anybody_can_cause_it() {
+    let sim = Simulation::with(secured);
+    let is_of_stranger = || match only_record(&sim).end {
+        CallEnd::Refused(refusal) => refusal.is_of_stranger,
+        end => panic!("{end:?}"),
+    };
+    let (alice, eve) = (sim.udp("alice"), sim.udp("eve"));
+    eve.sends(&eve.request("INVITE", "sip:bob@192.0.2.250"));
+    eve.expects("403");
+    assert!(is_of_stranger());
+    let invite = alice.authenticates(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+    alice.acks(&invite, &alice.expects("480"));
+    assert!(!is_of_stranger());
 }
 
 #[test]

@@ -57,6 +57,9 @@ pub(crate) struct EndedCall {
     pub(crate) status: Option<u16>,
     /// Why this server refused it, in words, and the key that decided.
     pub(crate) refusal: Option<(String, Option<Cow<'static, str>>)>,
+    /// Whether this server refused it to somebody who is no user: anybody can cause such records.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_of_stranger: bool,
 }
 
 /// Who hung up an answered call.
@@ -110,6 +113,7 @@ impl EndedCall {
             hung_up,
             status: *status,
             refusal,
+            is_of_stranger: matches!(end, CallEnd::Refused(refusal) if refusal.is_of_stranger),
         }
     }
 
@@ -189,14 +193,20 @@ impl CallSearch {
 impl CallHistory {
     /// The records of an earlier run, the last one at the end.
     pub(crate) fn restored(records: Vec<EndedCall>) -> Self {
-        let skipped = records.len().saturating_sub(MAX_ENDED);
-        Self(records.into_iter().skip(skipped).map(Arc::new).collect())
+        let mut this = Self::default();
+        records.into_iter().map(Arc::new).for_each(|ended| this.push(ended));
+        this
     }
 
-    /// Adds a record, and drops the oldest if there are too many.
+    /// Adds a record. If there are too many, drops the oldest one of a stranger, or else the oldest. One of a stranger takes
+    /// the place of no other: a scanner would remove all records within seconds.
     pub(crate) fn push(&mut self, ended: Arc<EndedCall>) {
         if self.0.len() == MAX_ENDED {
-            self.0.pop_front();
+            match self.0.iter().position(|kept| kept.is_of_stranger) {
+                Some(at) => drop(self.0.remove(at)),
+                None if ended.is_of_stranger => return,
+                None => drop(self.0.pop_front()),
+            }
         }
         self.0.push_back(ended);
     }
@@ -269,6 +279,7 @@ pub(crate) mod tests {
             hung_up: None,
             status: Some(486),
             refusal: None,
+            is_of_stranger: false,
         }
     }
 
@@ -294,6 +305,24 @@ pub(crate) mod tests {
         assert_eq!(calls.all().len(), 0);
         let restored = CallHistory::restored((0..1200).map(|at| ended(at, at)).collect());
         assert_eq!(restored.all().first().map(|call| call.ended), Some(200));
+    }
+
+    #[test]
+    fn calls_of_strangers_push_out_no_others() {
+        let mut calls = CallHistory::default();
+        let of_stranger = |at| Arc::new(EndedCall { is_of_stranger: true, ..ended(at, at) });
+        (0..5000).for_each(|at| calls.push(of_stranger(at)));
+        (5000..5900).for_each(|at| calls.push(Arc::new(ended(at, at))));
+        (5900..9000).for_each(|at| calls.push(of_stranger(at)));
+        let all = calls.all();
+        let strangers = all.iter().filter(|call| call.is_of_stranger).map(|call| call.ended);
+        assert_eq!((all.len(), strangers.collect::<Vec<_>>()), (1000, (8900..9000).collect()));
+        (9000..9200).for_each(|at| calls.push(Arc::new(ended(at, at))));
+        calls.push(of_stranger(9200));
+        let all = calls.all();
+        assert!(all.iter().all(|call| !call.is_of_stranger));
+        let ends = [all.first(), all.last()].map(|call| call.map(|call| call.ended));
+        assert_eq!((all.len(), ends), (1000, [Some(5100), Some(9199)]));
     }
 
     #[test]

@@ -234,11 +234,7 @@ impl EventLog {
         let Some(time) = self.rate_limit.count(RefusalKind::Credentials, source, Some(user), at) else {
             return metrics::count(SUPPRESSED);
         };
-        let request = match method {
-            "REGISTER" => "registration",
-            "INVITE" => "call",
-            other => other,
-        };
+        let request = in_words(method);
         let (user, from) = (self.names.user(user), self.names.address(source));
         warn!("{request} of {user} refused: {why}{} from {from}", Occurrence(time));
     }
@@ -265,7 +261,8 @@ impl EventLog {
         self.keep(kind, Some(user), source, &why, key, at);
         let Some(time) = self.rate_limit.count(kind, source, Some(user), at) else { return metrics::count(SUPPRESSED) };
         let (user, from) = (self.names.user(user), self.names.address(source));
-        warn!("{method} of {user} refused: {why}{} from {from}", Occurrence(time));
+        let request = in_words(method);
+        warn!("{request} of {user} refused: {why}{} from {from}", Occurrence(time));
     }
 
     fn parse_error(&mut self, at: Wall, flow: &Flow) {
@@ -286,14 +283,18 @@ impl EventLog {
     fn call_ended(&mut self, at: Wall, kind: Option<RefusalKind>, record: &CallRecord) {
         let trunk = self.trunk_at(record.source.ip());
         let ended = EndedCall::of(record, trunk.as_deref());
-        match &record.end {
+        let is_logged = match &record.end {
             CallEnd::Refused(refusal) => {
                 let why = ended.refusal.as_ref().map_or("", |(why, _)| why);
-                self.log_refused_call(at, kind, record, (why, refusal.key));
+                self.log_refused_call(at, kind, record, (why, refusal.key))
             }
-            _ if enabled!(Level::INFO) => info!("{}", self.line_of_call(record, &ended)),
-            _ => {}
-        }
+            _ => {
+                if enabled!(Level::INFO) {
+                    info!("{}", self.line_of_call(record, &ended));
+                }
+                true
+            }
+        };
         if record.answered.is_none() {
             metrics::count(Series::CallEnded { ending: ended.ending });
         }
@@ -303,6 +304,10 @@ impl EventLog {
         }
         if let Some(trunk) = trunk.filter(|_| record.answered.is_none()) {
             count_trunk_call(trunk, record.status);
+        }
+        // Anybody can have calls refused, as many as fill the disk.
+        if ended.is_of_stranger && !is_logged {
+            return;
         }
         if let Some(file) = &self.call_file {
             file.add(&ended);
@@ -335,19 +340,22 @@ impl EventLog {
         format!("{begin}, answered{by} after {setup}, {end}")
     }
 
+    /// Returns whether the rate limit permitted the line.
     fn log_refused_call(
         &mut self,
         at: Wall,
         kind: Option<RefusalKind>,
         record: &CallRecord,
         (why, key): (&str, Option<ConfigKey>),
-    ) {
+    ) -> bool {
         let (kind, source) = (kind.unwrap_or(RefusalKind::Call), record.source.ip());
         if self.rate_limit.count(kind, source, Some(&record.from), at).is_none() {
-            return metrics::count(SUPPRESSED);
+            metrics::count(SUPPRESSED);
+            return false;
         }
         let (from, to) = (self.names.user(&record.from), self.names.user(&record.to));
         info!("call {from} -> {to} refused: {why}{}, from {}", hint(key), self.names.address(source));
+        true
     }
 
     /// Adds a refusal to those that the page shows.
@@ -372,6 +380,14 @@ fn count_trunk_call(trunk: Box<str>, status: Option<u16>) {
         _ => TrunkCallOutcome::Refused,
     };
     metrics::count(Series::TrunkCall { trunk: Name(trunk), direction: Direction::In, outcome });
+}
+
+fn in_words(method: &str) -> &str {
+    match method {
+        "REGISTER" => "registration",
+        "INVITE" => "call",
+        other => other,
+    }
 }
 
 /// As text, rounded.
