@@ -135,6 +135,8 @@ pub(crate) enum Reject {
     Subscriber,
     /// The account may not pick up the calls of this user.
     PickUp,
+    /// Replaces is not one header with one to-tag and one from-tag.
+    Replaces,
     /// The Contact of a SUBSCRIBE is not a SIP URI.
     Target,
     /// The headers of a dialog are too long to be stored.
@@ -192,6 +194,7 @@ impl Reject {
             | Self::Wildcard
             | Self::ContactTooLong
             | Self::Target
+            | Self::Replaces
             | Self::DialogTooLong => 400,
             Self::Challenge { of, .. } => of.status(),
             Self::Identity
@@ -288,6 +291,7 @@ impl Reject {
             Self::Subscriber => "Not allowed to watch this user",
             Self::PickUp => "Not allowed to pick up this call",
             Self::Target => "Bad Contact: not a SIP URI",
+            Self::Replaces => "Bad Replaces: needs one to-tag and one from-tag",
             // The text of the Warning too (RFC 5630 6.3).
             Self::SipsNotAllowed => "SIPS Not Allowed",
             Self::SipsRequired => "SIPS Required",

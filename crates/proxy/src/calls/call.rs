@@ -10,6 +10,7 @@
 use std::net::SocketAddr;
 
 use location::{Aor, Wall};
+use parser::eq_ignore_case;
 use smallvec::SmallVec;
 
 use super::facts::{DiversionReason, TriedPhones};
@@ -272,14 +273,14 @@ impl Call {
         self.forwarded = Some(reason);
     }
 
-    /// Whether it has this Call-ID and a dialog with these tags, in any order.
+    /// Whether it has this Call-ID and a dialog with these tags, in any order. Tags are tokens, which are compared without
+    /// case (RFC 3261 7.3.1).
     pub(super) fn has_identifiers(&self, call_id: &[u8], [a, b]: [&[u8]; 2]) -> bool {
-        let callee_tag = match self.texts.at(self.caller_tag) {
-            caller_tag if caller_tag == a => b,
-            caller_tag if caller_tag == b => a,
-            _ => return false,
-        };
-        !call_id.is_empty() && self.texts.at(self.call_id) == call_id && self.has(callee_tag)
+        let caller_tag = self.texts.at(self.caller_tag);
+        let has = |tag| self.dialogs.iter().any(|it| eq_ignore_case(self.texts.at(it.callee_tag), cut(tag)));
+        !call_id.is_empty()
+            && self.texts.at(self.call_id) == call_id
+            && (eq_ignore_case(caller_tag, a) && has(b) || eq_ignore_case(caller_tag, b) && has(a))
     }
 
     /// Whether it has this dialog.

@@ -173,9 +173,10 @@ impl CallTable {
         self.find(|call| call.users().any(|other| other == user.as_bytes()))
     }
 
-    /// A call with this Call-ID and both of these tags.
-    pub(crate) fn with_tags(&self, call_id: &[u8], tags: [&[u8]; 2]) -> Option<CallInProgress> {
-        self.find(|call| call.has_identifiers(call_id, tags)).pop()
+    /// The calls with this Call-ID and both of these tags, in any case. Whoever has read the identifiers of a call can begin
+    /// another one with them.
+    pub(crate) fn with_tags(&self, call_id: &[u8], tags: [&[u8]; 2]) -> Vec<CallInProgress> {
+        self.find(|call| call.has_identifiers(call_id, tags))
     }
 
     fn find(&self, is_wanted: impl Fn(&Call) -> bool) -> Vec<CallInProgress> {

@@ -151,7 +151,7 @@ impl Core {
 
     /// Replaces the step of an INVITE that picks up a call, and of a SUBSCRIBE to voicemail messages.
     fn adapt_step(&self, now: Now, step: &mut NextStep, request: &Request) -> Result<(), Reject> {
-        self.pickup_step(step, request);
+        self.pickup_step(step, request)?;
         route::mailbox_step(step, request, &self.settings, now)
     }
 

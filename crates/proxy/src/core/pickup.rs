@@ -9,13 +9,19 @@
 //! does one for a call that is not known here. Must not decide anything else about the INVITE.
 
 use location::Aor;
-use parser::{HeaderName, Message, Method, Params};
+use parser::{HeaderName, Message, Method, eq_ignore_case};
 
 use super::Core;
-use crate::calls::{CallInProgress, DialogState};
+use crate::calls::{CallDialog, CallInProgress, DialogState};
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::route::{self, Callee, NextStep};
+
+/// A call whose early dialog is replaced, and the user whose phone rings in it.
+struct Ringing {
+    call: CallInProgress,
+    user: Aor,
+}
 
 /// The identifiers in a Replaces header (RFC 3891 6.1).
 struct Replaces<'a> {
@@ -24,52 +30,89 @@ struct Replaces<'a> {
 }
 
 impl<'a> Replaces<'a> {
-    /// `callid *(SEMI replaces-param)`. `None` without the header, or without all identifiers.
-    fn of(message: &'a Message) -> Option<Self> {
-        let value = message.value(HeaderName::Replaces)?;
-        let (call_id, params) = value.split_at(memchr::memchr(b';', value)?);
-        let params = Params::new(params);
-        Some(Self { call_id: call_id.trim_ascii(), tags: [params.value("to-tag")?, params.value("from-tag")?] })
+    /// `callid *(SEMI replaces-param)`, with one to-tag and one from-tag. The phone must read the same identifiers as this
+    /// server, so any text that could be read in two ways is refused: two headers or tags, lists, and quoted strings.
+    fn of(message: &'a Message) -> Result<Self, Reject> {
+        let value = message.value(HeaderName::Replaces).filter(|_| message.count(HeaderName::Replaces) == 1);
+        let mut parts = value.ok_or(Reject::Replaces)?.split(|octet| *octet == b';').map(<[u8]>::trim_ascii);
+        let call_id = parts.next().filter(|call_id| is_call_id(call_id)).ok_or(Reject::Replaces)?;
+        let [mut to_tag, mut from_tag] = [None; 2];
+        for part in parts {
+            let (name, value) = match memchr::memchr(b'=', part).and_then(|at| part.split_at_checked(at)) {
+                Some((name, value)) => (name.trim_ascii_end(), value.strip_prefix(b"=").map(<[u8]>::trim_ascii_start)),
+                None => (part, None),
+            };
+            if !is_token(name) || value.is_some_and(|value| !is_token(value)) {
+                return Err(Reject::Replaces);
+            }
+            let tag = match name {
+                _ if eq_ignore_case(name, b"to-tag") => &mut to_tag,
+                _ if eq_ignore_case(name, b"from-tag") => &mut from_tag,
+                _ => continue,
+            };
+            if tag.replace(value.ok_or(Reject::Replaces)?).is_some() {
+                return Err(Reject::Replaces);
+            }
+        }
+        let tags = [to_tag.ok_or(Reject::Replaces)?, from_tag.ok_or(Reject::Replaces)?];
+        Ok(Self { call_id, tags })
     }
 }
 
+/// RFC 3261 25.1 `token`.
+fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|octet| octet.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(octet))
+}
+
+/// RFC 3261 25.1 `callid`, as far as it matters here: no white space, and no list.
+fn is_call_id(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|octet| octet.is_ascii_graphic() && *octet != b',')
+}
+
 impl Core {
-    /// The call whose early dialog an INVITE replaces, and the user whose phone rings in it.
-    fn picked_up(&self, request: &Request) -> Option<(CallInProgress, Box<[u8]>)> {
+    /// The calls whose early dialog an INVITE replaces. There are several if somebody has begun a call with the
+    /// identifiers of another one.
+    fn picked_up(&self, request: &Request) -> Result<Vec<Ringing>, Reject> {
         let is_new = request.method() == Method::Invite && !request.in_dialog;
         if !is_new || request.message.count(HeaderName::Replaces) == 0 {
-            return None;
+            return Ok(Vec::new());
         }
         let Replaces { call_id, tags } = Replaces::of(&request.message)?;
-        let mut call = self.calls.table().with_tags(call_id, tags)?;
-        let ringing = call.dialogs.iter_mut().find(|dialog| {
-            dialog.state == DialogState::Early
-                && tags.contains(&&*dialog.callee_tag)
-                && dialog.callee_tag != call.caller_tag
+        let calls = self.calls.table().with_tags(call_id, tags);
+        let ringing = calls.into_iter().filter_map(|call| {
+            let [one, other] = tags;
+            let tag = if eq_ignore_case(one, &call.caller_tag) { other } else { one };
+            let is_it = |it: &&CallDialog| it.state == DialogState::Early && eq_ignore_case(&it.callee_tag, tag);
+            let user = call.dialogs.iter().find(is_it).map(|dialog| Aor::from_canonical(&dialog.user))?;
+            Some(Ringing { call, user })
         });
-        let user = ringing.map(|dialog| std::mem::take(&mut dialog.user))?;
-        Some((call, user))
+        Ok(ringing.collect())
     }
 
     /// Leads an INVITE that picks up a call to the phone that called.
-    pub(super) fn pickup_step(&self, step: &mut NextStep, request: &Request) {
-        let NextStep::LookUp(Callee { aor, phone: None }) = step else { return };
-        let Some((call, user)) = self.picked_up(request) else { return };
-        let is_of_call = *aor == call.caller || *aor == call.from || *aor == call.to || *aor.as_bytes() == *user;
+    pub(super) fn pickup_step(&self, step: &mut NextStep, request: &Request) -> Result<(), Reject> {
+        let NextStep::LookUp(Callee { aor, phone: None }) = step else { return Ok(()) };
         // A caller without an account is outside of the office, where nobody knows Replaces.
-        if is_of_call && self.settings.accounts.find(&call.caller).is_some() {
+        let found = self.picked_up(request)?.into_iter().find(|Ringing { call, user }| {
+            let is_of_call = *aor == call.caller || *aor == call.from || *aor == call.to || aor == user;
+            is_of_call && self.settings.accounts.find(&call.caller).is_some()
+        });
+        if let Some(Ringing { call, .. }) = found {
             *step = NextStep::LookUp(Callee::phone_at(call.caller, call.source));
         }
+        Ok(())
     }
 
     /// Refuses to replace the early dialog of a call to somebody who may not pick it up.
     pub(super) fn check_pickup(&self, request: &Request) -> Result<(), Reject> {
-        let Some((call, user)) = self.picked_up(request) else { return Ok(()) };
-        let accounts = &self.settings.accounts;
-        let is_allowed = route::caller_of(request, &self.settings).is_some_and(|sender| {
-            let user = Aor::from_canonical(&user);
-            sender == call.caller || sender == call.to || accounts.may_pick_up(&sender, &user)
-        });
-        if is_allowed { Ok(()) } else { Err(Reject::PickUp) }
+        let calls = self.picked_up(request)?;
+        if calls.is_empty() {
+            return Ok(());
+        }
+        let sender = route::caller_of(request, &self.settings).ok_or(Reject::PickUp)?;
+        let is_allowed = |Ringing { call, user }: &Ringing| {
+            sender == call.caller || sender == call.to || self.settings.accounts.may_pick_up(&sender, user)
+        };
+        if calls.iter().all(is_allowed) { Ok(()) } else { Err(Reject::PickUp) }
     }
 }

@@ -126,6 +126,72 @@ fn a_transfer_replaces_a_dialog_of_others() {
     ringing.sim.skip_final_check();
 }
 
+/// Whoever may not pick up must not get past the check by another spelling of the identifiers.
+#[test]
+fn a_replaces_that_can_be_read_in_two_ways_is_refused() {
+    let ringing = Ringing::new();
+    let dialog = ringing.desk.view.last[0].clone();
+    let (call_id, to, from) = (dialog.call_id, dialog.remote_tag, dialog.local_tag);
+    let carol = ringing.sim.udp("carol/thief");
+    carol.registers();
+    let good = format!("{call_id};to-tag={to};from-tag={from}");
+    for (replaces, status) in [
+        (format!("{call_id};to-tag={};from-tag={}", to.to_uppercase(), from.to_uppercase()), 403),
+        (format!("{call_id} ; To-Tag = {to} ;\tFROM-TAG= {from};early-only;x=1"), 403),
+        (format!("{call_id};to-tag=\"{to}\";from-tag={from}"), 400),
+        (format!("{call_id};to-tag=x;to-tag={to};from-tag={from}"), 400),
+        (format!("{call_id};to-tag={to};from-tag={from};from-tag=x"), 400),
+        (format!("x;to-tag=x;from-tag=x, {good}"), 400),
+        (format!("{call_id};x=\";to-tag=x;from-tag=x;\";to-tag={to};from-tag={from}"), 400),
+        (format!("x, {good}"), 400),
+        (format!("{call_id};to-tag={to}"), 400),
+        (format!("{call_id};to-tag;from-tag="), 400),
+        (format!("{good};"), 400),
+        (call_id, 400),
+        (";;;".to_owned(), 400),
+    ] {
+        for uri in [ALICE, BOB, &ringing.alice.contact()] {
+            let invite = carol.request("INVITE", uri).with("Replaces", &replaces);
+            carol.sends(&invite);
+            carol.acks(&invite, &carol.expects(&status.to_string()));
+        }
+    }
+    for replaces in [["x;to-tag=x;from-tag=x", &good], [&good, "x;to-tag=x;from-tag=x"]] {
+        let invite = carol.request("INVITE", ALICE).with("Replaces", replaces[0]).with("Replaces", replaces[1]);
+        carol.sends(&invite);
+        carol.acks(&invite, &carol.expects("400"));
+    }
+    for phone in [&ringing.alice, &ringing.other, &ringing.bob] {
+        phone.receives_nothing();
+    }
+    ringing.sim.skip_final_check();
+}
+
+/// A call of a thief's own with the identifiers of a call that rings.
+#[test]
+fn a_call_with_equal_identifiers_permits_no_pickup() {
+    let ringing = Ringing::new();
+    let (carol, accomplice) = (ringing.sim.udp("carol/thief"), ringing.sim.udp("carol/other"));
+    accomplice.registers();
+    let tag = ringing.invite.param("From", "tag").unwrap();
+    // Several, as the calls are found in no order.
+    for number in 0..10 {
+        let phone = ringing.sim.udp(&format!("carol/{number}"));
+        let own = phone.request("INVITE", "sip:carol@office.example").set("Call-ID", ringing.invite.value("Call-ID"));
+        phone.sends(&own.set("From", format_args!("<sip:carol@office.example>;tag={tag}")));
+        let received = accomplice.expects("INVITE");
+        let to = format!("{};tag={}", received.value("To"), ringing.desk.view.last[0].local_tag);
+        accomplice.sends(&accomplice.answer(&received, 180).set("To", to));
+        phone.expects("180");
+    }
+    carol.registers();
+    let pickup = ringing.replaces(&carol, &ringing.alice.contact());
+    carol.sends(&pickup);
+    carol.acks(&pickup, &carol.expects("403"));
+    ringing.alice.receives_nothing();
+    ringing.sim.skip_final_check();
+}
+
 #[test]
 fn replaces_with_other_identifiers_is_a_call() {
     let ringing = Ringing::new();
@@ -134,11 +200,8 @@ fn replaces_with_other_identifiers_is_a_call() {
     for replaces in [
         format!("{call_id};to-tag={to};from-tag=x"),
         format!("x;to-tag={to};from-tag={from}"),
-        format!("{call_id};to-tag={to}"),
         format!("{call_id};to-tag={to};from-tag={to}"),
-        format!("{call_id};to-tag;from-tag="),
-        call_id,
-        ";;;".to_owned(),
+        format!("\"<({call_id})>\"@x;to-tag={to};from-tag={from}"),
     ] {
         let carol = ringing.sim.udp("carol");
         let invite = carol.request("INVITE", BOB).with("Replaces", &replaces);
