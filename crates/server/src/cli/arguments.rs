@@ -501,4 +501,14 @@ mod tests {
             assert_eq!(read_words(bad), None, "{bad}");
         }
     }
+
+    #[test]
+    fn the_readme_has_every_command() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+        let readme = std::fs::read_to_string(path).expect("README.md");
+        let lines = HELP.lines().filter_map(|line| line.strip_prefix("       frontdesk "));
+        for command in lines.filter_map(|line| line.split(' ').next()).filter(|word| !word.starts_with('-')) {
+            assert!(readme.contains(&format!("\n    frontdesk {command} ")), "{command}");
+        }
+    }
 }
