@@ -127,7 +127,7 @@ fn with_body(status: StatusCode, kind: &'static str, body: Body) -> Reply {
 
 /// A file of the page. Its policy allows only its own scripts, styles and API.
 pub(crate) fn file(file: &File) -> Reply {
-    let mut reply = response(StatusCode::OK, file.content_type, file.content);
+    let mut reply = response(StatusCode::OK, file.content_type(), file.content);
     if let Ok(policy) = HeaderValue::try_from(web::policy("")) {
         reply.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     }

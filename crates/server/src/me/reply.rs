@@ -23,7 +23,7 @@ struct Problem<'a> {
 
 /// A file of the page.
 pub(super) fn file(file: &File) -> Reply {
-    response(StatusCode::OK, file.content_type, Bytes::from_static(file.content))
+    response(StatusCode::OK, file.content_type(), Bytes::from_static(file.content))
 }
 
 /// `value` as JSON.

@@ -25,7 +25,7 @@ struct PageConfig<'a> {
 pub(crate) fn page(path: &str, websocket: &WebSocket, domain: &str) -> Option<Response<Full<Bytes>>> {
     let (content_type, content) = match path {
         "/phone/config" => ("application/json", config(websocket, domain)?),
-        _ => files::find(path).map(|file| (file.content_type, Bytes::from_static(file.content)))?,
+        _ => files::find(path).map(|file| (file.content_type(), Bytes::from_static(file.content)))?,
     };
     let mut response = Response::new(Full::new(content));
     let headers = response.headers_mut();

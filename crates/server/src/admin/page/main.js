@@ -25,7 +25,7 @@ const showError = error => {
 const showState = (server, refusals) => {
   const { troubles } = server, warning = alarmOf(refusals), name = server.domains[0] ?? "";
   setDomain(name);
-  at("state").className = troubles.length ? "bad" : warning ? "wait" : "";
+  at("state").className = troubles.length ? "bad" : warning ? "wait" : "good";
   // It is announced by screen readers, so it is only set if it has changed.
   const text = visible([...troubles, ...(warning ? [warning] : [])].join("; ") || "ready");
   if (at("state").textContent !== text) at("state").textContent = text;
