@@ -26,8 +26,11 @@ impl Tracer {
     #[track_caller]
     fn start(server: &Server, whose: &str) -> Self {
         let folder = TempDir::with_prefix("frontdesk-trace-").expect("a temporary folder");
-        let mut command = Command::new(PROGRAM);
-        command.args(["trace", whose, "--pcap", "calls.pcap", "--config"]).arg(server.path().join("frontdesk.yaml"));
+        // A shell starts its background jobs with SIGINT ignored, which they and these tests would inherit.
+        let mut command = Command::new("env");
+        command
+            .args(["--default-signal=INT", PROGRAM, "trace", whose, "--pcap", "calls.pcap", "--config"])
+            .arg(server.path().join("frontdesk.yaml"));
         let process = server::run(command, folder.path());
         server.logs(&format!("a trace of messages began: {whose}"));
         Self { process, folder }
