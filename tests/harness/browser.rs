@@ -105,6 +105,19 @@ impl Browser {
         self.call("Emulation.setDeviceMetricsOverride", size);
     }
 
+    /// Makes the page as narrow as a phone: it does not scroll sideways, and nothing sticks out of its section.
+    #[track_caller]
+    pub(crate) fn fits_a_phone(&mut self, height: u32) {
+        self.resize(390, height);
+        assert_eq!(self.ask("document.documentElement.scrollWidth"), 390);
+        let too_wide = self.ask(
+            "[...document.querySelectorAll('section *')].filter(element => element.getClientRects().length && \
+             element.getBoundingClientRect().right > element.closest('section').getBoundingClientRect().right) \
+             .map(element => element.outerHTML.slice(0, 100)).join('\\n')",
+        );
+        assert_eq!(too_wide, "");
+    }
+
     /// Saves a picture of the page for a person to look at.
     pub(crate) fn picture(&mut self, path: &Path) {
         let data = self.call("Page.captureScreenshot", json!({ "format": "png" }))["data"].clone();

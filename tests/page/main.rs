@@ -96,8 +96,7 @@ fn the_page_shows_events_while_they_happen() {
     // Pictures for a person to look at. At the width of a phone there is no sideways scrolling.
     let pictures = Path::new(env!("CARGO_TARGET_TMPDIR"));
     page.picture(&pictures.join("page-desk.png"));
-    page.resize(390, 1600);
-    assert_eq!(page.ask("document.documentElement.scrollWidth"), 390);
+    page.fits_a_phone(1600);
     page.picture(&pictures.join("page-phone.png"));
 
     // The button next to a phone.
@@ -163,8 +162,7 @@ trunks:
     reads(&mut page, "groups", "0 of 3 free");
     let pictures = Path::new(env!("CARGO_TARGET_TMPDIR"));
     page.picture(&pictures.join("page-office.png"));
-    page.resize(390, 1600);
-    assert_eq!(page.ask("document.documentElement.scrollWidth"), 390);
+    page.fits_a_phone(1600);
     page.picture(&pictures.join("page-office-phone.png"));
 }
 
@@ -229,8 +227,7 @@ fn the_page_names_who_was_refused_and_why() {
     page.shows("!document.getElementById('failures').innerText.includes('486')");
     let pictures = Path::new(env!("CARGO_TARGET_TMPDIR"));
     page.picture(&pictures.join("page-refused.png"));
-    page.resize(390, 2000);
-    assert_eq!(page.ask("document.documentElement.scrollWidth"), 390);
+    page.fits_a_phone(2000);
     page.picture(&pictures.join("page-refused-phone.png"));
 }
 
@@ -274,8 +271,7 @@ fn the_page_shows_the_messages_of_calls() {
     assert_eq!(page.ask("document.images.length + document.scripts.length"), 1);
     let pictures = Path::new(env!("CARGO_TARGET_TMPDIR"));
     page.picture(&pictures.join("page-messages.png"));
-    page.resize(390, 2600);
-    assert_eq!(page.ask("document.documentElement.scrollWidth"), 390);
+    page.fits_a_phone(2600);
     page.picture(&pictures.join("page-messages-phone.png"));
     // The file is made without another origin; the name is what the browser would save.
     page.ask("HTMLAnchorElement.prototype.click = function () { window.saved = [this.download, this.href] }, null");

@@ -52,6 +52,7 @@ fn a_user_forwards_calls_and_the_setting_is_kept() {
     alice_calls_bob(&server, &mut bob);
 
     let mut page = open(&server);
+    page.fits_a_phone(900);
     page.resize(1000, 900);
     sign_in(&mut page, "bob", "wrong");
     reads(&mut page, "notice", "The user name or the password is wrong.");
@@ -72,8 +73,7 @@ fn a_user_forwards_calls_and_the_setting_is_kept() {
     reads(&mut page, "notice", "is no user, group or number");
     let pictures = Path::new(env!("CARGO_TARGET_TMPDIR"));
     page.picture(&pictures.join("me.png"));
-    page.resize(390, 1200);
-    assert_eq!(page.ask("document.documentElement.scrollWidth"), 390);
+    page.fits_a_phone(1200);
     page.picture(&pictures.join("me-phone.png"));
 
     // It is kept over a restart, and the page, which is still open, gets a new challenge.
@@ -141,8 +141,7 @@ fn a_user_sets_who_rings_beside_the_own_phones() {
 
     let pictures = Path::new(env!("CARGO_TARGET_TMPDIR"));
     page.picture(&pictures.join("me-also-ring.png"));
-    page.resize(390, 1400);
-    assert_eq!(page.ask("document.documentElement.scrollWidth"), 390);
+    page.fits_a_phone(1400);
     page.picture(&pictures.join("me-also-ring-phone.png"));
     // Nothing has changed.
     click(&mut page, "save");

@@ -54,7 +54,7 @@ fn two_browsers_call_each_other() {
     let mut alice = open(&server);
     let mut bob = open(&server);
     alice.resize(1000, 800);
-    bob.resize(390, 844);
+    bob.fits_a_phone(844);
 
     sign_in(&mut alice, "alice", "wrong");
     reads(&mut alice, "notice", "The user name or the password is wrong.");
@@ -62,6 +62,7 @@ fn two_browsers_call_each_other() {
     sign_in(&mut bob, "bob", "builder");
     alice.shows(&format!("{STATE} === 'Ready'"));
     bob.shows(&format!("{STATE} === 'Ready'"));
+    bob.fits_a_phone(844);
     assert!(alice.ask("sessionStorage.getItem('phone-account')").is_null(), "the password is stored");
 
     call(&mut alice, "carol");
