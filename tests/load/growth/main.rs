@@ -42,7 +42,8 @@ fn main() {
         println!("usage: growth PROGRAM [redis]");
         return;
     };
-    let program = Path::new(&program);
+    // The servers run in folders of their own.
+    let program = &std::fs::canonicalize(&program).expect("the program");
     if std::env::args().nth(2).is_some_and(|what| what == "redis") {
         redis::measure(program);
         return;
