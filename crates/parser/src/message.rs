@@ -82,6 +82,11 @@ impl Message {
         self.bytes = Bytes::copy_from_slice(&self.bytes);
     }
 
+    /// Drops the octets, so that a message that is kept for its memory alone does not keep the receive buffer alive.
+    pub fn release(&mut self) {
+        self.bytes = Bytes::new();
+    }
+
     /// Whether it is a request.
     pub fn is_request(&self) -> bool {
         matches!(self.start, StartLine::Request { .. })

@@ -67,35 +67,6 @@ impl Continuation {
     }
 }
 
-/// A request that waits for an answer.
-pub(crate) type RequestSlot = Box<Option<Request>>;
-
-/// Keeps one empty slot for the next request, so that stateless forwarding does not allocate. One slot is enough for
-/// a store that answers in the same turn.
-#[derive(Debug, Default)]
-pub(crate) struct RequestSlots(Option<RequestSlot>);
-
-impl RequestSlots {
-    #[inline(always)]
-    pub(crate) fn park(&mut self, request: Request) -> RequestSlot {
-        let mut slot = self.0.take().unwrap_or_default();
-        *slot = Some(request);
-        slot
-    }
-
-    pub(crate) fn take(&mut self, mut slot: RequestSlot) -> Option<Request> {
-        let request = slot.take();
-        self.0 = Some(slot);
-        request
-    }
-
-    /// Takes back the slot of a request that has ended.
-    pub(crate) fn free(&mut self, mut slot: RequestSlot) {
-        *slot = None;
-        self.0 = Some(slot);
-    }
-}
-
 #[derive(Debug)]
 pub(crate) enum Resume {
     /// A REGISTER waits for the record of its AoR.
@@ -103,19 +74,19 @@ pub(crate) enum Resume {
     /// A REGISTER waits for its commit.
     RegisterCommit(Box<PendingRegister>),
     /// A request to a local user waits for the bindings of that user.
-    Callee(RequestSlot, Callee),
+    Callee(Box<Request>, Callee),
     /// A request or a redirection waits for what its plan still lacks.
     Search(Box<Search>),
     /// A request in a dialog waits for the bindings of one of its sides.
-    Dialog(RequestSlot, Box<DialogCheck>),
+    Dialog(Box<Request>, Box<DialogCheck>),
     /// A request to the Contact of a phone waits for the bindings of a user that may have registered it.
-    Contact(RequestSlot, Box<ContactSearch>),
+    Contact(Box<Request>, Box<ContactSearch>),
     /// An emergency call waits for the bindings of its caller.
-    Emergency(RequestSlot, Aor),
+    Emergency(Box<Request>, Aor),
     /// A call to a feature code waits for the change that it asks for.
-    Code(RequestSlot, CodeCommand),
+    Code(Box<Request>, CodeCommand),
     /// The CANCEL of an unknown INVITE waits for the bindings of its caller.
-    Cancel(RequestSlot),
+    Cancel(Box<Request>),
     /// Calls to this user wait for the bindings of a phone that registered meanwhile.
     LateRegistration(Aor),
     /// A subscription waits for the record that it reports.

@@ -23,7 +23,7 @@ use crate::target::{NextHop, Target, TargetUri};
 
 impl Core {
     /// Finds the transaction, the pin or the dialog that an ACK belongs to.
-    pub(super) fn acknowledge(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
+    pub(super) fn acknowledge(&mut self, now: Now, mut request: Box<Request>, outbox: &mut Outbox) {
         let [_, to_tag] = request.tags();
         if let Some(id) = self.response_contexts.id_of(request.key)
             && self.response_contexts.is_from(id, &request.source(), &self.connections)
@@ -53,7 +53,13 @@ impl Core {
     /// be challenged, and the credentials that it repeats from its INVITE (RFC 3261 22.1) prove nothing, since others
     /// have read them. `answered_by`: the hop of the phone that sent the 2xx, if the transaction of the INVITE is
     /// still known and the ACK comes from its sender.
-    fn acknowledge_success(&mut self, now: Now, mut request: Request, answered_by: Option<Hop>, outbox: &mut Outbox) {
+    fn acknowledge_success(
+        &mut self,
+        now: Now,
+        mut request: Box<Request>,
+        answered_by: Option<Hop>,
+        outbox: &mut Outbox,
+    ) {
         let dialog = route::accept_routes(&mut request, &self.settings, &self.mac).ok();
         match (dialog.filter(|_| ingress::check_max_forwards(request.hops).is_ok()), answered_by) {
             (Some(Some(dialog)), _) => self.acknowledge_between_sides(now, request, dialog, outbox),

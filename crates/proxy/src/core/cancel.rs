@@ -9,7 +9,7 @@ use std::sync::Arc;
 use parser::Method;
 
 use super::Core;
-use crate::ask::{Answer, Continuation, Question, RequestSlot, Resume};
+use crate::ask::{Answer, Continuation, Question, Resume};
 use crate::clock::Now;
 use crate::dialog::{InDialog, Next};
 use crate::outbox::Outbox;
@@ -20,7 +20,7 @@ use crate::response_context::ResponseContext;
 use crate::route::{self, NextStep, Plan, Toward, next_step};
 
 impl Core {
-    pub(super) fn cancel(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
+    pub(super) fn cancel(&mut self, now: Now, mut request: Box<Request>, outbox: &mut Outbox) {
         debug_assert_eq!(request.method(), Method::Cancel);
         if let Some(id) = self.response_contexts.id_of(request.key) {
             // Everybody who has read an INVITE can write its CANCEL, so it must come from the source of the INVITE.
@@ -39,7 +39,7 @@ impl Core {
             }
             Match::Other => self.refuse(now, &request, Reject::NoTransaction, outbox),
             Match::Unknown => match self.waiting.cancel(&request, &self.connections) {
-                Ok(invite) => self.cancel_waiting(now, &request, *invite, outbox),
+                Ok(invite) => self.cancel_waiting(now, &request, invite, outbox),
                 Err(Match::Unknown) => self.cancel_unknown(now, request, outbox),
                 Err(_) => self.refuse(now, &request, Reject::NoTransaction, outbox),
             },
@@ -48,7 +48,7 @@ impl Core {
 
     /// Ends an INVITE that was not forwarded yet. Its response context has no branch: it sends the 487 until the ACK comes,
     /// and a retransmission of the INVITE does not count as a new call.
-    fn cancel_waiting(&mut self, now: Now, cancel: &Request, invite: Request, outbox: &mut Outbox) {
+    fn cancel_waiting(&mut self, now: Now, cancel: &Request, invite: Box<Request>, outbox: &mut Outbox) {
         let (_, mut context) = self.split(now, outbox);
         context.reply(cancel, 200, b"OK", |_| {});
         if self.room_for_context(outbox).is_err() {
@@ -65,7 +65,7 @@ impl Core {
     }
 
     /// A CANCEL without a response context and without a pin.
-    fn cancel_unknown(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
+    fn cancel_unknown(&mut self, now: Now, mut request: Box<Request>, outbox: &mut Outbox) {
         // Our branch contains the address that responses go to. With another phone's address in its Via, a sender
         // would get the branch of the other phone's INVITE, and cancel that.
         let answered_at_source = request.response_hop.remote == request.flow.remote;
@@ -79,15 +79,14 @@ impl Core {
             (Ok(None), Some(caller))
                 if answered_at_source && route::check_outside_of_dialogs(&request, &self.settings).is_ok() =>
             {
-                outbox.ask(Question::Load(caller), Continuation(Resume::Cancel(self.slots.park(request))));
+                outbox.ask(Question::Load(caller), Continuation(Resume::Cancel(request)));
             }
             _ => self.refuse(now, &request, Reject::NoTransaction, outbox),
         }
     }
 
     /// Forwards a CANCEL if it comes over a flow that its caller is registered over.
-    pub(super) fn cancel_looked_up(&mut self, now: Now, slot: RequestSlot, answer: Answer, outbox: &mut Outbox) {
-        let Some(request) = self.slots.take(slot) else { return };
+    pub(super) fn cancel_looked_up(&mut self, now: Now, request: Box<Request>, answer: Answer, outbox: &mut Outbox) {
         match answer {
             Answer::Loaded(Some(record)) if InDialog::is_flow_of(&record, &request.flow, now.wall) => {
                 self.forward_cancel(now, request, outbox);
@@ -97,19 +96,19 @@ impl Core {
     }
 
     /// Forwards a CANCEL to where its INVITE would be forwarded now (RFC 3261 16.10).
-    fn forward_cancel(&mut self, now: Now, request: Request, outbox: &mut Outbox) {
+    fn forward_cancel(&mut self, now: Now, request: Box<Request>, outbox: &mut Outbox) {
         let step = request.typed_uri().and_then(|uri| {
             let destination = route::destination(&uri, request.method(), &self.settings)?;
             next_step(&request, &uri, destination, Toward::Anybody, &self.gruus, &self.settings)
         });
         match step {
-            Ok(NextStep::LookUp(callee)) => self.look_up(request, callee, outbox),
+            Ok(NextStep::LookUp(callee)) => Self::look_up(request, callee, outbox),
             _ => self.refuse(now, &request, Reject::NoTransaction, outbox),
         }
     }
 
     /// Forwards the CANCEL of a re-INVITE from one side of its dialog to the other.
-    fn cancel_in_dialog(&mut self, now: Now, mut request: Request, mut dialog: InDialog, outbox: &mut Outbox) {
+    fn cancel_in_dialog(&mut self, now: Now, request: Box<Request>, mut dialog: InDialog, outbox: &mut Outbox) {
         dialog.apply_moves(&self.moved, &request);
         let settings = &self.settings;
         let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri)).ok();
@@ -123,7 +122,7 @@ impl Core {
         if let Some(target) = target {
             let other_side = Some(dialog.address_of_other());
             let plan = Plan { other_side, ..Plan::with_target(target) };
-            return self.handle_plan(now, &mut request, plan, outbox);
+            return self.handle_plan(now, request, plan, outbox);
         }
         self.refuse(now, &request, Reject::NoTransaction, outbox);
     }

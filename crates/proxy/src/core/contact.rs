@@ -14,7 +14,7 @@ use std::sync::Arc;
 use parser::Method;
 
 use super::Core;
-use crate::ask::{Answer, Continuation, Question, RequestSlot, Resume};
+use crate::ask::{Answer, Continuation, Question, Resume};
 use crate::clock::Now;
 use crate::dialog::{InDialog, Next};
 use crate::event::{Drop, Event};
@@ -25,11 +25,17 @@ use crate::route::{self, ContactSearch, Destination, Plan, Toward};
 
 impl Core {
     /// Loads the bindings of the next user that may have the Contact; without a further one the address is foreign.
-    pub(super) fn find_contact(&mut self, now: Now, request: Request, search: Box<ContactSearch>, outbox: &mut Outbox) {
+    pub(super) fn find_contact(
+        &mut self,
+        now: Now,
+        request: Box<Request>,
+        search: Box<ContactSearch>,
+        outbox: &mut Outbox,
+    ) {
         match search.sender.as_ref().or_else(|| search.users.last()) {
             Some(user) => {
                 let question = Question::Load(user.clone());
-                outbox.ask(question, Continuation(Resume::Contact(self.slots.park(request), search)));
+                outbox.ask(question, Continuation(Resume::Contact(request, search)));
             }
             None => self.contact_not_found(now, request, outbox),
         }
@@ -39,12 +45,11 @@ impl Core {
     pub(super) fn contact_user_loaded(
         &mut self,
         now: Now,
-        slot: RequestSlot,
+        mut request: Box<Request>,
         mut search: Box<ContactSearch>,
         answer: Answer,
         outbox: &mut Outbox,
     ) {
-        let Some(mut request) = self.slots.take(slot) else { return };
         let Answer::Loaded(record) = answer else {
             return self.refuse_contact(now, &request, Reject::LocationDown, outbox);
         };
@@ -57,13 +62,13 @@ impl Core {
         } else if let Some(user) = search.users.pop()
             && let Some(plan) = route::plan_for_contact(&request, &user, record.as_ref(), &self.settings, now)
         {
-            return self.handle_plan(now, &mut request, plan, outbox);
+            return self.handle_plan(now, request, plan, outbox);
         }
         self.find_contact(now, request, search, outbox);
     }
 
     /// Routes a request whose Request-URI is no Contact of a phone: it is a foreign address.
-    fn contact_not_found(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
+    fn contact_not_found(&mut self, now: Now, mut request: Box<Request>, outbox: &mut Outbox) {
         request.needs_pin = true;
         let settings = Arc::clone(&self.settings);
         let target = request.typed_uri().and_then(|uri| {
@@ -72,13 +77,13 @@ impl Core {
             route::target_for_next(&Next::of(&request, &uri)?, Toward::Anybody, &request, &settings)
         });
         match target {
-            Ok(target) => self.handle_plan(now, &mut request, Plan::with_target(target), outbox),
+            Ok(target) => self.handle_plan(now, request, Plan::with_target(target), outbox),
             Err(reject) => self.refuse_contact(now, &request, reject, outbox),
         }
     }
 
     /// Forwards an ACK without a token of its dialog to the phone whose Contact it names, if authentication is off.
-    pub(super) fn acknowledge_contact(&mut self, now: Now, request: Request, outbox: &mut Outbox) {
+    pub(super) fn acknowledge_contact(&mut self, now: Now, request: Box<Request>, outbox: &mut Outbox) {
         let search = match request.typed_uri() {
             Ok(uri) if request.in_dialog && route::check_outside_of_dialogs(&request, &self.settings).is_ok() => {
                 let destination = route::destination(&uri, request.method(), &self.settings);

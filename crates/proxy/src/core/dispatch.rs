@@ -38,6 +38,7 @@ impl Core {
             return self.deliver_for_node(now, received, outbox);
         }
         let (request, fit) = Request::new(received, &self.mac);
+        let request = self.memory.fill(request);
         if let Err(reject) = fit {
             let answered = request.method() != Method::Ack;
             outbox.emit(Event::ParseError { answered, flow: request.flow });
@@ -51,7 +52,7 @@ impl Core {
     }
 
     /// Any request but ACK and CANCEL.
-    fn request(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
+    fn request(&mut self, now: Now, mut request: Box<Request>, outbox: &mut Outbox) {
         if let Some(id) = self.response_contexts.id_of(request.key) {
             let (response_contexts, mut context) = self.split(now, outbox);
             response_contexts.with(id, &mut context, ResponseContext::retransmitted);
@@ -68,19 +69,23 @@ impl Core {
                 let pending = Box::new(PendingRegister::new(request, aor.clone()));
                 outbox.ask(Question::Load(aor), Continuation(Resume::RegisterLoad(pending)));
             }
-            Ok(Handling::Serve) => self.serve(now, &request, outbox),
-            // As `take_step`, without moving the request.
-            Ok(Handling::Route(NextStep::Forward(plan))) => self.handle_plan(now, &mut request, plan, outbox),
+            Ok(Handling::Serve) => {
+                self.serve(now, &request, outbox);
+                self.memory.keep(request);
+            }
             Ok(Handling::Route(step)) => self.take_step(now, request, step, outbox),
-            Ok(Handling::Emergency(caller)) => self.emergency_call(request, caller, outbox),
+            Ok(Handling::Emergency(caller)) => Self::emergency_call(request, caller, outbox),
             Ok(Handling::CheckDialog(check)) => self.check_dialog(now, request, check, outbox),
             Ok(Handling::Notifier(kind)) => self.receive_subscribe(now, &request, kind, outbox),
             Ok(Handling::HandOver(worker)) => {
-                let Request { message, flow, .. } = request;
+                let Request { message, flow, .. } = *request;
                 let core_message = CoreMessage::Request(Box::new(Received { message, flow }));
                 outbox.handovers.push(Handover { worker: Some(worker), core_message });
             }
-            Err(reject) => self.refuse(now, &request, reject, outbox),
+            Err(reject) => {
+                self.refuse(now, &request, reject, outbox);
+                self.memory.keep(request);
+            }
         }
     }
 
@@ -262,6 +267,7 @@ impl Core {
             (Resume::RegisterCommit(pending), Answer::Committed) => {
                 Self::confirm(&pending, outbox);
                 self.announce_registration(now, &pending, outbox);
+                self.memory.keep(pending.request);
             }
             (Resume::RegisterCommit(pending), Answer::Conflict) => {
                 outbox.ask(Question::Load(pending.aor.clone()), Continuation(Resume::RegisterLoad(pending)));
@@ -272,16 +278,16 @@ impl Core {
             (Resume::RegisterLoad(pending) | Resume::RegisterCommit(pending), _) => {
                 self.refuse_register(now, &pending, Reject::Store, outbox);
             }
-            (Resume::Callee(slot, callee), answer) => self.callee_loaded(now, slot, &callee, answer, outbox),
+            (Resume::Callee(request, callee), answer) => self.callee_loaded(now, request, &callee, answer, outbox),
             (Resume::Search(search), answer) => self.search_answered(now, search, answer, outbox),
-            (Resume::Emergency(slot, caller), answer) => {
-                self.emergency_caller_loaded(now, slot, caller, answer, outbox);
+            (Resume::Emergency(request, caller), answer) => {
+                self.emergency_caller_loaded(now, request, caller, answer, outbox);
             }
-            (Resume::Code(slot, command), answer) => self.code_answered(now, slot, &command, answer, outbox),
-            (Resume::Cancel(slot), answer) => self.cancel_looked_up(now, slot, answer, outbox),
-            (Resume::Dialog(slot, check), answer) => self.dialog_looked_up(now, slot, check, answer, outbox),
-            (Resume::Contact(slot, search), answer) => {
-                self.contact_user_loaded(now, slot, search, answer, outbox);
+            (Resume::Code(request, command), answer) => self.code_answered(now, &request, &command, answer, outbox),
+            (Resume::Cancel(request), answer) => self.cancel_looked_up(now, request, answer, outbox),
+            (Resume::Dialog(request, check), answer) => self.dialog_looked_up(now, request, check, answer, outbox),
+            (Resume::Contact(request, search), answer) => {
+                self.contact_user_loaded(now, request, search, answer, outbox);
             }
             (Resume::LateRegistration(aor), Answer::Loaded(record)) => self.join(now, &aor, record.as_ref(), outbox),
             (Resume::LateRegistration(_), _) => {}

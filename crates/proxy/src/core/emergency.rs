@@ -5,7 +5,7 @@ use location::Aor;
 use parser::Method;
 
 use super::Core;
-use crate::ask::{Answer, Continuation, Question, RequestSlot, Resume};
+use crate::ask::{Answer, Continuation, Question, Resume};
 use crate::auth::Presented;
 use crate::clock::Now;
 use crate::dialog::InDialog;
@@ -34,21 +34,20 @@ pub(super) fn caller_in_emergency(
 
 impl Core {
     /// Loads the registration of the caller.
-    pub(super) fn emergency_call(&mut self, request: Request, caller: Aor, outbox: &mut Outbox) {
+    pub(super) fn emergency_call(request: Box<Request>, caller: Aor, outbox: &mut Outbox) {
         let question = Question::Load(caller.clone());
-        outbox.ask(question, Continuation(Resume::Emergency(self.slots.park(request), caller)));
+        outbox.ask(question, Continuation(Resume::Emergency(request, caller)));
     }
 
     /// The registration of the caller is here. One that could not be loaded counts as empty.
     pub(super) fn emergency_caller_loaded(
         &mut self,
         now: Now,
-        slot: RequestSlot,
+        mut request: Box<Request>,
         caller: Aor,
         answer: Answer,
         outbox: &mut Outbox,
     ) {
-        let Some(mut request) = self.slots.take(slot) else { return };
         let record = if let Answer::Loaded(record) = answer { record } else { None };
         let is_at_own_flow = record.is_some_and(|record| InDialog::is_flow_of(&record, &request.flow, now.wall));
         let step = self.emergency_step(now, &mut request, is_at_own_flow.then_some(caller), outbox);

@@ -8,7 +8,7 @@ use location::Aor;
 use parser::{Method, Uri};
 
 use super::Core;
-use crate::ask::{Answer, Continuation, Question, RequestSlot, Resume};
+use crate::ask::{Answer, Continuation, Question, Resume};
 use crate::clock::Now;
 use crate::dialog::{FlowOfDialog, InDialog, Moved, Next, SideOfDialog};
 use crate::event::{DialogRequest, Drop, Event, Limit};
@@ -59,7 +59,7 @@ impl Core {
     pub(super) fn check_dialog(
         &mut self,
         now: Now,
-        request: Request,
+        request: Box<Request>,
         mut check: Box<DialogCheck>,
         outbox: &mut Outbox,
     ) {
@@ -82,8 +82,7 @@ impl Core {
         };
         match user {
             Some(aor) => {
-                let slot = self.slots.park(request);
-                outbox.ask(Question::Load(aor), Continuation(Resume::Dialog(slot, check)));
+                outbox.ask(Question::Load(aor), Continuation(Resume::Dialog(request, check)));
             }
             None => self.decide(now, request, *check, outbox),
         }
@@ -93,12 +92,11 @@ impl Core {
     pub(super) fn dialog_looked_up(
         &mut self,
         now: Now,
-        slot: RequestSlot,
+        request: Box<Request>,
         mut check: Box<DialogCheck>,
         answer: Answer,
         outbox: &mut Outbox,
     ) {
-        let Some(request) = self.slots.take(slot) else { return };
         let record = if let Answer::Loaded(record) = answer { record } else { None };
         match check.next_load {
             NextLoad::Sender => {
@@ -130,7 +128,7 @@ impl Core {
         self.check_dialog(now, request, check, outbox);
     }
 
-    fn decide(&mut self, now: Now, request: Request, check: DialogCheck, outbox: &mut Outbox) {
+    fn decide(&mut self, now: Now, request: Box<Request>, check: DialogCheck, outbox: &mut Outbox) {
         if let Err(reject) = self.admit_in_dialog(now, &request, &check, outbox) {
             let refused = !matches!(reject, Reject::Challenge { .. }) || request.method() == Method::Ack;
             let outcome = if refused { DialogRequest::Refused } else { DialogRequest::Challenged };
@@ -161,7 +159,7 @@ impl Core {
     fn take_next_step(
         &mut self,
         now: Now,
-        request: Request,
+        request: Box<Request>,
         destination: Destination,
         toward: Toward,
         outbox: &mut Outbox,
@@ -260,7 +258,7 @@ impl Core {
     pub(super) fn acknowledge_between_sides(
         &mut self,
         now: Now,
-        request: Request,
+        request: Box<Request>,
         dialog: InDialog,
         outbox: &mut Outbox,
     ) {

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use location::Flow;
 use parser::Rewrite;
 
-use crate::ask::{Answer, Continuation, RequestSlots};
+use crate::ask::{Answer, Continuation};
 use crate::auth::Authenticator;
 use crate::call_writer::Calls;
 use crate::calls::CallTable;
@@ -43,7 +43,7 @@ use crate::mac::Mac;
 use crate::notifier::Subscriptions;
 use crate::outbox::{CoreMessage, Outbox};
 use crate::pin::Pins;
-use crate::request::{ContentHasher, Received, TransactionKey};
+use crate::request::{ContentHasher, Received, RequestMemory, TransactionKey};
 use crate::response_context::ResponseContexts;
 use crate::route::{Gruus, Search};
 use crate::settings::{Keys, Settings};
@@ -69,7 +69,7 @@ pub struct Core {
     moved: MovedSides,
     calls: Calls,
     connections: Arc<Connections>,
-    slots: RequestSlots,
+    memory: RequestMemory,
     subscriptions: Subscriptions,
     timers: TimerQueue,
     trunk_clients: TrunkClients,
@@ -113,7 +113,7 @@ impl Core {
             moved: MovedSides::default(),
             calls: Calls::new(Arc::clone(&watched)),
             connections: Arc::default(),
-            slots: RequestSlots::default(),
+            memory: RequestMemory::default(),
             subscriptions: Subscriptions::new(watched),
             timers: TimerQueue::default(),
             trunk_clients: TrunkClients::default(),

@@ -29,43 +29,44 @@ use crate::target::{NextHop, Target, TargetUri};
 
 impl Core {
     /// Forwards a request to the targets of its plan. All of them have addresses.
-    pub(super) fn forward_or_fork(&mut self, now: Now, request: &mut Request, plan: &mut Plan, outbox: &mut Outbox) {
+    pub(super) fn forward_or_fork(&mut self, now: Now, mut request: Box<Request>, mut plan: Plan, outbox: &mut Outbox) {
         request.renumbering =
-            request.renumbering.take().and_then(|it| renumbering_for(*it, plan, &self.settings)).map(Box::new);
-        let checked = check_privacy(request, plan, &self.settings).and_then(|()| self.check_pickup(request));
+            request.renumbering.take().and_then(|it| renumbering_for(*it, &plan, &self.settings)).map(Box::new);
+        let checked = check_privacy(&request, &plan, &self.settings).and_then(|()| self.check_pickup(&request));
         if let Err(reject) = checked {
-            return self.refuse(now, request, reject, outbox);
+            return self.refuse(now, &request, reject, outbox);
         }
-        let needs_context = bye_frees_line_later(request, &self.settings, &self.mac);
+        let needs_context = bye_frees_line_later(&request, &self.settings, &self.mac);
         // RFC 5393 5.3.3: Max-Breadth allows no branch.
         if request.max_breadth() == 0 && !matches!(request.method(), Method::Ack | Method::Cancel) {
-            return self.refuse(now, request, Reject::Breadth, outbox);
+            return self.refuse(now, &request, Reject::Breadth, outbox);
         }
-        if needs_context || !is_stateless(request, plan, &self.settings) {
-            return self.fork(now, request.clone(), std::mem::take(plan), outbox);
+        if needs_context || !is_stateless(&request, &plan, &self.settings) {
+            return self.fork(now, request, plan, outbox);
         }
         let mark = outbox.mark();
         let Some(target) = plan.best() else { return };
-        let sent = match self.send_stateless(now, request, target, outbox) {
+        let sent = match self.send_stateless(now, &request, target, outbox) {
             Ok(sent) => sent,
-            Err(reject) => return self.refuse(now, request, reject, outbox),
+            Err(reject) => return self.refuse(now, &request, reject, outbox),
         };
-        let over_tcp = self.hop_over_tcp(now, request, target, &sent);
+        let over_tcp = self.hop_over_tcp(now, &request, target, &sent);
         if over_tcp.is_some() && request.method() != Method::Ack {
             // It may have to go over UDP after all, which only a response context can do.
             outbox.retract(mark);
-            return self.fork(now, request.clone(), std::mem::take(plan), outbox);
+            return self.fork(now, request, plan, outbox);
         }
         let sent = match over_tcp {
             Some(hop) => {
                 outbox.retract(mark);
-                self.send_large_ack(now, request, target, (sent, hop), outbox)
+                self.send_large_ack(now, &request, target, (sent, hop), outbox)
             }
             None => sent,
         };
-        let call = self.begin_call(now, request, plan, outbox);
+        let call = self.begin_call(now, &request, &plan, outbox);
         let Some(target) = plan.take_single() else { return };
-        self.sent_stateless(now, request, target, (sent, call), outbox);
+        self.sent_stateless(now, &request, target, (sent, call), outbox);
+        self.memory.keep(request);
     }
 
     /// The hop over TCP for a request that is too long for the hop that it was written for.
@@ -200,7 +201,7 @@ impl Core {
         self.bound_timers();
     }
 
-    fn fork(&mut self, now: Now, request: Request, mut plan: Plan, outbox: &mut Outbox) {
+    fn fork(&mut self, now: Now, request: Box<Request>, mut plan: Plan, outbox: &mut Outbox) {
         // This is a retransmission that came while the first request waited for DNS.
         if self.response_contexts.id_of(request.key).is_some() {
             return;

@@ -6,7 +6,7 @@ use parser::Method;
 use smallvec::SmallVec;
 
 use super::Core;
-use crate::ask::{Answer, Continuation, Question, RequestSlot, Resume};
+use crate::ask::{Answer, Continuation, Question, Resume};
 use crate::clock::Now;
 use crate::event::{DiversionReason, Event, GroupCallOutcome, Limit};
 use crate::outbox::Outbox;
@@ -18,55 +18,51 @@ use crate::waiting::Waiting;
 
 impl Core {
     /// Takes the next step of a request that may go to its destination.
-    pub(super) fn take_step(&mut self, now: Now, mut request: Request, step: NextStep, outbox: &mut Outbox) {
+    pub(super) fn take_step(&mut self, now: Now, request: Box<Request>, step: NextStep, outbox: &mut Outbox) {
         match step {
-            NextStep::LookUp(callee) => self.look_up(request, callee, outbox),
+            NextStep::LookUp(callee) => Self::look_up(request, callee, outbox),
             NextStep::Ring(leg) => self.ring(now, request, *leg, outbox),
             NextStep::ChangeRules(user, command) => self.change_rules(now, request, user, command, outbox),
             NextStep::FindContact(search) => self.find_contact(now, request, search, outbox),
-            NextStep::Forward(plan) => self.handle_plan(now, &mut request, plan, outbox),
+            NextStep::Forward(plan) => self.handle_plan(now, request, plan, outbox),
         }
     }
 
     /// Asks for the bindings of the callee.
-    pub(super) fn look_up(&mut self, request: Request, callee: Callee, outbox: &mut Outbox) {
+    pub(super) fn look_up(request: Box<Request>, callee: Callee, outbox: &mut Outbox) {
         let question = Question::Load(callee.aor.clone());
-        outbox.ask(question, Continuation(Resume::Callee(self.slots.park(request), callee)));
+        outbox.ask(question, Continuation(Resume::Callee(request, callee)));
     }
 
     /// The bindings of the callee are here, or could not be loaded.
     pub(super) fn callee_loaded(
         &mut self,
         now: Now,
-        mut slot: RequestSlot,
+        request: Box<Request>,
         callee: &Callee,
         answer: Answer,
         outbox: &mut Outbox,
     ) {
-        // Most requests end here, so they stay in their slot.
-        if let Some(request) = slot.as_mut() {
-            match answer {
-                Answer::Loaded(record) => self.callee_known(now, request, callee, record.as_ref(), outbox),
-                _ => self.refuse(now, request, Reject::LocationDown, outbox),
-            }
+        match answer {
+            Answer::Loaded(record) => self.callee_known(now, request, callee, record.as_ref(), outbox),
+            _ => self.refuse(now, &request, Reject::LocationDown, outbox),
         }
-        self.slots.free(slot);
     }
 
     fn callee_known(
         &mut self,
         now: Now,
-        request: &mut Request,
+        request: Box<Request>,
         callee: &Callee,
         record: Option<&Record>,
         outbox: &mut Outbox,
     ) {
-        match self.plan_of_callee(request, callee, record, now) {
+        match self.plan_of_callee(&request, callee, record, now) {
             Ok(plan) if plan.users.is_some() => {
-                self.find_missing(now, request.clone(), plan, Some(&callee.aor), outbox);
+                self.find_missing(now, request, plan, Some(&callee.aor), outbox);
             }
             Ok(plan) => self.handle_plan(now, request, plan, outbox),
-            Err(reject) => self.refuse(now, request, reject, outbox),
+            Err(reject) => self.refuse(now, &request, reject, outbox),
         }
     }
 
@@ -90,34 +86,34 @@ impl Core {
     }
 
     /// Sends a request where its plan says; or answers it with the plan, if its sender asked for that.
-    pub(super) fn handle_plan(&mut self, now: Now, request: &mut Request, mut plan: Plan, outbox: &mut Outbox) {
+    pub(super) fn handle_plan(&mut self, now: Now, request: Box<Request>, plan: Plan, outbox: &mut Outbox) {
         if plan.disposition.redirect {
-            return self.redirect(now, request, &plan, outbox);
+            return self.redirect(now, &request, &plan, outbox);
         }
         if plan.is_incomplete() {
-            return self.find_missing(now, request.clone(), plan, None, outbox);
+            return self.find_missing(now, request, plan, None, outbox);
         }
-        self.forward_or_fork(now, request, &mut plan, outbox);
+        self.forward_or_fork(now, request, plan, outbox);
     }
 
     /// Begins a search for what the plan of a request lacks.
-    fn find_missing(&mut self, now: Now, request: Request, plan: Plan, callee: Option<&Aor>, outbox: &mut Outbox) {
+    fn find_missing(&mut self, now: Now, request: Box<Request>, plan: Plan, callee: Option<&Aor>, outbox: &mut Outbox) {
         let targets = TargetSearch::for_request(&request, plan, callee, &self.gruus);
         self.search(now, Box::new(Search { targets, purpose: Purpose::Forward(request) }), outbox);
     }
 
     /// Begins a search for the phones of parties of the office rules.
-    fn ring(&mut self, now: Now, request: Request, leg: Leg, outbox: &mut Outbox) {
+    fn ring(&mut self, now: Now, request: Box<Request>, leg: Leg, outbox: &mut Outbox) {
         let targets = TargetSearch::for_leg(&request, leg, &self.settings, now);
         self.search(now, Box::new(Search { targets, purpose: Purpose::Forward(request) }), outbox);
     }
 
-    fn change_rules(&mut self, now: Now, request: Request, user: Aor, command: CodeCommand, outbox: &mut Outbox) {
+    fn change_rules(&mut self, now: Now, request: Box<Request>, user: Aor, command: CodeCommand, outbox: &mut Outbox) {
         if let Err(reject) = self.begin_to_wait(&request, outbox) {
             return self.refuse(now, &request, reject, outbox);
         }
         let question = Question::ChangeRules(user, command.clone());
-        outbox.ask(question, Continuation(Resume::Code(self.slots.park(request), command)));
+        outbox.ask(question, Continuation(Resume::Code(request, command)));
     }
 
     /// Records that a request waits. An ACK or CANCEL has the key of its INVITE, which waits by itself.
@@ -134,13 +130,12 @@ impl Core {
     pub(super) fn code_answered(
         &mut self,
         now: Now,
-        slot: RequestSlot,
+        request: &Request,
         command: &CodeCommand,
         answer: Answer,
         outbox: &mut Outbox,
     ) {
-        let Some(request) = self.slots.take(slot) else { return };
-        if !is_wanted(&mut self.waiting, &request) {
+        if !is_wanted(&mut self.waiting, request) {
             return;
         }
         let outcome = match (answer, command) {
@@ -151,7 +146,7 @@ impl Core {
             (Answer::RulesChanged(false), CodeCommand::ForwardAlways(_)) => CodeOutcome::Refused,
             _ => CodeOutcome::Busy,
         };
-        self.refuse(now, &request, Reject::Code(outcome), outbox);
+        self.refuse(now, request, Reject::Code(outcome), outbox);
     }
 
     /// Reports a call to a group none of whose members may ring, as they do not want to be disturbed.
@@ -194,7 +189,7 @@ impl Core {
         }
         let Search { targets, purpose } = *search;
         match (purpose, targets.finish()) {
-            (Purpose::Forward(mut request), Ok(plan)) => self.handle_plan(now, &mut request, plan, outbox),
+            (Purpose::Forward(request), Ok(plan)) => self.handle_plan(now, request, plan, outbox),
             (Purpose::Forward(request), Err(NoTarget { reject, course })) => {
                 let unavailable = DiversionReason::Unavailable;
                 let next = |course: &Course| {
@@ -245,7 +240,7 @@ impl Core {
                 let record = record.as_ref();
                 let of_context = |id: u64| Some(self.response_contexts.find(id)?.request_and_settings());
                 let call = match purpose {
-                    Purpose::Forward(request) => Some((&*request, &**settings)),
+                    Purpose::Forward(request) => Some((&**request, &**settings)),
                     Purpose::Redirection(branch) => of_context(branch.context).flatten(),
                     Purpose::Diversion(id) | Purpose::Member(id) => of_context(*id).flatten(),
                 };

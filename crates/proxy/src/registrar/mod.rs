@@ -32,7 +32,7 @@ const MAX_ATTEMPTS: u8 = 16;
 /// A REGISTER between load and commit.
 #[derive(Debug)]
 pub(crate) struct PendingRegister {
-    pub(crate) request: Request,
+    pub(crate) request: Box<Request>,
     pub(crate) aor: Aor,
     attempts: u8,
     /// The 200, which is sent once the change is stored.
@@ -47,9 +47,6 @@ pub(crate) struct PendingRegister {
     /// Flow-Timer plus grace, in seconds: the connection is closed if nothing is received for this long (RFC 5626 5.4).
     pub(crate) flow_timeout: Option<u32>,
 }
-
-// It is boxed. Larger blocks do not come from the thread cache of glibc's malloc, which costs 500 instructions.
-const _: () = assert!(size_of::<PendingRegister>() <= 1032);
 
 /// What a REGISTER did, for the log.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +69,7 @@ pub(crate) enum Decision {
 
 impl PendingRegister {
     /// A REGISTER whose sender may change the bindings of `aor`.
-    pub(crate) const fn new(request: Request, aor: Aor) -> Self {
+    pub(crate) const fn new(request: Box<Request>, aor: Aor) -> Self {
         let summary = Summary { outcome: Registration::Queried, before: 0, bindings: 0, expires: 0, displaced: false };
         Self {
             request,

@@ -82,6 +82,29 @@ pub(crate) struct Request {
     pub(crate) last_route_is_uri: bool,
 }
 
+/// The memory of the last request, which the next one uses again, so that stateless forwarding does not allocate. A request
+/// is large: it stays there until it has ended.
+#[derive(Debug, Default)]
+pub(crate) struct RequestMemory(Option<Box<Request>>);
+
+impl RequestMemory {
+    pub(crate) fn fill(&mut self, request: Request) -> Box<Request> {
+        match self.0.take() {
+            Some(mut memory) => {
+                *memory = request;
+                memory
+            }
+            None => Box::new(request),
+        }
+    }
+
+    /// Keeps the memory of a request that has ended.
+    pub(crate) fn keep(&mut self, mut request: Box<Request>) {
+        request.message.release();
+        self.0 = Some(request);
+    }
+}
+
 /// Hashes whole requests, with one random key for each core. The hashes are never sent, so an attacker cannot find two
 /// requests with the same one: each guess would need a request from the address of the first.
 pub(crate) type ContentHasher = DefaultHashBuilder;

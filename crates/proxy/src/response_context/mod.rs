@@ -119,7 +119,7 @@ impl ResponseContext {
     /// join.
     pub(crate) fn start(
         id: u64,
-        request: Request,
+        request: Box<Request>,
         mut plan: Plan,
         is_joinable: bool,
         loop_mark: u64,
@@ -143,7 +143,7 @@ impl ResponseContext {
     /// For an INVITE that was cancelled before any target was known: answers it with 487.
     pub(crate) fn cancelled_before_start(
         id: u64,
-        request: Request,
+        request: Box<Request>,
         call: Option<CallRef>,
         settings: Arc<Settings>,
         context: &mut Context<'_>,
@@ -157,7 +157,7 @@ impl ResponseContext {
 
     fn new(
         id: u64,
-        mut request: Request,
+        mut request: Box<Request>,
         plan: Plan,
         is_joinable: bool,
         loop_mark: u64,
@@ -172,13 +172,7 @@ impl ResponseContext {
         request.message.detach();
         let open = Open { group_from: 0, group_q: 0, waiting, spares: plan.spares, has_ring_time: false, is_joinable };
         Self {
-            template: Template {
-                context_id: id,
-                request: Some(Box::new(request)),
-                loop_mark,
-                histories: Vec::new(),
-                settings,
-            },
+            template: Template { context_id: id, request: Some(request), loop_mark, histories: Vec::new(), settings },
             breadth,
             upstream,
             branches: SmallVec::new(),

@@ -45,10 +45,9 @@ pub(crate) struct Search {
 
 /// What a search is for.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a search is boxed, and nearly all are for a request")]
 pub(crate) enum Purpose {
     /// To forward this request.
-    Forward(Request),
+    Forward(Box<Request>),
     /// To go on with a response context: this branch was redirected (RFC 3261 16.7 step 4).
     Redirection(BranchId),
     /// To ring these parties too, in the response context with this id: they are in place of a member of a group.
