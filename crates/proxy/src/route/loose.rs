@@ -23,11 +23,14 @@ const MAX_OWN_ROUTES: u8 = 4;
 pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Mac) -> Result<Option<InDialog>, Reject> {
     let mut dialog = None;
     // The request may have been here before, while it waited for a lookup.
-    request.own_routes = 0;
+    (request.own_routes, request.has_only_own_routes) = (0, true);
     // Both functions look for a parameter. Most Request-URIs have none.
     if request.message.request_uri().contains(&b';') {
         dialog = restore_from_strict_router(request, settings, mac);
         strip_own_maddr(request, settings);
+    }
+    if !request.message.has_any(&[HeaderName::Route]) {
+        return Ok(None);
     }
     let mut last = if request.last_route_is_uri { user_of(request.message.request_uri()) } else { b"" };
     let (mut own, mut has_only_own) = (0, false);
