@@ -20,7 +20,7 @@ use crate::event::{Event, Limit, TriedPhones};
 use crate::outbox::Outbox;
 use crate::pin::{Pin, Unanswered};
 use crate::reject::Reject;
-use crate::request::{Request, TransactionKey, tag_of};
+use crate::request::{Proven, Request, TransactionKey, tag_of};
 use crate::route::{self, Plan};
 use crate::settings::{Authentication, Named, Settings};
 
@@ -43,8 +43,7 @@ impl Core {
         let (targets, [caller_tag, _]) = (plan.phones(), request.tags());
         let call_id = request.message.value(HeaderName::CallId).unwrap_or_default();
         let source = request.flow.remote;
-        let user = route::caller_of(request, &self.settings);
-        let caller = user.as_ref().unwrap_or(&from);
+        let caller = if let Proven::As(user) = &request.proven { user } else { &from };
         let begun = CallRequest { call_id, caller_tag, source, from: &from, caller, to: &to, targets };
         let call = self.calls.table().begin(&begun, now.wall);
         match call {
