@@ -154,10 +154,12 @@ fn leads_to(uri: &SipUri<'_>, (aor, gruus): (&Aor, &Gruus), settings: &Settings)
         Destination::Gruu(name) => gruus.read(uri.as_bytes(), name).is_ok_and(|callee| callee.aor != *aor),
         Destination::Server => false,
         Destination::Elsewhere => {
-            let maddr = uri.maddr().and_then(|maddr| Host::parse(maddr).ok());
-            let is_here = [Some(uri.host), maddr].into_iter().flatten().any(|host| settings.is_own(&host, uri.port));
-            // The host is local, but a maddr leads elsewhere.
-            let is_ours = is_here || settings.domain_named_by(uri).is_some();
+            let is_here = |host: &Host<'_>| settings.is_own(host, uri.port);
+            let is_ours = is_here(&uri.host)
+                || uri.maddr().is_some_and(|maddr| {
+                    // Or the host is local, but the maddr leads elsewhere.
+                    Host::parse(maddr).is_ok_and(|host| is_here(&host)) || settings.domain_named_by(uri).is_some()
+                });
             return if is_ours { Err(Reject::SelfContact) } else { Ok(LeadsTo::Address) };
         }
     };
