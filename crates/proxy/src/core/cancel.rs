@@ -99,7 +99,7 @@ impl Core {
     fn forward_cancel(&mut self, now: Now, request: Box<Request>, outbox: &mut Outbox) {
         let step = request.typed_uri().and_then(|uri| {
             let destination = route::destination(&uri, request.method(), &self.settings)?;
-            next_step(&request, &uri, destination, Toward::Anybody, &self.gruus, &self.settings)
+            next_step(&request, Some(&uri), destination, Toward::Anybody, &self.gruus, &self.settings)
         });
         match step {
             Ok(NextStep::LookUp(callee)) => Self::look_up(request, callee, outbox),

@@ -92,8 +92,9 @@ impl Core {
     /// Checks a request and decides how it is handled.
     fn handling_of(&mut self, now: Now, request: &mut Request, outbox: &mut Outbox) -> Result<Handling, Reject> {
         let dialog = route::accept_routes(request, &self.settings, &self.mac)?;
-        let (uri, method) = (request.typed_uri()?, request.method());
-        let mut destination = route::destination_of_uri(&uri, method, &self.settings)?;
+        let method = request.method();
+        let (mut destination, uri) = route::destination_and_uri(request, &self.settings)?;
+        let uri = uri.as_ref();
         let watch =
             if method == Method::Subscribe { notifier::kind_of(request, &destination, &self.settings)? } else { None };
         // A SUBSCRIBE within its dialog needs no credentials. The worker that accepted the subscription keeps it.
@@ -122,7 +123,7 @@ impl Core {
         ingress::check_proxy_require(&request.message)?;
         route::check_refer(request, &self.settings)?;
         let (toward, proven) = match dialog {
-            Some(dialog) => match self.enter_dialog(now, request, &uri, dialog, &destination, outbox) {
+            Some(dialog) => match self.enter_dialog(now, request, uri, dialog, &destination, outbox) {
                 Ok(toward) => {
                     self.spend_credentials(now, request, &presented);
                     (toward, Proven::Nobody)
@@ -138,7 +139,7 @@ impl Core {
                 match self.admit(now, request, &presented, &destination, outbox) {
                     Err(Reject::Relay) if method == Method::Register => return Err(Reject::ForeignRegistrar),
                     Err(Reject::Relay) if destination == Destination::Elsewhere => {
-                        let search = ContactSearch::of_unproven(request, &uri, &self.settings);
+                        let search = uri.and_then(|uri| ContactSearch::of_unproven(request, uri, &self.settings));
                         return search.map(NextStep::FindContact).map(Handling::Route).ok_or(Reject::Relay);
                     }
                     proven => (Toward::Anybody, proven?),
@@ -146,7 +147,7 @@ impl Core {
             }
         };
         drop(presented);
-        let mut step = next_step(request, &uri, destination, toward, &self.gruus, &self.settings)?;
+        let mut step = next_step(request, uri, destination, toward, &self.gruus, &self.settings)?;
         request.proven = proven;
         self.adapt_step(now, &mut step, request)?;
         office_step(&mut step, request, &self.settings, self.settings.civil_time(now), None)

@@ -64,13 +64,13 @@ impl Core {
         caller: Option<Aor>,
         outbox: &mut Outbox,
     ) -> Result<NextStep, Reject> {
-        let destination = route::destination_of(request, &self.settings)?;
-        request.proven = match caller {
+        let (destination, uri) = route::destination_and_uri(request, &self.settings)?;
+        let proven = match caller {
             Some(caller) => Proven::As(Box::new(caller)),
             None => self.admit(now, request, &[], &destination, outbox)?,
         };
-        let mut step =
-            next_step(request, &request.typed_uri()?, destination, Toward::Anybody, &self.gruus, &self.settings)?;
+        let mut step = next_step(request, uri.as_ref(), destination, Toward::Anybody, &self.gruus, &self.settings)?;
+        request.proven = proven;
         office_step(&mut step, request, &self.settings, self.settings.civil_time(now), None)?;
         Ok(step)
     }

@@ -24,7 +24,7 @@ impl Core {
         &mut self,
         now: Now,
         request: &Request,
-        uri: &Uri<'_>,
+        uri: Option<&Uri<'_>>,
         mut dialog: InDialog,
         destination: &Destination,
         outbox: &mut Outbox,
@@ -33,7 +33,7 @@ impl Core {
         let settings = &self.settings;
         let may_use_from = dialog.may_use_from(request, settings);
         let from_sender = may_use_from && dialog.is_from_sender(&request.flow, settings);
-        let next = Next::of(request, uri).ok();
+        let next = uri.and_then(|uri| Next::of(request, uri).ok());
         // A Request-URI that names a local user is looked up even if a flow leads to the other side.
         let to_other = *destination == Destination::Elsewhere
             && next.as_ref().is_some_and(|next| dialog.leads_to_other(next, settings));
@@ -166,7 +166,7 @@ impl Core {
     ) {
         let step = request
             .typed_uri()
-            .and_then(|uri| next_step(&request, &uri, destination, toward, &self.gruus, &self.settings));
+            .and_then(|uri| next_step(&request, Some(&uri), destination, toward, &self.gruus, &self.settings));
         match step {
             Ok(step) => self.take_step(now, request, step, outbox),
             Err(reject) => self.refuse(now, &request, reject, outbox),
@@ -264,8 +264,8 @@ impl Core {
     ) {
         let entered = request.typed_uri().and_then(|uri| {
             let destination = route::destination(&uri, request.method(), &self.settings)?;
-            match self.enter_dialog(now, &request, &uri, dialog, &destination, outbox) {
-                Ok(toward) => next_step(&request, &uri, destination, toward, &self.gruus, &self.settings).map(Ok),
+            match self.enter_dialog(now, &request, Some(&uri), dialog, &destination, outbox) {
+                Ok(toward) => next_step(&request, Some(&uri), destination, toward, &self.gruus, &self.settings).map(Ok),
                 Err(check) => Ok(Err(check)),
             }
         });

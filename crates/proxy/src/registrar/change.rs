@@ -17,6 +17,9 @@ use super::outbound::filter_reg_ids;
 
 /// The AoR in the To of a REGISTER (RFC 3261 10.3 step 5).
 pub(crate) fn address_of_record(request: &Request, settings: &Settings) -> Result<Aor, Reject> {
+    if let Some(aor) = settings.plain_aor(request.text_of_to()) {
+        return Ok(aor);
+    }
     let Uri::Sip(uri) = request.uri_of_to()? else { return Err(Reject::NotFound) };
     let domain = settings.domain_named_by(&uri).ok_or(Reject::ForeignAor)?;
     let user = uri.user_unescaped();

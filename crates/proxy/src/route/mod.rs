@@ -180,16 +180,24 @@ impl Plan {
 
 /// Where a request goes according to its Request-URI.
 pub(crate) fn destination_of(request: &Request, settings: &Settings) -> Result<Destination, Reject> {
-    destination_of_uri(&request.typed_uri()?, request.method(), settings)
+    Ok(destination_and_uri(request, settings)?.0)
+}
+
+/// The same with the Request-URI; without, if it is the plain name of a user and no Route leads elsewhere, as nearly always.
+pub(crate) fn destination_and_uri<'r>(
+    request: &'r Request,
+    settings: &Settings,
+) -> Result<(Destination, Option<Uri<'r>>), Reject> {
+    if let Some(aor) = settings.plain_aor(request.uri()).filter(|_| request.next_route().is_none()) {
+        return Ok((Destination::User(aor), None));
+    }
+    let uri = request.typed_uri()?;
+    Ok((destination_of_uri(&uri, request.method(), settings)?, Some(uri)))
 }
 
 /// As [`destination`], for a Request-URI: a telephone number (RFC 3966) is a name of the office, if it has rules, and so is
 /// `urn:service:sos`.
-pub(crate) fn destination_of_uri(
-    uri: &Uri<'_>,
-    method: Method<'_>,
-    settings: &Settings,
-) -> Result<Destination, Reject> {
+fn destination_of_uri(uri: &Uri<'_>, method: Method<'_>, settings: &Settings) -> Result<Destination, Reject> {
     if let Uri::Other { scheme, rest, .. } = uri
         && let Some(number) = number_of(scheme, rest, settings)
     {

@@ -27,10 +27,10 @@ pub(crate) enum NextStep {
     Forward(Plan),
 }
 
-/// The next step of a request with this Request-URI and destination.
+/// The next step of a request with this destination, from [`destination_and_uri`](super::destination_and_uri).
 pub(crate) fn next_step(
     request: &Request,
-    uri: &Uri<'_>,
+    uri: Option<&Uri<'_>>,
     destination: Destination,
     toward: Toward,
     gruus: &Gruus,
@@ -42,12 +42,13 @@ pub(crate) fn next_step(
         Destination::Gruu(name) => gruus.read(request.uri(), name).map(NextStep::LookUp),
         Destination::Elsewhere
             if matches!(toward, Toward::Anybody)
-                && let Some(search) = ContactSearch::of_admitted(request, uri, settings) =>
+                && let Some(search) = uri.and_then(|uri| ContactSearch::of_admitted(request, uri, settings)) =>
         {
             Ok(NextStep::FindContact(search))
         }
         _ => {
-            let target = target_for_next(&Next::of(request, uri)?, toward, request, settings)?;
+            let next = Next::of(request, uri.ok_or(Reject::RequestUri)?)?;
+            let target = target_for_next(&next, toward, request, settings)?;
             Ok(NextStep::Forward(Plan { other_side: toward.other_side(), ..Plan::with_target(target) }))
         }
     }

@@ -36,8 +36,8 @@ pub(crate) struct Named {
 impl Named {
     /// The name in a URI; `None` if it is neither a SIP URI nor a number.
     pub(crate) fn of(uri: &[u8], settings: &Settings) -> Option<Self> {
-        if let Some((user, domain)) = settings.plain_user(uri).zip(settings.domains.first()) {
-            return Some(Self { address: Aor::new(user, domain.as_bytes()), is_ours: true });
+        if let Some(address) = settings.plain_aor(uri) {
+            return Some(Self { address, is_ours: true });
         }
         match Uri::parse(uri).ok()? {
             Uri::Sip(uri) => {

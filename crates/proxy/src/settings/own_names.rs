@@ -32,6 +32,11 @@ impl Settings {
         (!user.is_empty() && user.iter().all(u8::is_ascii_alphanumeric)).then_some(user)
     }
 
+    /// The user that a URI of this form names.
+    pub(crate) fn plain_aor(&self, uri: &[u8]) -> Option<Aor> {
+        Some(Aor::new(self.plain_user(uri)?, self.domains.first()?.as_bytes()))
+    }
+
     /// The AoR that `uri` names: a user of this server, or a foreign address.
     pub(crate) fn aor_named_by(&self, uri: &SipUri<'_>) -> Aor {
         let user = uri.user_unescaped();

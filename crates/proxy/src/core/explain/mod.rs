@@ -145,13 +145,13 @@ fn walk(
     let (mut request, fit) = Request::new(invite(inquiry, settings)?, &mac);
     fit?;
     route::accept_routes(&mut request, settings, &mac)?;
-    let destination = route::destination_of(&request, settings)?;
+    let (destination, uri) = route::destination_and_uri(&request, settings)?;
     if destination == Destination::Server {
         return Err(Reject::NotFound);
     }
     let destination = route::called_by_trunk(&request, destination, settings)?;
     let gruus = Gruus::new(keys, mac);
-    let next = next_step(&request, &request.typed_uri()?, destination.clone(), Toward::Anybody, &gruus, settings);
+    let next = next_step(&request, uri.as_ref(), destination.clone(), Toward::Anybody, &gruus, settings);
     let at = inquiry.at.unwrap_or_else(|| settings.civil_time(now));
     let mut trail = Vec::new();
     let next = next.and_then(|mut step| {
