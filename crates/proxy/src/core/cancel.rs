@@ -121,8 +121,8 @@ impl Core {
         });
         if let Some(target) = target {
             let other_side = Some(dialog.address_of_other());
-            let plan = Plan { other_side, ..Plan::with_target(target) };
-            return self.handle_plan(now, request, plan, outbox);
+            let mut plan = Plan { other_side, ..Plan::with_target(target) };
+            return self.handle_plan(now, request, &mut plan, outbox);
         }
         self.refuse(now, &request, Reject::NoTransaction, outbox);
     }

@@ -60,9 +60,9 @@ impl Core {
                 Err(reject) => return self.refuse_contact(now, &request, reject, outbox),
             }
         } else if let Some(user) = search.users.pop()
-            && let Some(plan) = route::plan_for_contact(&request, &user, record.as_ref(), &self.settings, now)
+            && let Some(mut plan) = route::plan_for_contact(&request, &user, record.as_ref(), &self.settings, now)
         {
-            return self.handle_plan(now, request, plan, outbox);
+            return self.handle_plan(now, request, &mut plan, outbox);
         }
         self.find_contact(now, request, search, outbox);
     }
@@ -77,7 +77,7 @@ impl Core {
             route::target_for_next(&Next::of(&request, &uri)?, Toward::Anybody, &request, &settings)
         });
         match target {
-            Ok(target) => self.handle_plan(now, request, Plan::with_target(target), outbox),
+            Ok(target) => self.handle_plan(now, request, &mut Plan::with_target(target), outbox),
             Err(reject) => self.refuse_contact(now, &request, reject, outbox),
         }
     }

@@ -29,10 +29,10 @@ use crate::target::{NextHop, Target, TargetUri};
 
 impl Core {
     /// Forwards a request to the targets of its plan. All of them have addresses.
-    pub(super) fn forward_or_fork(&mut self, now: Now, mut request: Box<Request>, mut plan: Plan, outbox: &mut Outbox) {
+    pub(super) fn forward_or_fork(&mut self, now: Now, mut request: Box<Request>, plan: &mut Plan, outbox: &mut Outbox) {
         request.renumbering =
-            request.renumbering.take().and_then(|it| renumbering_for(*it, &plan, &self.settings)).map(Box::new);
-        let checked = check_privacy(&request, &plan, &self.settings).and_then(|()| self.check_pickup(&request));
+            request.renumbering.take().and_then(|it| renumbering_for(*it, plan, &self.settings)).map(Box::new);
+        let checked = check_privacy(&request, plan, &self.settings).and_then(|()| self.check_pickup(&request));
         if let Err(reject) = checked {
             return self.refuse(now, &request, reject, outbox);
         }
@@ -41,8 +41,8 @@ impl Core {
         if request.max_breadth() == 0 && !matches!(request.method(), Method::Ack | Method::Cancel) {
             return self.refuse(now, &request, Reject::Breadth, outbox);
         }
-        if needs_context || !is_stateless(&request, &plan, &self.settings) {
-            return self.fork(now, request, plan, outbox);
+        if needs_context || !is_stateless(&request, plan, &self.settings) {
+            return self.fork(now, request, std::mem::take(plan), outbox);
         }
         let mark = outbox.mark();
         let Some(target) = plan.best() else { return };
@@ -54,7 +54,7 @@ impl Core {
         if over_tcp.is_some() && request.method() != Method::Ack {
             // It may have to go over UDP after all, which only a response context can do.
             outbox.retract(mark);
-            return self.fork(now, request, plan, outbox);
+            return self.fork(now, request, std::mem::take(plan), outbox);
         }
         let sent = match over_tcp {
             Some(hop) => {
@@ -63,7 +63,7 @@ impl Core {
             }
             None => sent,
         };
-        let call = self.begin_call(now, &request, &plan, outbox);
+        let call = self.begin_call(now, &request, plan, outbox);
         let Some(target) = plan.take_single() else { return };
         self.sent_stateless(now, &request, target, (sent, call), outbox);
         self.memory.keep(request);

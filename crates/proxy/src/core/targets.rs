@@ -24,7 +24,7 @@ impl Core {
             NextStep::Ring(leg) => self.ring(now, request, *leg, outbox),
             NextStep::ChangeRules(user, command) => self.change_rules(now, request, user, command, outbox),
             NextStep::FindContact(search) => self.find_contact(now, request, search, outbox),
-            NextStep::Forward(plan) => self.handle_plan(now, request, plan, outbox),
+            NextStep::Forward(mut plan) => self.handle_plan(now, request, &mut plan, outbox),
         }
     }
 
@@ -43,25 +43,14 @@ impl Core {
         answer: Answer,
         outbox: &mut Outbox,
     ) {
-        match answer {
-            Answer::Loaded(record) => self.callee_known(now, request, callee, record.as_ref(), outbox),
-            _ => self.refuse(now, &request, Reject::LocationDown, outbox),
-        }
-    }
-
-    fn callee_known(
-        &mut self,
-        now: Now,
-        request: Box<Request>,
-        callee: &Callee,
-        record: Option<&Record>,
-        outbox: &mut Outbox,
-    ) {
-        match self.plan_of_callee(&request, callee, record, now) {
+        let Answer::Loaded(record) = answer else {
+            return self.refuse(now, &request, Reject::LocationDown, outbox);
+        };
+        match self.plan_of_callee(&request, callee, record.as_ref(), now) {
             Ok(plan) if plan.users.is_some() => {
                 self.find_missing(now, request, plan, Some(&callee.aor), outbox);
             }
-            Ok(plan) => self.handle_plan(now, request, plan, outbox),
+            Ok(mut plan) => self.handle_plan(now, request, &mut plan, outbox),
             Err(reject) => self.refuse(now, &request, reject, outbox),
         }
     }
@@ -86,12 +75,12 @@ impl Core {
     }
 
     /// Sends a request where its plan says; or answers it with the plan, if its sender asked for that.
-    pub(super) fn handle_plan(&mut self, now: Now, request: Box<Request>, plan: Plan, outbox: &mut Outbox) {
+    pub(super) fn handle_plan(&mut self, now: Now, request: Box<Request>, plan: &mut Plan, outbox: &mut Outbox) {
         if plan.disposition.redirect {
-            return self.redirect(now, &request, &plan, outbox);
+            return self.redirect(now, &request, plan, outbox);
         }
         if plan.is_incomplete() {
-            return self.find_missing(now, request, plan, None, outbox);
+            return self.find_missing(now, request, std::mem::take(plan), None, outbox);
         }
         self.forward_or_fork(now, request, plan, outbox);
     }
@@ -189,7 +178,7 @@ impl Core {
         }
         let Search { targets, purpose } = *search;
         match (purpose, targets.finish()) {
-            (Purpose::Forward(request), Ok(plan)) => self.handle_plan(now, request, plan, outbox),
+            (Purpose::Forward(request), Ok(mut plan)) => self.handle_plan(now, request, &mut plan, outbox),
             (Purpose::Forward(request), Err(NoTarget { reject, course })) => {
                 let unavailable = DiversionReason::Unavailable;
                 let next = |course: &Course| {

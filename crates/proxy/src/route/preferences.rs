@@ -51,7 +51,7 @@ impl<'r> Candidate<'r> {
     }
 
     /// The order of RFC 3841 7.2.4: by the preference of the callee, then by that of the caller.
-    pub(super) const fn rank(self) -> (u16, u32) {
+    pub(super) const fn rank(&self) -> (u16, u32) {
         (self.q, self.score)
     }
 }

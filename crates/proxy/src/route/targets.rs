@@ -34,13 +34,13 @@ pub(crate) fn plan_for_bindings(
     settings: &Settings,
     now: Now,
 ) -> Result<Plan, Reject> {
-    plan_for_candidates(request, aor, candidates(record, settings.accounts.contacts(aor), now), settings)
+    plan_for_candidates(request, aor, &mut candidates(record, settings.accounts.contacts(aor), now), settings)
 }
 
 /// The plan for a URI of the configuration. Its address is not checked, as for a configured binding.
 pub(super) fn plan_for_uri(request: &Request, uri: &str, settings: &Settings, now: Now) -> Result<Plan, Reject> {
     let record = fixed_bindings([(uri, None)]);
-    plan_for_candidates(request, &Aor::new(b"", b""), candidates(None, Some(&record), now), settings)
+    plan_for_candidates(request, &Aor::new(b"", b""), &mut candidates(None, Some(&record), now), settings)
 }
 
 /// The plan for a callee with this record: all phones of the user, or the one that a GRUU names (RFC 5627 6.1).
@@ -56,7 +56,7 @@ pub(crate) fn plan_for_callee(
     if let Some(OnePhone::At(address)) = callee.phone {
         let mut candidates = candidates(record, settings.accounts.contacts(aor), now);
         keep_phone_at(address, &mut candidates);
-        let plan = plan_for_candidates(request, aor, candidates, settings)?;
+        let plan = plan_for_candidates(request, aor, &mut candidates, settings)?;
         return Ok(Plan { aor: Some(aor.clone()), ..plan });
     }
     if callee.phone.is_none() {
@@ -68,7 +68,7 @@ pub(crate) fn plan_for_callee(
     if candidates.is_empty() && callee.is_temporary() {
         return Err(Reject::NotFound);
     }
-    let plan = plan_for_candidates(request, aor, candidates, settings)?;
+    let plan = plan_for_candidates(request, aor, &mut candidates, settings)?;
     if request.in_dialog { within_dialog(plan, request, settings) } else { Ok(plan) }
 }
 
@@ -108,13 +108,13 @@ fn within_dialog(mut plan: Plan, request: &Request, settings: &Settings) -> Resu
 fn plan_for_candidates(
     request: &Request,
     aor: &Aor,
-    mut candidates: Candidates<'_>,
+    candidates: &mut Candidates<'_>,
     settings: &Settings,
 ) -> Result<Plan, Reject> {
     let disposition = Disposition::of(request, settings);
     let Disposition { fork, redirect, strategy, .. } = disposition;
     let mut plan = Plan { disposition, ..Plan::default() };
-    preferences::apply_preferences(&request.message, &mut candidates);
+    preferences::apply_preferences(&request.message, candidates);
     // RFC 3841 9.1: a redirection lists the addresses in order, and without forking only the best is tried.
     let all_at_once = strategy == Strategy::Parallel && fork && !redirect;
     if !all_at_once {
@@ -122,15 +122,15 @@ fn plan_for_candidates(
         candidates.sort_by_key(|candidate| Reverse(candidate.rank()));
     }
     let (mut last, mut refusal, asked_sips) = (None, None, is_sips(request.uri()));
-    for candidate in candidates {
+    for candidate in &*candidates {
         // A binding may have been stored before its address was forbidden by the configuration.
         let target =
-            target_for(&candidate, settings).filter(|target| reach::is_reachable(target, &candidate.binding, settings));
-        if request.in_dialog && !is_own_address(&candidate, target.as_ref(), settings) {
+            target_for(candidate, settings).filter(|target| reach::is_reachable(target, &candidate.binding, settings));
+        if request.in_dialog && !is_own_address(candidate, target.as_ref(), settings) {
             continue;
         }
         if asked_sips || !UserContact::is_ruled_out(&candidate.binding, target.as_ref(), settings) {
-            match check_contact(&candidate, target.as_ref(), request, settings) {
+            match check_contact(candidate, target.as_ref(), request, settings) {
                 Ok(None) => {}
                 Ok(Some(user)) => {
                     plan.users.get_or_insert_default().0.push(user);
