@@ -37,8 +37,7 @@ impl Core {
         if self.settings.nodes.is_cluster() && token_in(&received.message).is_some() {
             return self.deliver_for_node(now, received, outbox);
         }
-        let (request, fit) = Request::new(received, &self.mac);
-        let request = self.memory.fill(request);
+        let (request, fit) = self.memory.read(received, &self.mac);
         if let Err(reject) = fit {
             let answered = request.method() != Method::Ack;
             outbox.emit(Event::ParseError { answered, flow: request.flow });

@@ -88,14 +88,17 @@ pub(crate) struct Request {
 pub(crate) struct RequestMemory(Option<Box<Request>>);
 
 impl RequestMemory {
-    pub(crate) fn fill(&mut self, request: Request) -> Box<Request> {
-        match self.0.take() {
+    /// As [`Request::new`], in this memory.
+    pub(crate) fn read(&mut self, received: Received, mac: &Mac) -> (Box<Request>, Result<(), Reject>) {
+        let mut request = match self.0.take() {
             Some(mut memory) => {
-                *memory = request;
+                *memory = Request::unread(received);
                 memory
             }
-            None => Box::new(request),
-        }
+            None => Box::new(Request::unread(received)),
+        };
+        let verdict = request.read(mac);
+        (request, verdict)
     }
 
     /// Keeps the memory of a request that has ended.
@@ -139,48 +142,24 @@ impl Request {
     /// Reads the headers of a request, once for all steps. The second value tells whether it is valid (RFC 3261
     /// 16.3 step 1); an invalid request only serves to send the response.
     pub(crate) fn new(received: Received, mac: &Mac) -> (Self, Result<(), Reject>) {
-        // The message is large, so it is moved only once, at the end.
-        let (message, flow) = (&received.message, received.flow);
-        let (head, verdict) = match ingress::syntax(message) {
-            Ok(head) => (Some(head), Ok(())),
-            Err(reject) => (None, Err(reject)),
-        };
-        let readable = if head.is_none() { message.header().ok().flatten() } else { None };
-        let via = head.as_ref().map(|head| &head.via).or(readable.as_ref());
-        let (response_hop, stamp) = match via {
-            Some(via) => {
-                let elsewhere = via.host.ip().is_some_and(|ip| ip != flow.remote.ip());
-                let symmetric = via.rport().is_some();
-                (response_hop(via, &flow, symmetric || elsewhere), stamp(via, flow.remote, symmetric))
-            }
-            // A malformed Via is copied unchanged, and the response goes to the source.
-            None => (Hop::back(&flow), Stamp { received: None, rport: None }),
-        };
-        let key = match (&head, via) {
-            (Some(head), _) => {
-                let numbers = (head.sequence, message.method());
-                Some(TransactionKey::new(message, (&head.via, response_hop.remote), numbers, head.from_tag, mac))
-            }
-            (None, Some(via)) => TransactionKey::of(message, via, response_hop.remote, mac).map(|(key, _)| key),
-            (None, None) => None,
-        };
-        // A request without the values of a key is refused. Its retransmissions are equal and must get the same
-        // To tag (RFC 3261 8.2.7).
-        let key = key.unwrap_or_else(|| TransactionKey(mac.sign(Purpose::Transaction, &[message.bytes()])));
-        let request = Self {
-            key,
-            from: head.as_ref().and_then(|head| message.span_of(head.from)),
-            to: head.as_ref().and_then(|head| message.span_of(head.to)),
-            tags: head.as_ref().map_or_else(Default::default, |head| {
-                [head.from_tag, head.to_tag].map(|tag| tag.and_then(|tag| message.span_of(tag)).unwrap_or_default())
-            }),
-            sequence: head.as_ref().map_or(0, |head| head.sequence),
-            in_dialog: head.as_ref().is_some_and(|head| head.to_tag.is_some()),
-            hops: head.as_ref().and_then(|head| head.hops),
-            message: received.message,
+        let mut request = Self::unread(received);
+        let verdict = request.read(mac);
+        (request, verdict)
+    }
+
+    fn unread(Received { message, flow }: Received) -> Self {
+        Self {
+            message,
+            response_hop: Hop::back(&flow),
             flow,
-            response_hop,
-            stamp,
+            stamp: Stamp::default(),
+            key: TransactionKey(0),
+            from: None,
+            to: None,
+            tags: Default::default(),
+            sequence: 0,
+            in_dialog: false,
+            hops: None,
             own_routes: 0,
             has_only_own_routes: false,
             effective_uri: None,
@@ -189,8 +168,43 @@ impl Request {
             needs_pin: false,
             content: OnceCell::new(),
             last_route_is_uri: false,
+        }
+    }
+
+    fn read(&mut self, mac: &Mac) -> Result<(), Reject> {
+        let (message, flow) = (&self.message, self.flow);
+        let (head, verdict) = match ingress::syntax(message) {
+            Ok(head) => (Some(head), Ok(())),
+            Err(reject) => (None, Err(reject)),
         };
-        (request, verdict)
+        let readable = if head.is_none() { message.header().ok().flatten() } else { None };
+        let via = head.as_ref().map(|head| &head.via).or(readable.as_ref());
+        // A malformed Via is copied unchanged, and the response goes to the source.
+        if let Some(via) = via {
+            let elsewhere = via.host.ip().is_some_and(|ip| ip != flow.remote.ip());
+            let symmetric = via.rport().is_some();
+            self.response_hop.remote = response_address(via, &flow, symmetric || elsewhere);
+            self.stamp = stamp(via, flow.remote, symmetric);
+        }
+        let back = self.response_hop.remote;
+        let key = match (&head, via) {
+            (Some(head), _) => {
+                let numbers = (head.sequence, message.method());
+                Some(TransactionKey::new(message, (&head.via, back), numbers, head.from_tag, mac))
+            }
+            (None, Some(via)) => TransactionKey::of(message, via, back, mac).map(|(key, _)| key),
+            (None, None) => None,
+        };
+        // A request without the values of a key is refused. Its retransmissions are equal and must get the same
+        // To tag (RFC 3261 8.2.7).
+        self.key = key.unwrap_or_else(|| TransactionKey(mac.sign(Purpose::Transaction, &[message.bytes()])));
+        if let Some(head) = head {
+            (self.from, self.to) = (message.span_of(head.from), message.span_of(head.to));
+            let span = |tag: Option<&[u8]>| tag.and_then(|tag| message.span_of(tag)).unwrap_or_default();
+            self.tags = [span(head.from_tag), span(head.to_tag)];
+            (self.sequence, self.in_dialog, self.hops) = (head.sequence, head.to_tag.is_some(), head.hops);
+        }
+        verdict
     }
 
     /// A hash of the whole message, to tell a retransmission from another request.
@@ -312,14 +326,14 @@ impl Request {
     }
 }
 
-/// The hop for responses (RFC 3261 18.2.2, RFC 3581 4): the connection of the request; over UDP the source address,
-/// with the port of the source or of the Via.
-fn response_hop(via: &Via<'_>, flow: &Flow, at_source: bool) -> Hop {
-    let mut back = Hop::back(flow);
+/// The address that responses go to (RFC 3261 18.2.2, RFC 3581 4), if not over the connection of the request: the source,
+/// with its port or that of the Via.
+fn response_address(via: &Via<'_>, flow: &Flow, at_source: bool) -> SocketAddr {
+    let mut back = flow.remote;
     // A NAT that translated the address translated the port too, so the port of the Via is used only with its address.
     // An address that is not the source's was translated on the way, and so was the port beside it.
     if flow.transport.is_reliable() || !at_source {
-        back.remote.set_port(via.port.unwrap_or_else(|| flow.transport.default_port()));
+        back.set_port(via.port.unwrap_or_else(|| flow.transport.default_port()));
     }
     back
 }
