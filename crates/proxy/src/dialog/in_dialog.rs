@@ -91,26 +91,26 @@ impl InDialog {
         let unverified = UnverifiedToken::decode(text)?;
         let call_id = request.message.value(HeaderName::CallId)?;
         let [from_tag, to_tag] = request.tags();
-        let verified = |caller_tag| {
+        let signed_with = |caller_tag| {
             let may_be = unverified.may_be_of_caller(caller_tag);
-            if may_be { unverified.find(DialogId { call_id, caller_tag }, mac) } else { None }
+            if may_be { unverified.signed_with(DialogId { call_id, caller_tag }, mac) } else { None }
         };
-        let (token, mac, from_caller) = match verified(from_tag) {
-            // The mark is missing or wrong: the token is of another dialog of the caller, or of an attacker that copied
-            // Call-ID and From tag into a call of its own. The key may have changed before the response got its mark.
-            Some((token, _)) if !is_valid_mark(mark, text, (to_tag, token.callee.peer.remote), mac) => return None,
-            Some((token, mac)) => (token, mac, true),
-            None => {
-                let (token, mac) = verified(to_tag)?;
-                (token, mac, false)
-            }
+        let (own_mac, from_caller) = match signed_with(from_tag) {
+            Some(own_mac) => (own_mac, true),
+            None => (signed_with(to_tag)?, false),
         };
-        let DialogToken { caller, callee, target } = token;
+        let DialogToken { caller, callee, target } = unverified.content()?;
+        // The mark is missing or wrong: the token is of another dialog of the caller, or of an attacker that copied
+        // Call-ID and From tag into a call of its own. The key may have changed before the response got its mark.
+        if from_caller && !is_valid_mark(mark, text, (to_tag, callee.peer.remote), mac) {
+            return None;
+        }
         // The token that a side gets contains the target of the other side.
         let target = target.filter(|target| target.of_callee == from_caller).map(|target| target.next_hop);
         let sources = SmallVec::from_buf([caller.peer.remote]);
         let (sender, other) = if from_caller { (caller, callee) } else { (callee, caller) };
-        Some(Self { sender, other, target, from_caller, sources, key: None, other_seen: Wall::default(), mac })
+        let other_seen = Wall::default();
+        Some(Self { sender, other, target, from_caller, sources, key: None, other_seen, mac: own_mac })
     }
 
     /// Joins the dialogs of two tokens in one request, if the request that created the dialog passed this server twice

@@ -213,14 +213,21 @@ impl UnverifiedToken {
 
     /// The content, and the MAC with the key that it was signed with: its hashes were made with that key too.
     pub(super) fn find(&self, id: DialogId<'_>, mac: &Mac) -> Option<(DialogToken, Mac)> {
-        mac.find(|mac| Some((self.verify(id, mac)?, *mac)))
+        let mac = self.signed_with(id, mac)?;
+        Some((self.content()?, mac))
     }
 
-    /// The content; `None` if this server did not write it for this dialog with this key.
-    pub(super) fn verify(&self, id: DialogId<'_>, mac: &Mac) -> Option<DialogToken> {
-        let (&[version, ref given @ ..], covered) = self.octets.get(..self.length)?.split_first_chunk::<HEAD>()?;
+    /// The MAC with the key that it was signed with; `None` if this server did not write it for this dialog.
+    pub(super) fn signed_with(&self, id: DialogId<'_>, mac: &Mac) -> Option<Mac> {
+        let (&[_, ref given @ ..], covered) = self.octets.get(..self.length)?.split_first_chunk::<HEAD>()?;
+        mac.find(|mac| (*given == signature(id, covered, mac)).then_some(*mac))
+    }
+
+    /// The content, which proves nothing by itself.
+    pub(super) fn content(&self) -> Option<DialogToken> {
+        let (&[version, ..], covered) = self.octets.get(..self.length)?.split_first_chunk::<HEAD>()?;
         let &[flags, _, ref rest @ ..] = covered else { return None };
-        (*given == signature(id, covered, mac)).then(|| DialogToken::parse(version, flags, rest))?
+        DialogToken::parse(version, flags, rest)
     }
 }
 
@@ -297,7 +304,7 @@ mod tests {
     }
 
     fn read(text: &[u8], id: DialogId<'_>, mac: &Mac) -> Option<DialogToken> {
-        UnverifiedToken::decode(text)?.verify(id, mac)
+        UnverifiedToken::decode(text)?.find(id, mac).map(|(token, _)| token)
     }
 
     #[test]
