@@ -24,7 +24,11 @@ impl Core {
             NextStep::Ring(leg) => self.ring(now, request, *leg, outbox),
             NextStep::ChangeRules(user, command) => self.change_rules(now, request, user, command, outbox),
             NextStep::FindContact(search) => self.find_contact(now, request, search, outbox),
-            NextStep::Forward(mut plan) => self.handle_plan(now, request, &mut plan, outbox),
+            NextStep::Forward(target, other_side) => {
+                let mut plan = Plan { other_side, ..Plan::with_target(target) };
+                self.handle_plan(now, request, &mut plan, outbox);
+            }
+            NextStep::ForwardToMailbox(mut plan) => self.handle_plan(now, request, &mut plan, outbox),
         }
     }
 

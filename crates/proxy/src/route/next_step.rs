@@ -1,11 +1,13 @@
 //! The next step of a request that may go to its destination (RFC 3261 16.5, 16.6 step 6, 16.10): one decision for
 //! initial requests, requests in a dialog, ACK, CANCEL and `explain`. Must not decide whether the request may go there.
 
+use std::net::SocketAddr;
+
 use location::Aor;
 use parser::{Method, Uri};
 
 use super::office::{self, Begin, Call, Leg, Rule};
-use super::{Callee, ContactSearch, Destination, Gruus, Plan, Toward, target_for_next};
+use super::{Callee, ContactSearch, Destination, Gruus, Plan, Target, Toward, target_for_next};
 use crate::clock::Wall;
 use crate::dialog::Next;
 use crate::reject::Reject;
@@ -23,8 +25,10 @@ pub(crate) enum NextStep {
     ChangeRules(Aor, CodeCommand),
     /// To find the user whose phone has the Request-URI as its Contact.
     FindContact(Box<ContactSearch>),
-    /// To forward the request to the one target of this plan.
-    Forward(Plan),
+    /// To forward the request to this target, in a dialog with the address of its other side.
+    Forward(Target, Option<SocketAddr>),
+    /// To forward the request to the voicemail server.
+    ForwardToMailbox(Box<Plan>),
 }
 
 /// The next step of a request with this destination, from [`destination_and_uri`](super::destination_and_uri).
@@ -49,7 +53,7 @@ pub(crate) fn next_step(
         _ => {
             let next = Next::of(request, uri.ok_or(Reject::RequestUri)?)?;
             let target = target_for_next(&next, toward, request, settings)?;
-            Ok(NextStep::Forward(Plan { other_side: toward.other_side(), ..Plan::with_target(target) }))
+            Ok(NextStep::Forward(target, toward.other_side()))
         }
     }
 }

@@ -184,7 +184,8 @@ fn walk(
         NextStep::FindContact(_) if let Some((_, plan)) = of_contact => plan,
         // No phone has that Contact: it is a foreign address.
         NextStep::FindContact(_) => plan_for_foreign(&request, settings)?,
-        NextStep::Forward(plan) => plan,
+        NextStep::Forward(target, _) => Plan::with_target(target),
+        NextStep::ForwardToMailbox(plan) => *plan,
     };
     let is_fork = !is_stateless(&request, &plan, settings);
     for group in &plan.groups {
