@@ -5,7 +5,6 @@
 
 use bytes::Bytes;
 use location::{Aor, Record, Version};
-use smallvec::SmallVec;
 
 use crate::hop::{Endpoints, Name};
 use crate::registrar::PendingRegister;
@@ -31,7 +30,7 @@ pub enum Question {
     /// Change the rules of this user. Answered by [`Answer::RulesChanged`] or [`Answer::Failed`].
     ChangeRules(Aor, CodeCommand),
     /// Carry out these resolutions. Answered by [`Answer::Resolved`].
-    Resolve(SmallVec<[Resolution; 1]>),
+    Resolve(Vec<Resolution>),
 }
 
 /// The answer of the driver.
@@ -46,7 +45,7 @@ pub enum Answer {
     /// The rules are changed, or they are not: the party does not exist.
     RulesChanged(bool),
     /// The endpoints of each name.
-    Resolved(SmallVec<[Endpoints; 1]>),
+    Resolved(Vec<Endpoints>),
     /// The store cannot take the change now: too many changes wait for the disk, or it is full.
     Full,
     /// The question could not be answered: the store failed, or the time limit has passed.

@@ -3,7 +3,6 @@
 
 use location::{Aor, Record};
 use parser::Method;
-use smallvec::SmallVec;
 
 use super::Core;
 use crate::ask::{Answer, Continuation, Question, Resume};
@@ -255,7 +254,7 @@ impl Core {
                     // RFC 3263 4.4: all copies of an ACK go to the same server, and an ACK leaves no pin.
                     keeps_order = matches!(request.method(), Method::Ack | Method::Cancel);
                 }
-                let endpoints = if let Answer::Resolved(endpoints) = answer { endpoints } else { SmallVec::new() };
+                let endpoints = if let Answer::Resolved(endpoints) = answer { endpoints } else { Vec::new() };
                 targets.add_endpoints(&endpoints, settings, |endpoint| {
                     !keeps_order && self.unreachable.contains(endpoint, now.mono)
                 });

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use parser::{Message, Uri};
-use smallvec::SmallVec;
 
 use super::Core;
 use crate::ask::{Answer, Continuation, Question, Resume};
@@ -120,13 +119,13 @@ impl Core {
         );
         if let Some(name) = name {
             let resolution = Resolution::new(&name, self.settings.senders(), key);
-            let question = Question::Resolve(SmallVec::from_iter([resolution]));
+            let question = Question::Resolve(vec![resolution]);
             outbox.ask(question, Continuation(Resume::Trunk(key, name)));
         }
     }
 
     pub(super) fn trunk_resolved(&mut self, now: Now, key: u64, name: &Name, answer: Answer, outbox: &mut Outbox) {
-        let endpoints = if let Answer::Resolved(endpoints) = answer { endpoints } else { SmallVec::new() };
+        let endpoints = if let Answer::Resolved(endpoints) = answer { endpoints } else { Vec::new() };
         let endpoints = endpoints.into_iter().next().unwrap_or_default();
         self.with_trunk(
             now,

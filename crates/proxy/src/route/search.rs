@@ -14,7 +14,6 @@ use std::net::IpAddr;
 
 use location::Aor;
 use parser::{HeaderName, Method};
-use smallvec::SmallVec;
 
 use super::office::{Course, Leg, Member, members_in_place_of, members_of_name};
 use super::redirect::Redirect;
@@ -94,7 +93,7 @@ pub(crate) enum Missing {
     /// The bindings of this user.
     User(Aor),
     /// The endpoints of these host names.
-    Names(SmallVec<[Resolution; 1]>),
+    Names(Vec<Resolution>),
 }
 
 /// A member of a group that has no phone, and whose own forwarding applies.
@@ -248,7 +247,7 @@ impl TargetSearch {
             // A trunk or a reverse proxy sends the requests of many callers.
             if settings.trusts(self.asker) { resolution } else { resolution.for_asker(self.asker) }
         };
-        let names: SmallVec<[_; 1]> = self.plan.names().map(resolution).collect();
+        let names: Vec<_> = self.plan.names().map(resolution).collect();
         (!names.is_empty()).then_some(Missing::Names(names))
     }
 

@@ -62,7 +62,7 @@ impl Resolver {
             let resolver = Arc::clone(self);
             async move { timeout(limit, resolver.resolve(resolution)).await.unwrap_or_default() }
         };
-        at_the_same_time(resolutions.into_iter().map(lookup), &Endpoints::new()).await.into_iter().collect()
+        at_the_same_time(resolutions.into_iter().map(lookup), &Endpoints::new()).await
     }
 
     /// The endpoints of a name. Failed queries count as queries without records.

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use location::ConnectionId;
 use parser::Transport;
 use proxy::{CoreMessage, Endpoints, Keys, Settings};
-use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use super::outgoing::SendRequest;
@@ -83,4 +82,4 @@ pub(crate) enum Inbound {
 }
 
 /// The endpoints of each name asked.
-pub(crate) type ResolvedNames = SmallVec<[Endpoints; 1]>;
+pub(crate) type ResolvedNames = Vec<Endpoints>;

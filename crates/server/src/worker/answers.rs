@@ -9,7 +9,6 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use location::{AnyStore, Aor, Commit, Store as _, StoreError, Ticket};
 use proxy::{Answer, Authentication, CodeCommand, Continuation, Question, Resolution, Settings, Source};
-use smallvec::SmallVec;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::completions::CommitOutcome;
@@ -216,7 +215,7 @@ impl Answers {
 
     fn resolve(
         &mut self,
-        resolutions: SmallVec<[Resolution; 1]>,
+        resolutions: Vec<Resolution>,
         continuation: Continuation,
         tally: &mut Tally,
     ) -> Option<(Continuation, Answer)> {
