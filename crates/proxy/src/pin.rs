@@ -28,7 +28,7 @@ use crate::target::Target;
 use crate::timer_queue::{Armed, Timer, TimerQueue};
 
 /// The target, the next hop and the Via branch that a request was sent with.
-type Way = (Target, Hop, ViaBranch);
+type Way<'a> = (Target, &'a Hop, &'a ViaBranch);
 
 /// The route of one request.
 #[derive(Clone, Debug)]
@@ -182,7 +182,7 @@ impl Pins {
     pub(crate) fn insert(
         &mut self,
         request: (&Request, Option<CallRef>),
-        way: Way,
+        way: Way<'_>,
         ends: (Instant, Instant),
         timers: &mut TimerQueue,
     ) {
@@ -190,7 +190,7 @@ impl Pins {
     }
 
     /// Adds the pin of another request, which is kept until this moment for retransmissions.
-    pub(crate) fn insert_brief(&mut self, request: &Request, way: Way, until: Instant, timers: &mut TimerQueue) {
+    pub(crate) fn insert_brief(&mut self, request: &Request, way: Way<'_>, until: Instant, timers: &mut TimerQueue) {
         if self.insert_until((request, None), way, (until, until), true, timers) {
             self.answered.push_back((until, request.key));
         }
@@ -200,14 +200,14 @@ impl Pins {
     fn insert_until(
         &mut self,
         (request, call): (&Request, Option<CallRef>),
-        way: Way,
+        (target, hop, branch): Way<'_>,
         (given_up, until): (Instant, Instant),
         is_answered: bool,
         timers: &mut TimerQueue,
     ) -> bool {
         let (source, content) = (request.source(), request.content(&self.hasher));
         let Entry::Vacant(slot) = self.by_key.entry(request.key) else { return false };
-        let ((target, hop, branch), in_dialog) = (way, request.in_dialog);
+        let in_dialog = request.in_dialog;
         // RFC 3261 12.2.2: a final response to a request in a dialog has the To tag of the request.
         let [_, to_tag] = request.tags();
         let refused = in_dialog.then(|| tag_checksum(to_tag));
@@ -215,8 +215,8 @@ impl Pins {
         timer.arm(Some(given_up.min(until)), Timer::Pin(request.key), timers);
         slot.insert(Pin {
             target,
-            hop,
-            branch,
+            hop: hop.clone(),
+            branch: *branch,
             source,
             content,
             until,

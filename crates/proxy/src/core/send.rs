@@ -29,7 +29,13 @@ use crate::target::{NextHop, Target, TargetUri};
 
 impl Core {
     /// Forwards a request to the targets of its plan. All of them have addresses.
-    pub(super) fn forward_or_fork(&mut self, now: Now, mut request: Box<Request>, plan: &mut Plan, outbox: &mut Outbox) {
+    pub(super) fn forward_or_fork(
+        &mut self,
+        now: Now,
+        mut request: Box<Request>,
+        plan: &mut Plan,
+        outbox: &mut Outbox,
+    ) {
         request.renumbering =
             request.renumbering.take().and_then(|it| renumbering_for(*it, plan, &self.settings)).map(Box::new);
         let checked = check_privacy(&request, plan, &self.settings).and_then(|()| self.check_pickup(&request));
@@ -65,7 +71,7 @@ impl Core {
         };
         let call = self.begin_call(now, &request, plan, outbox);
         let Some(target) = plan.take_single() else { return };
-        self.sent_stateless(now, &request, target, (sent, call), outbox);
+        self.sent_stateless(now, &request, target, (&sent, call), outbox);
         self.memory.keep(request);
     }
 
@@ -133,7 +139,7 @@ impl Core {
             outbox.retract(mark);
             sent = self.send_large_ack(now, request, &target, (sent, hop), outbox);
         }
-        self.sent_stateless(now, request, target, (sent, None), outbox);
+        self.sent_stateless(now, request, target, (&sent, None), outbox);
         Ok(())
     }
 
@@ -183,20 +189,20 @@ impl Core {
         now: Now,
         request: &Request,
         target: Target,
-        (sent, call): (Sent, Option<CallRef>),
+        (sent, call): (&Sent, Option<CallRef>),
         outbox: &mut Outbox,
     ) {
-        let Sent { hop, branch, mut pinned, length } = sent;
-        emit_forwarded(request, &hop, outbox);
+        emit_forwarded(request, &sent.hop, outbox);
         // A retransmission must not go over TCP later, when the refusal is forgotten.
-        let may_change = length > large::MAX_OVER_UDP && large::needs_pin(request.method());
-        pinned |= may_change && self.pins.len() < self.settings.limits.pins / 2;
+        let may_change = sent.length > large::MAX_OVER_UDP && large::needs_pin(request.method());
+        let pinned = sent.pinned || may_change && self.pins.len() < self.settings.limits.pins / 2;
         let timers = &self.settings.timers;
         if request.method() == Method::Invite {
             let ends = (now.mono + timers.give_up(), now.mono + timers.c);
-            self.pins.insert((request, call), (target, hop, branch), ends, &mut self.timers);
+            self.pins.insert((request, call), (target, &sent.hop, &sent.branch), ends, &mut self.timers);
         } else if pinned {
-            self.pins.insert_brief(request, (target, hop, branch), now.mono + timers.last_copy(), &mut self.timers);
+            let way = (target, &sent.hop, &sent.branch);
+            self.pins.insert_brief(request, way, now.mono + timers.last_copy(), &mut self.timers);
         }
         self.bound_timers();
     }
