@@ -202,7 +202,7 @@ impl Core {
                 let core_message = CoreMessage::Response(Box::new(received));
                 outbox.handovers.push(Handover { worker: Some(worker), core_message });
             }
-            _ => self.route_response(now, branch, message, Some(flow), outbox),
+            _ => self.route_response(now, branch.as_ref(), message, Some(flow), outbox),
         }
     }
 
@@ -212,7 +212,7 @@ impl Core {
     pub(super) fn route_response(
         &mut self,
         now: Now,
-        branch: Option<ViaBranch>,
+        branch: Option<&ViaBranch>,
         message: &Message,
         source: Option<&Flow>,
         outbox: &mut Outbox,
@@ -220,7 +220,7 @@ impl Core {
         let restored = branch.and_then(|branch| with_values_of_sender(message, branch, &self.mac, &mut self.rewrite));
         let message = restored.as_ref().unwrap_or(message);
         match (branch, source) {
-            (Some(branch @ ViaBranch::Transaction { id, .. }), Some(source)) => {
+            (Some(branch @ &ViaBranch::Transaction { id, .. }), Some(source)) => {
                 let (response_contexts, mut context) = self.split(now, outbox);
                 let receive =
                     |it: &mut ResponseContext, context: &mut Context<'_>| it.receive(id, message, source, context);
@@ -228,16 +228,16 @@ impl Core {
                     Some(()) => {}
                     // The response context has ended, but a phone still answers: the caller must get the 2xx.
                     None if is_2xx_to_invite(message) => {
-                        self.forward_marked(now, message, &branch, Some(source), outbox);
+                        self.forward_marked(now, message, branch, Some(source), outbox);
                     }
                     None => outbox.emit(Event::Dropped(Drop::StrayResponse)),
                 }
             }
             (Some(branch @ ViaBranch::Stateless(_)), _) => {
-                self.forward_marked(now, message, &branch, source, outbox);
+                self.forward_marked(now, message, branch, source, outbox);
             }
-            (Some(branch @ ViaBranch::Pinned { worker, origin }), _) => {
-                let forwarded = self.forward_marked(now, message, &branch, source, outbox);
+            (Some(branch @ &ViaBranch::Pinned { worker, ref origin }), _) => {
+                let forwarded = self.forward_marked(now, message, branch, source, outbox);
                 // The CANCEL of the INVITE has the same branch. Its 200 is not a response to the INVITE.
                 if let Some(forwarded) = forwarded.filter(|forwarded| forwarded.method == Method::Invite) {
                     if worker != self.worker {
@@ -246,10 +246,10 @@ impl Core {
                     self.note_response(now, worker, forwarded, outbox);
                 }
             }
-            (Some(ViaBranch::Notify { id, .. }), Some(source)) => {
+            (Some(&ViaBranch::Notify { id, .. }), Some(source)) => {
                 self.notify_answered(now, id, message, source, outbox)
             }
-            (Some(ViaBranch::Trunk { id, .. }), Some(source)) => self.trunk_answered(now, id, message, source, outbox),
+            (Some(&ViaBranch::Trunk { id, .. }), Some(source)) => self.trunk_answered(now, id, message, source, outbox),
             _ => outbox.emit(Event::Dropped(Drop::StrayResponse)),
         }
     }

@@ -47,7 +47,7 @@ impl Core {
         let (rewrite, settings) = (&mut self.rewrite, &self.settings);
         rewrite.clear();
         rewrite.remove_first(sent, HeaderName::Via);
-        rewrite.put_first(sent, |out| write_via(out, &hop, branch, settings));
+        rewrite.put_first(sent, |out| write_via(out, &hop, &branch, settings));
         outbox.send(&hop, false, |out| rewrite.write(sent, out));
     }
 }

@@ -137,7 +137,7 @@ impl Core {
                 }
                 let failure = if origin.at_node.is_some() { 430 } else { pin.map_or(503, |pin| pin.hop.failure()) };
                 if let Ok(message) = own_answer(&sent, status_for_caller(failure), key, &self.mac) {
-                    self.route_response(now, branch, &message, None, outbox);
+                    self.route_response(now, branch.as_ref(), &message, None, outbox);
                 }
             }
             _ => {}

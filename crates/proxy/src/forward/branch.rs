@@ -148,7 +148,7 @@ impl Origin {
         Some(Self { at_node: Some(remote), ..Self::parse(origin)? })
     }
 
-    fn write(self, out: &mut Vec<u8>) {
+    fn write(&self, out: &mut Vec<u8>) {
         write_hex(out, self.mark, 16);
         self.peer.write(out);
         if let Some(remote) = self.at_node {
@@ -295,9 +295,9 @@ impl ViaBranch {
         }
     }
 
-    pub(crate) fn write(self, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(COOKIE);
-        let kind = |(here, at_node): (u8, u8), origin: Origin| match (origin.at_node, origin.has_other_from) {
+        let kind = |(here, at_node): (u8, u8), origin: &Origin| match (origin.at_node, origin.has_other_from) {
             (Some(_), _) => at_node,
             (None, true) => here.to_ascii_uppercase(),
             (None, false) => here,
@@ -313,26 +313,26 @@ impl ViaBranch {
             }
             Self::Pinned { worker, origin } => {
                 out.push(kind((b'p', b'q'), origin));
-                write_hex(out, u64::from(worker), 2);
+                write_hex(out, u64::from(*worker), 2);
                 origin.write(out);
             }
             Self::Transaction { worker, id, loop_mark, origin } => {
                 out.push(kind(if origin.is_renumbered { (b'u', b'y') } else { (b't', b'x') }, origin));
-                write_hex(out, u64::from(worker), 2);
+                write_hex(out, u64::from(*worker), 2);
                 write_hex(out, id.context, 16);
                 write_hex(out, u64::from(id.index), 2);
-                write_hex(out, loop_mark, 16);
+                write_hex(out, *loop_mark, 16);
                 origin.write(out);
             }
             Self::Notify { worker, id } | Self::Trunk { worker, id } => {
                 out.push(if matches!(self, Self::Notify { .. }) { b'n' } else { b'r' });
-                write_hex(out, u64::from(worker), 2);
+                write_hex(out, u64::from(*worker), 2);
                 write_hex(out, id.subscription, 16);
                 write_hex(out, u64::from(id.sequence), 8);
             }
             Self::LargeAck { mark, over_udp } => {
                 out.push(b'a');
-                write_hex(out, mark, 16);
+                write_hex(out, *mark, 16);
                 over_udp.write(out);
             }
         }

@@ -27,8 +27,8 @@ pub(crate) fn as_sent(
     let Forwarding { request, target, hop, branch, .. } = forwarding;
     let from = from_for_trunk(request, target, hop, settings);
     let (mut uri, mut via, mut last) = (Vec::with_capacity(CAPACITY), Vec::with_capacity(CAPACITY), Vec::new());
-    write_via_value(&mut via, hop, *branch, settings);
-    write_from(&mut via, &request.message, *branch, mac);
+    write_via_value(&mut via, hop, branch, settings);
+    write_from(&mut via, &request.message, branch, mac);
     let (target_uri, path) = target.uri.with_path(request);
     write_request_uri(&mut uri, request, target_uri);
     // RFC 3327 5.4, RFC 3261 16.6 step 6

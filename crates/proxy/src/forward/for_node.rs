@@ -23,6 +23,6 @@ pub(crate) fn write_for_node(
     let message = &request.message;
     rewrite.clear();
     rewrite.remove_first(message, HeaderName::Route);
-    rewrite.put_first(message, |out| write_via(out, hop, branch, settings));
+    rewrite.put_first(message, |out| write_via(out, hop, &branch, settings));
     rewrite.write(message, out);
 }

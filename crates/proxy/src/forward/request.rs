@@ -77,8 +77,8 @@ pub(crate) fn write_request(
     // Route.
     rewrite.put_first(message, |out| {
         out.extend_from_slice(b"Via: ");
-        write_via_value(out, hop, *branch, settings);
-        write_from(out, message, *branch, mac);
+        write_via_value(out, hop, branch, settings);
+        write_from(out, message, branch, mac);
         out.extend_from_slice(b"\r\n");
     });
     if request.forms_dialog() {
@@ -160,13 +160,13 @@ fn set_number(message: &Message, name: HeaderName, number: u32, rewrite: &mut Re
 }
 
 /// Writes our Via.
-pub(crate) fn write_via(out: &mut Vec<u8>, hop: &Hop, branch: ViaBranch, settings: &Settings) {
+pub(crate) fn write_via(out: &mut Vec<u8>, hop: &Hop, branch: &ViaBranch, settings: &Settings) {
     out.extend_from_slice(b"Via: ");
     write_via_value(out, hop, branch, settings);
     out.extend_from_slice(b"\r\n");
 }
 
-pub(crate) fn write_via_value(out: &mut Vec<u8>, hop: &Hop, branch: ViaBranch, settings: &Settings) {
+pub(crate) fn write_via_value(out: &mut Vec<u8>, hop: &Hop, branch: &ViaBranch, settings: &Settings) {
     if let (Over::Elsewhere(_), Some(own)) = (&hop.over, settings.nodes.own_address()) {
         out.extend_from_slice(format!("SIP/2.0/{} {};branch=", own.transport.as_str(), own.address).as_bytes());
         return branch.write(out);

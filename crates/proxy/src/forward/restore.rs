@@ -25,7 +25,7 @@ use crate::renumbering::restore_number;
 const PARAM: &str = "caller";
 
 /// Writes the From of a request as a parameter of our Via, if the trunk gets another one.
-pub(super) fn write_from(out: &mut Vec<u8>, request: &Message, branch: ViaBranch, mac: &Mac) {
+pub(super) fn write_from(out: &mut Vec<u8>, request: &Message, branch: &ViaBranch, mac: &Mac) {
     if !branch.origin().is_some_and(|origin| origin.has_other_from) {
         return;
     }
@@ -41,7 +41,7 @@ pub(super) fn write_from(out: &mut Vec<u8>, request: &Message, branch: ViaBranch
 /// A response with the values of its request; `None` if it needs no change.
 pub(crate) fn with_values_of_sender(
     response: &Message,
-    branch: ViaBranch,
+    branch: &ViaBranch,
     mac: &Mac,
     rewrite: &mut Rewrite,
 ) -> Option<Message> {
@@ -61,13 +61,13 @@ pub(crate) fn with_values_of_sender(
     Message::parse(out.into()).ok()
 }
 
-fn read_from(response: &Message, branch: ViaBranch, mac: &Mac) -> Option<Vec<u8>> {
+fn read_from(response: &Message, branch: &ViaBranch, mac: &Mac) -> Option<Vec<u8>> {
     let top = response.header::<Via<'_>>().ok()??;
     let sealed = URL_SAFE_NO_PAD.decode(top.params.value(PARAM)?).ok()?;
     cipher(mac).decrypt([octets_of(branch)], &sealed).ok()
 }
 
-fn octets_of(branch: ViaBranch) -> Vec<u8> {
+fn octets_of(branch: &ViaBranch) -> Vec<u8> {
     let mut octets = Vec::new();
     branch.write(&mut octets);
     octets

@@ -148,7 +148,7 @@ impl Dialog {
             None => write_target(out, &self.target),
         }
         out.extend_from_slice(b" SIP/2.0\r\n");
-        line(out, HeaderName::Via, |out| forward::write_via_value(out, hop, *branch, settings));
+        line(out, HeaderName::Via, |out| forward::write_via_value(out, hop, branch, settings));
         for route in self.routes.iter().skip(usize::from(strict.is_some())) {
             line(out, HeaderName::Route, |out| out.extend_from_slice(route));
         }

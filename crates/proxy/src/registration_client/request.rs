@@ -38,7 +38,7 @@ pub(super) fn write(parts: &Parts<'_>, challenge: Option<&mut Answerable>, setti
     out.extend_from_slice(&uri);
     out.extend_from_slice(b" SIP/2.0\r\n");
     line(HeaderName::Via, out);
-    write_via_value(out, hop, ViaBranch::Trunk { worker: *worker, id: *id }, settings);
+    write_via_value(out, hop, &ViaBranch::Trunk { worker: *worker, id: *id }, settings);
     out.extend_from_slice(b"\r\nMax-Forwards: 70\r\nFrom: <");
     out.extend_from_slice(&aor);
     out.extend_from_slice(b">;tag=");
