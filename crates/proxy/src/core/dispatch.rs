@@ -28,17 +28,17 @@ use crate::route::{self, ContactSearch, Destination, DialogCheck, NextStep, Towa
 use crate::settings::Authentication;
 
 impl Core {
-    pub(super) fn dispatch_request(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
-        if !can_answer(&received.message) {
-            outbox.emit(Event::ParseError { answered: false, flow: received.flow });
+    /// A request whose headers have not been read.
+    pub(super) fn dispatch_request(&mut self, now: Now, mut request: Box<Request>, outbox: &mut Outbox) {
+        if !can_answer(&request.message) {
+            outbox.emit(Event::ParseError { answered: false, flow: request.flow });
             outbox.emit(Event::Dropped(Drop::Unanswerable));
             return;
         }
-        if self.settings.nodes.is_cluster() && token_in(&received.message).is_some() {
-            return self.deliver_for_node(now, received, outbox);
+        if self.settings.nodes.is_cluster() && token_in(&request.message).is_some() {
+            return self.deliver_for_node(now, request, outbox);
         }
-        let (request, fit) = self.memory.read(received, &self.mac);
-        if let Err(reject) = fit {
+        if let Err(reject) = request.read(&self.mac) {
             let answered = request.method() != Method::Ack;
             outbox.emit(Event::ParseError { answered, flow: request.flow });
             return self.refuse(now, &request, reject, outbox);
@@ -90,7 +90,9 @@ impl Core {
 
     /// Checks a request and decides how it is handled.
     fn handling_of(&mut self, now: Now, request: &mut Request, outbox: &mut Outbox) -> Result<Handling, Reject> {
-        let dialog = route::accept_routes(request, &self.settings, &self.mac)?;
+        let mut dialog = route::accept_routes(request, &self.settings, &self.mac);
+        // It is large, and most requests have none, so that the result stays where it is.
+        let dialog = dialog.as_mut().map_err(|reject| *reject)?;
         let method = request.method();
         let (mut destination, uri) = route::destination_and_uri(request, &self.settings)?;
         let uri = uri.as_ref();
@@ -121,7 +123,7 @@ impl Core {
         ingress::check_max_forwards(request.hops)?;
         ingress::check_proxy_require(&request.message)?;
         route::check_refer(request, &self.settings)?;
-        let (toward, proven) = match dialog {
+        let (toward, proven) = match dialog.take() {
             Some(dialog) => match self.enter_dialog(now, request, uri, dialog, &destination, outbox) {
                 Ok(toward) => {
                     self.spend_credentials(now, request, &presented);

@@ -22,7 +22,7 @@ use crate::node_link::{NodeToken, Refused, token_in};
 use crate::outbox::Outbox;
 use crate::peer::Peer;
 use crate::reject::Reject;
-use crate::request::{Received, Request, TransactionKey};
+use crate::request::{Request, TransactionKey};
 use crate::settings::Way;
 use crate::target::{NextHop, Target, TargetUri};
 
@@ -30,10 +30,10 @@ use super::responses::via_below;
 
 impl Core {
     /// Delivers a request whose first Route value is a token of a node.
-    pub(super) fn deliver_for_node(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
-        let token = token_in(&received.message).unwrap_or_default();
-        let token = NodeToken::read(token, &received.message, now.wall, &self.mac);
-        let from = token.and_then(|token| Ok((token, self.sender_of(&received).ok_or(Refused::Forged)?)));
+    pub(super) fn deliver_for_node(&mut self, now: Now, mut request: Box<Request>, outbox: &mut Outbox) {
+        let token = token_in(&request.message).unwrap_or_default();
+        let token = NodeToken::read(token, &request.message, now.wall, &self.mac);
+        let from = token.and_then(|token| Ok((token, self.sender_of(&request.message).ok_or(Refused::Forged)?)));
         let (token, flow) = match from {
             Ok(verified) => verified,
             Err(refused) => {
@@ -41,12 +41,13 @@ impl Core {
                     Refused::Forged => NodeRequest::Forged,
                     Refused::Late => NodeRequest::Late,
                 };
-                let (request, _) = Request::new(received, &self.mac);
+                // Whether it is valid does not matter any more.
+                let _ = request.read(&self.mac);
                 return self.refuse_from_node(now, &request, (outcome, Reject::NodeToken), outbox);
             }
         };
-        let (request, fit) = Request::new(Received { flow, ..received }, &self.mac);
-        if let Err(reject) = fit {
+        request.flow = flow;
+        if let Err(reject) = request.read(&self.mac) {
             return self.refuse_from_node(now, &request, (NodeRequest::Forged, reject), outbox);
         }
         match self.own_flow(&token.peer) {
@@ -136,8 +137,8 @@ impl Core {
     /// The flow that a node sends from, as its Via names it. The token covers the Via, so the transport and the address of
     /// the packet do not matter: the response to a copy that somebody else sends goes to the node too, and the phone gets
     /// the same octets.
-    fn sender_of(&self, received: &Received) -> Option<Flow> {
-        let via = received.message.header::<Via<'_>>().ok().flatten()?;
+    fn sender_of(&self, message: &Message) -> Option<Flow> {
+        let via = message.header::<Via<'_>>().ok().flatten()?;
         let (remote, transport) =
             (SocketAddr::new(via.host.ip()?, via.port?), self.settings.nodes.own_address()?.transport);
         let local = self.settings.local_for(transport, remote.ip())?;

@@ -144,10 +144,11 @@ impl Core {
         if received.flow.remote.port() == 0 {
             outbox.emit(Event::Dropped(Drop::Source));
         } else if received.message.is_request() {
-            let (method, transport) = (received.message.method().as_str_or("other"), received.flow.transport);
+            let request = self.memory.place(received);
+            let (method, transport) = (request.method().as_str_or("other"), request.flow.transport);
             outbox.emit(Event::RequestReceived { method, transport });
-            alias::note_alias(&received.message, &received.flow, outbox);
-            self.dispatch_request(now, received, outbox);
+            alias::note_alias(&request.message, &request.flow, outbox);
+            self.dispatch_request(now, request, outbox);
         } else {
             self.dispatch_response(now, received, outbox);
         }
@@ -169,7 +170,10 @@ impl Core {
     /// Processes a message from the core of another worker.
     pub fn deliver(&mut self, now: Now, core_message: CoreMessage, outbox: &mut Outbox) {
         match core_message {
-            CoreMessage::Request(received) => self.dispatch_request(now, *received, outbox),
+            CoreMessage::Request(received) => {
+                let request = self.memory.place(*received);
+                self.dispatch_request(now, request, outbox);
+            }
             CoreMessage::Response(received) => self.dispatch_response(now, *received, outbox),
             CoreMessage::PhoneRegistered(aor) => self.phone_registered(aor, outbox),
             CoreMessage::DialogMoved { side, moved } => self.dialog_moved(side, moved, outbox),

@@ -88,17 +88,15 @@ pub(crate) struct Request {
 pub(crate) struct RequestMemory(Option<Box<Request>>);
 
 impl RequestMemory {
-    /// As [`Request::new`], in this memory.
-    pub(crate) fn read(&mut self, received: Received, mac: &Mac) -> (Box<Request>, Result<(), Reject>) {
-        let mut request = match self.0.take() {
+    /// Puts a request here, to be read next.
+    pub(crate) fn place(&mut self, received: Received) -> Box<Request> {
+        match self.0.take() {
             Some(mut memory) => {
                 *memory = Request::unread(received);
                 memory
             }
             None => Box::new(Request::unread(received)),
-        };
-        let verdict = request.read(mac);
-        (request, verdict)
+        }
     }
 
     /// Keeps the memory of a request that has ended.
@@ -139,15 +137,8 @@ pub(crate) struct FlowToPeer {
 }
 
 impl Request {
-    /// Reads the headers of a request, once for all steps. The second value tells whether it is valid (RFC 3261
-    /// 16.3 step 1); an invalid request only serves to send the response.
-    pub(crate) fn new(received: Received, mac: &Mac) -> (Self, Result<(), Reject>) {
-        let mut request = Self::unread(received);
-        let verdict = request.read(mac);
-        (request, verdict)
-    }
-
-    fn unread(Received { message, flow }: Received) -> Self {
+    /// With the headers as if there were none.
+    pub(crate) fn unread(Received { message, flow }: Received) -> Self {
         Self {
             message,
             response_hop: Hop::back(&flow),
@@ -171,7 +162,9 @@ impl Request {
         }
     }
 
-    fn read(&mut self, mac: &Mac) -> Result<(), Reject> {
+    /// Reads the headers, once for all steps. Fails if they are not valid (RFC 3261 16.3 step 1); then the request only
+    /// serves to send the response.
+    pub(crate) fn read(&mut self, mac: &Mac) -> Result<(), Reject> {
         let (message, flow) = (&self.message, self.flow);
         let (head, verdict) = match ingress::syntax(message) {
             Ok(head) => (Some(head), Ok(())),
@@ -179,6 +172,7 @@ impl Request {
         };
         let readable = if head.is_none() { message.header().ok().flatten() } else { None };
         let via = head.as_ref().map(|head| &head.via).or(readable.as_ref());
+        self.response_hop = Hop::back(&flow);
         // A malformed Via is copied unchanged, and the response goes to the source.
         if let Some(via) = via {
             let elsewhere = via.host.ip().is_some_and(|ip| ip != flow.remote.ip());

@@ -142,8 +142,8 @@ fn walk(
     steps: &mut Vec<Step>,
 ) -> Result<(), Reject> {
     let mac = Mac::of(keys);
-    let (mut request, fit) = Request::new(invite(inquiry, settings)?, &mac);
-    fit?;
+    let mut request = Request::unread(invite(inquiry, settings)?);
+    request.read(&mac)?;
     route::accept_routes(&mut request, settings, &mac)?;
     let (destination, uri) = route::destination_and_uri(&request, settings)?;
     if destination == Destination::Server {
