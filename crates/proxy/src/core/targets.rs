@@ -49,12 +49,12 @@ impl Core {
         let Answer::Loaded(record) = answer else {
             return self.refuse(now, &request, Reject::LocationDown, outbox);
         };
-        match self.plan_of_callee(&request, callee, record.as_ref(), now) {
+        match &mut self.plan_of_callee(&request, callee, record.as_ref(), now) {
             Ok(plan) if plan.users.is_some() => {
-                self.find_missing(now, request, plan, Some(&callee.aor), outbox);
+                self.find_missing(now, request, std::mem::take(plan), Some(&callee.aor), outbox);
             }
-            Ok(mut plan) => self.handle_plan(now, request, &mut plan, outbox),
-            Err(reject) => self.refuse(now, &request, reject, outbox),
+            Ok(plan) => self.handle_plan(now, request, plan, outbox),
+            Err(reject) => self.refuse(now, &request, *reject, outbox),
         }
     }
 
@@ -65,16 +65,16 @@ impl Core {
         record: Option<&Record>,
         now: Now,
     ) -> Result<Plan, Reject> {
-        let plan = route::plan_for_callee(request, callee, record, &self.settings, &self.gruus, now);
+        let plan = || route::plan_for_callee(request, callee, record, &self.settings, &self.gruus, now);
         if request.method() == Method::Cancel {
             // RFC 3261 9.2, 16.10: the CANCEL of an INVITE that is not known goes to a phone, if there is one.
-            let plan = plan.ok().filter(|plan| !plan.groups.is_empty()).ok_or(Reject::NoTransaction)?;
+            let plan = plan().ok().filter(|plan| !plan.groups.is_empty()).ok_or(Reject::NoTransaction)?;
             return Ok(Plan { users: None, ..plan });
         }
         if route::is_to_itself(request, &callee.aor, &self.settings) {
-            return route::without_sender(plan, request);
+            return route::without_sender(plan(), request);
         }
-        plan
+        plan()
     }
 
     /// Sends a request where its plan says; or answers it with the plan, if its sender asked for that.

@@ -12,7 +12,8 @@ use parser::{HeaderName, Host, SipUri, Uri};
 use smallvec::SmallVec;
 
 use super::current_flow::has_contact;
-use super::targets::{candidates, target_for};
+use super::preferences::Candidates;
+use super::targets::{add_candidates, target_for};
 use super::{Plan, route_uri};
 use crate::clock::Now;
 use crate::nat;
@@ -85,7 +86,8 @@ pub(crate) fn plan_for_contact(
     now: Now,
 ) -> Option<Plan> {
     let Ok(Uri::Sip(uri)) = request.typed_uri() else { return None };
-    let all = candidates(record, settings.accounts.contacts(user), now);
+    let mut all = Candidates::new();
+    add_candidates(&mut all, record, settings.accounts.contacts(user), now);
     let candidate = all.iter().find(|candidate| has_contact(&candidate.binding, &uri))?;
     let target = target_for(candidate, settings)?;
     super::check_sips_hop(request.uri(), b"", &target.next_hop).ok()?;

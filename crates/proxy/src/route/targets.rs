@@ -34,13 +34,17 @@ pub(crate) fn plan_for_bindings(
     settings: &Settings,
     now: Now,
 ) -> Result<Plan, Reject> {
-    plan_for_candidates(request, aor, &mut candidates(record, settings.accounts.contacts(aor), now), settings)
+    let mut candidates = Candidates::new();
+    add_candidates(&mut candidates, record, settings.accounts.contacts(aor), now);
+    plan_for_candidates(request, (aor, true), &mut candidates, settings)
 }
 
 /// The plan for a URI of the configuration. Its address is not checked, as for a configured binding.
 pub(super) fn plan_for_uri(request: &Request, uri: &str, settings: &Settings, now: Now) -> Result<Plan, Reject> {
     let record = fixed_bindings([(uri, None)]);
-    plan_for_candidates(request, &Aor::new(b"", b""), &mut candidates(None, Some(&record), now), settings)
+    let mut candidates = Candidates::new();
+    add_candidates(&mut candidates, None, Some(&record), now);
+    plan_for_candidates(request, (&Aor::new(b"", b""), false), &mut candidates, settings)
 }
 
 /// The plan for a callee with this record: all phones of the user, or the one that a GRUU names (RFC 5627 6.1).
@@ -53,22 +57,21 @@ pub(crate) fn plan_for_callee(
     now: Now,
 ) -> Result<Plan, Reject> {
     let aor = &callee.aor;
-    if let Some(OnePhone::At(address)) = callee.phone {
-        let mut candidates = candidates(record, settings.accounts.contacts(aor), now);
-        keep_phone_at(address, &mut candidates);
-        let plan = plan_for_candidates(request, aor, &mut candidates, settings)?;
-        return Ok(Plan { aor: Some(aor.clone()), ..plan });
-    }
     if callee.phone.is_none() {
-        let plan = plan_for_bindings(request, aor, record, settings, now)?;
-        return Ok(Plan { aor: Some(aor.clone()), ..plan });
+        return plan_for_bindings(request, aor, record, settings, now);
     }
-    let mut candidates = candidates(record, None, now);
+    let mut candidates = Candidates::new();
+    if let Some(OnePhone::At(address)) = callee.phone {
+        add_candidates(&mut candidates, record, settings.accounts.contacts(aor), now);
+        keep_phone_at(address, &mut candidates);
+        return plan_for_candidates(request, (aor, true), &mut candidates, settings);
+    }
+    add_candidates(&mut candidates, record, None, now);
     candidates.retain(|candidate| gruus.matches(callee, &candidate.binding));
     if candidates.is_empty() && callee.is_temporary() {
         return Err(Reject::NotFound);
     }
-    let plan = plan_for_candidates(request, aor, &mut candidates, settings)?;
+    let plan = plan_for_candidates(request, (aor, false), &mut candidates, settings)?;
     if request.in_dialog { within_dialog(plan, request, settings) } else { Ok(plan) }
 }
 
@@ -105,15 +108,16 @@ fn within_dialog(mut plan: Plan, request: &Request, settings: &Settings) -> Resu
     Ok(plan)
 }
 
+/// `is_for_user`: whether the plan is for all phones of `aor`.
 fn plan_for_candidates(
     request: &Request,
-    aor: &Aor,
+    (aor, is_for_user): (&Aor, bool),
     candidates: &mut Candidates<'_>,
     settings: &Settings,
 ) -> Result<Plan, Reject> {
     let disposition = Disposition::of(request, settings);
     let Disposition { fork, redirect, strategy, .. } = disposition;
-    let mut plan = Plan { disposition, ..Plan::default() };
+    let mut plan = Plan { disposition, aor: is_for_user.then(|| aor.clone()), ..Plan::default() };
     preferences::apply_preferences(&request.message, candidates);
     // RFC 3841 9.1: a redirection lists the addresses in order, and without forking only the best is tried.
     let all_at_once = strategy == Strategy::Parallel && fork && !redirect;
@@ -193,9 +197,13 @@ fn check_contact(
     secure::check_sips_contact(request.uri(), contact, target.map(|target| &target.next_hop)).map(|()| None)
 }
 
-/// The bindings that can be called: the registered ones, then the configured ones.
-pub(super) fn candidates<'r>(record: Option<&'r Record>, fixed: Option<&'r Record>, now: Now) -> Candidates<'r> {
-    let mut candidates = Candidates::new();
+/// Adds the bindings that can be called: the registered ones, then the configured ones.
+pub(super) fn add_candidates<'r>(
+    candidates: &mut Candidates<'r>,
+    record: Option<&'r Record>,
+    fixed: Option<&'r Record>,
+    now: Now,
+) {
     if let Some(record) = record {
         let live = record.bindings().iter().enumerate().filter(|(_, binding)| binding.is_live(now.wall));
         candidates.extend(live.map(|binding| Candidate::new(record, binding)));
@@ -204,7 +212,6 @@ pub(super) fn candidates<'r>(record: Option<&'r Record>, fixed: Option<&'r Recor
         candidates
             .extend(unregistered_fixed_bindings(fixed, record, now.wall).map(|binding| Candidate::new(fixed, binding)));
     }
-    candidates
 }
 
 /// Ensures that a phone with several bindings is called once (RFC 5626 7, RFC 5627 6.1): the binding that was refreshed
