@@ -7,6 +7,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use parser::Span;
 use triomphe::ThinArc;
 
 use crate::layout::{self, Reader};
@@ -43,6 +44,16 @@ impl Record {
     /// All bindings, live or not, oldest Contact first. Indices refer to this order.
     pub fn bindings(&self) -> Bindings<'_> {
         Bindings(Reader(self.octets().get(self.aor_len()..).unwrap_or_default()))
+    }
+
+    /// Where a part of one of its bindings is, for [`Record::part`].
+    pub fn position_of(&self, part: &[u8]) -> Span {
+        parser::locate(self.octets(), part).unwrap_or_default()
+    }
+
+    /// The part of a binding at this position.
+    pub fn part(&self, Span { start, end }: Span) -> &[u8] {
+        self.octets().get(start as usize..end as usize).unwrap_or_default()
     }
 
     /// The live bindings, oldest Contact first.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use location::{Binding, Record};
 use parser::headers::Route;
-use parser::{Header as _, SipUri, Uri, escape_user, write_target};
+use parser::{Header as _, SipUri, Span, Uri, escape_user, write_target};
 
 use crate::calls::Reached;
 use crate::event::CalledPhone;
@@ -31,9 +31,9 @@ pub(crate) struct Target {
 #[derive(Clone, Debug)]
 pub(crate) enum TargetUri {
     /// The Contact of a binding.
-    Binding(Record, usize),
+    Binding(BoundContact),
     /// The Contact of a binding whose Path is not used: the request has a Route of its own (RFC 5627 6.1).
-    BindingAlone(Record, usize),
+    BindingAlone(BoundContact),
     /// The Request-URI that the request has already.
     Request,
     /// The same, for a request within the dialog of a trunk whose challenge is answered.
@@ -42,6 +42,36 @@ pub(crate) enum TargetUri {
     Redirect(Box<[u8]>),
     /// A number, by a trunk.
     Trunk(Arc<ToTrunk>),
+}
+
+/// The Contact of a binding, and where it is in the record: to decode the binding takes longer than to write the Contact.
+#[derive(Clone, Debug)]
+pub(crate) struct BoundContact {
+    record: Record,
+    index: u32,
+    contact: Span,
+    has_path: bool,
+}
+
+impl BoundContact {
+    /// Of the binding with this index.
+    pub(crate) fn new(record: &Record, index: usize, binding: &Binding<'_>) -> Self {
+        let (contact, has_path) = (record.position_of(binding.contact()), !binding.path().is_empty());
+        Self { record: record.clone(), index: u32::try_from(index).unwrap_or(u32::MAX), contact, has_path }
+    }
+
+    pub(crate) fn binding(&self) -> Option<Binding<'_>> {
+        self.record.bindings().get(self.index())
+    }
+
+    pub(crate) const fn index(&self) -> usize {
+        self.index as usize
+    }
+
+    fn path(&self) -> &[u8] {
+        let binding = if self.has_path { self.binding() } else { None };
+        binding.map(|binding| binding.path()).unwrap_or_default()
+    }
 }
 
 /// A number that a trunk is asked to call, and how the caller is shown.
@@ -123,7 +153,7 @@ impl TargetUri {
     /// The binding whose Contact it is.
     pub(crate) fn binding(&self) -> Option<Binding<'_>> {
         match self {
-            Self::Binding(record, index) | Self::BindingAlone(record, index) => record.bindings().get(*index),
+            Self::Binding(contact) | Self::BindingAlone(contact) => contact.binding(),
             Self::Request | Self::RequestAgain(_) | Self::Redirect(_) | Self::Trunk(_) => None,
         }
     }
@@ -131,8 +161,8 @@ impl TargetUri {
     /// The phone of that binding, for the log.
     pub(crate) fn phone(&self) -> Option<CalledPhone> {
         match self {
-            Self::Binding(record, index) | Self::BindingAlone(record, index) => {
-                Some(CalledPhone::new(record.clone(), *index))
+            Self::Binding(contact) | Self::BindingAlone(contact) => {
+                Some(CalledPhone::new(contact.record.clone(), contact.index()))
             }
             Self::Request | Self::RequestAgain(_) | Self::Redirect(_) | Self::Trunk(_) => None,
         }
@@ -149,7 +179,7 @@ impl TargetUri {
     /// The address of record of that binding; empty for a configured binding, or if there is no binding.
     pub(crate) fn aor(&self) -> &[u8] {
         match self {
-            Self::Binding(record, _) | Self::BindingAlone(record, _) => record.aor(),
+            Self::Binding(contact) | Self::BindingAlone(contact) => contact.record.aor(),
             Self::Request | Self::RequestAgain(_) | Self::Redirect(_) | Self::Trunk(_) => b"",
         }
     }
@@ -159,12 +189,11 @@ impl TargetUri {
         self.with_path(request).0
     }
 
-    /// The URI as text, and the stored Path (RFC 3327 5.4), which may be empty. One function returns both because
-    /// access to a binding has to read all bindings before it.
+    /// The URI as text, and the stored Path (RFC 3327 5.4), which may be empty.
     pub(crate) fn with_path<'a>(&'a self, request: &'a Request) -> (&'a [u8], &'a [u8]) {
         match self {
-            Self::Binding(..) => self.binding().map(|binding| (binding.contact(), binding.path())).unwrap_or_default(),
-            Self::BindingAlone(..) => (self.binding().map(|binding| binding.contact()).unwrap_or_default(), b""),
+            Self::Binding(bound) => (bound.record.part(bound.contact), bound.path()),
+            Self::BindingAlone(bound) => (bound.record.part(bound.contact), b""),
             Self::Request | Self::RequestAgain(_) => (request.uri(), b""),
             Self::Redirect(uri) => (uri, b""),
             Self::Trunk(to) => (to.uri.as_bytes(), b""),

@@ -17,7 +17,7 @@ use crate::reach;
 use crate::reject::Reject;
 use crate::request::{FlowToPeer, Request};
 use crate::settings::{Settings, Strategy, fixed_bindings, unregistered_fixed_bindings};
-use crate::target::{ToTrunk, is_sips};
+use crate::target::{BoundContact, ToTrunk, is_sips};
 
 use super::node_targets::{hop_of_node, without_node};
 use super::preferences::{self, Candidate, Candidates, Disposition};
@@ -94,8 +94,8 @@ fn within_dialog(mut plan: Plan, request: &Request, settings: &Settings) -> Resu
         plan.keep_best();
     }
     for target in plan.targets_mut() {
-        if let (Some(route), TargetUri::Binding(record, index)) = (route, &target.uri) {
-            let uri = TargetUri::BindingAlone(record.clone(), *index);
+        if let (Some(route), TargetUri::Binding(contact)) = (route, &target.uri) {
+            let uri = TargetUri::BindingAlone(contact.clone());
             let next_hop = next_hop_of(&route_uri(route).ok_or(Reject::Unroutable)?, settings)?;
             if let NextHop::Hop(hop) = &next_hop {
                 let barred = |barred| Reject::Address { place: "Route", barred };
@@ -235,8 +235,8 @@ fn dedup_by_instance(mut target: Target, plan: &mut Plan) -> Option<Target> {
 /// When the binding was refreshed. If the times are equal, the binding with the higher index was added later.
 fn refreshed_at(uri: &TargetUri) -> Option<(Wall, usize)> {
     match uri {
-        TargetUri::Binding(_, index) | TargetUri::BindingAlone(_, index) => {
-            Some((uri.binding()?.registered_at(), *index))
+        TargetUri::Binding(contact) | TargetUri::BindingAlone(contact) => {
+            Some((contact.binding()?.registered_at(), contact.index()))
         }
         TargetUri::Request | TargetUri::RequestAgain(_) | TargetUri::Redirect(_) | TargetUri::Trunk(_) => None,
     }
@@ -334,7 +334,8 @@ pub(crate) fn may_respond(hop: &Hop, target: &Target, source: &Flow, settings: &
 pub(super) fn target_for(candidate: &Candidate<'_>, settings: &Settings) -> Option<Target> {
     let Candidate { record, index, binding, .. } = candidate;
     let (next_hop, over_flow) = next_hop_of_binding(binding, settings)?;
-    Some(Target { uri: TargetUri::Binding((*record).clone(), *index), next_hop, over_flow })
+    let uri = TargetUri::Binding(BoundContact::new(record, *index, binding));
+    Some(Target { uri, next_hop, over_flow })
 }
 
 /// The next hop of a binding, and whether that is its flow. `None` if it cannot be called: its scheme or transport is
