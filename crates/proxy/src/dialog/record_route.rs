@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use location::Aor;
 use parser::headers::{Contact, Route};
-use parser::{Header as _, HeaderName, Message, Method, Rewrite, SipUri, Uri, unescape};
+use parser::{Header as _, HeaderName, Message, Method, Rewrite, SipUri, Transport, Uri, unescape};
 
 use super::mark::{split_mark, write_mark};
 use super::next_hop::{bracketed_uri, literal_address, next_hop_hash, plain_address, plain_uri};
@@ -37,9 +37,14 @@ pub(crate) fn token_for(
     mac: &Mac,
 ) -> TokenText {
     let (message, first) = (&request.message, first_domain(settings));
-    let next = message.value(HeaderName::RecordRoute).and_then(uri_of_route).or_else(|| contact(message));
+    let route = message.value(HeaderName::RecordRoute);
+    // Fast path for most requests: the Contact is the source.
+    let is_at_source = route.is_none()
+        && request.flow.transport == Transport::Udp
+        && message.value(HeaderName::Contact).and_then(plain_address) == Some(request.flow.remote);
+    let next = if is_at_source { None } else { route.and_then(uri_of_route).or_else(|| contact(message)) };
     let user = local_user(request.text_of_from(), settings);
-    let only_flow = nat::is_flow_bound(request, next.as_ref());
+    let only_flow = !is_at_source && nat::is_flow_bound(request, next.as_ref());
     let phone = user.as_ref().filter(|_| only_flow).and_then(|_| instance_of(message));
     // A caller with a foreign From keeps that name in the dialog. It may be a local user (`may_call_as`, RFC 3323), but
     // the token must not name that user, because the callee can read it.
