@@ -18,6 +18,6 @@ mod user;
 pub(crate) use in_dialog::{FlowOfDialog, InDialog, Next};
 pub(crate) use moved::MovedSides;
 pub use moved::{Moved, SideOfDialog};
-pub(crate) use next_hop::literal_address;
+pub(crate) use next_hop::{literal_address, plain_udp_address};
 pub(crate) use notify::write_record_routes_of_notify;
 pub(crate) use record_route::{ResponseCallee, own_user_part, phone_hash, token_for, update_record_routes};

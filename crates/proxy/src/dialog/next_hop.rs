@@ -47,7 +47,10 @@ pub(super) fn bracketed_uri(value: &[u8]) -> Option<SipUri<'_>> {
 /// Fast path for a value that begins with `<sip:USER@ADDRESS:PORT`, with an IPv4 address and no escapes, as most do:
 /// its user, its address, and the rest of the value. The user is not checked.
 pub(super) fn plain_uri(value: &[u8]) -> Option<(&[u8], SocketAddr, &[u8])> {
-    let rest = value.strip_prefix(b"<sip:")?;
+    plain_parts(value.strip_prefix(b"<sip:")?)
+}
+
+fn plain_parts(rest: &[u8]) -> Option<(&[u8], SocketAddr, &[u8])> {
     let (user, rest) = rest.split_at_checked(memchr::memchr(b'@', rest)?)?;
     let rest = rest.get(1..)?;
     let (host, rest) = rest.split_at_checked(memchr::memchr(b':', rest)?)?;
@@ -66,6 +69,14 @@ pub(super) fn plain_address(value: &[u8]) -> Option<SocketAddr> {
     let (_, address, rest) = plain_uri(value)?;
     let leads_there = rest.first() == Some(&b'>') || memchr::memchr3(b'm', b'M', b'%', rest).is_none();
     leads_there.then_some(address)
+}
+
+/// The same of a URI, if that names no transport, so that requests go there over UDP (RFC 3263 4.1).
+pub(crate) fn plain_udp_address(uri: &[u8]) -> Option<SocketAddr> {
+    let (_, address, rest) = plain_parts(uri.strip_prefix(b"sip:")?)?;
+    // The names of `maddr` and `transport` begin with these.
+    let may_lead_elsewhere = |param: &[u8]| matches!(param.first(), Some(b'm' | b'M' | b't' | b'T'));
+    (!rest.split(|octet| *octet == b';').skip(1).any(may_lead_elsewhere)).then_some(address)
 }
 
 fn host_of<'a>(uri: &SipUri<'a>) -> Option<Host<'a>> {
@@ -124,6 +135,21 @@ mod tests {
         });
         assert_eq!(are_plain[..3], [true; 3]);
         assert_eq!(are_plain[3..], [false; 8]);
+    }
+
+    #[test]
+    fn only_a_uri_that_is_reached_over_udp_has_a_plain_address() {
+        for (uri, is_plain) in [
+            ("sip:a@192.0.2.7:5060", true),
+            ("sip:a@192.0.2.7:5060;line=mt;ob", true),
+            ("sip:a@192.0.2.7:5060;Transport=tcp", false),
+            ("sip:a@192.0.2.7:5060;line=1;maddr=192.0.2.9", false),
+            ("sip:a@192.0.2.7", false),
+            ("sips:a@192.0.2.7:5060", false),
+            ("<sip:a@192.0.2.7:5060>", false),
+        ] {
+            assert_eq!(plain_udp_address(uri.as_bytes()).is_some(), is_plain, "{uri}");
+        }
     }
 
     #[test]

@@ -289,18 +289,29 @@ pub(crate) fn next_hop_over(
     // RFC 3263 4.1: UDP if a URI with an address names no transport.
     let transport = transport.unwrap_or(parser::Transport::Udp);
     let port = uri.port.unwrap_or_else(|| transport.default_port());
+    next_hop_at(transport, SocketAddr::new(ip, port), uri.port.is_some(), settings)
+}
+
+/// The next hop of a URI with this address. `has_port`: whether the URI names the port.
+fn next_hop_at(
+    transport: parser::Transport,
+    address: SocketAddr,
+    has_port: bool,
+    settings: &Settings,
+) -> Result<NextHop, Reject> {
+    let ip = address.ip();
     // Nothing can be sent to these.
     if ip.is_unspecified() || ip.is_multicast() {
         return Err(Reject::Unroutable);
     }
     // A request to ourselves would come back as often as Max-Forwards permits. A URI without a port is ours if its
     // address is.
-    let is_ours = if uri.port.is_some() { settings.is_own_address(ip, Some(port)) } else { settings.listens_on(ip) };
+    let is_ours = if has_port { settings.is_own_address(ip, Some(address.port())) } else { settings.listens_on(ip) };
     if is_ours {
         return Err(Reject::Loop);
     }
     let local = settings.local_for(transport, ip).ok_or(Reject::Unroutable)?;
-    Ok(NextHop::Hop(Hop::to_address(transport, SocketAddr::new(ip, port), local)))
+    Ok(NextHop::Hop(Hop::to_address(transport, address, local)))
 }
 
 /// Whether a name is one that phones without an address of their own use (RFC 7118 5, RFC 2606 2). RFC 6761 6.4: it is

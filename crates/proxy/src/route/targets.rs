@@ -11,7 +11,7 @@ use parser::{Method, SipUri, Transport, Uri};
 use smallvec::SmallVec;
 
 use crate::clock::{Now, Wall};
-use crate::dialog::Next;
+use crate::dialog::{Next, plain_udp_address};
 use crate::hop::{Hop, Over};
 use crate::reach;
 use crate::reject::Reject;
@@ -22,8 +22,8 @@ use crate::target::{BoundContact, ToTrunk, is_sips};
 use super::node_targets::{hop_of_node, without_node};
 use super::preferences::{self, Candidate, Candidates, Disposition};
 use super::{
-    Callee, Group, Gruus, NextHop, OnePhone, Plan, Target, TargetUri, UserContact, check_sips_hop, next_hop_of,
-    next_hop_over, route_uri, secure,
+    Callee, Group, Gruus, NextHop, OnePhone, Plan, Target, TargetUri, UserContact, check_sips_hop, next_hop_at,
+    next_hop_of, next_hop_over, route_uri, secure,
 };
 
 /// The plan for a user with this record.
@@ -344,8 +344,16 @@ pub(super) fn next_hop_of_binding(binding: &Binding<'_>, settings: &Settings) ->
     if let Some(path) = first_path(binding.path()) {
         return Some((next_hop_of(&route_uri(path)?, settings).ok()?, false));
     }
-    let Ok(Uri::Sip(contact)) = Uri::parse(binding.contact()) else { return None };
     let flow = binding.flow();
+    // Fast path for most phones: they are reached over UDP at the address in their Contact.
+    if flow.transport == Transport::Udp
+        && flow.id == FlowId::None
+        && !is_outbound(binding)
+        && let Some(address) = plain_udp_address(binding.contact())
+    {
+        return Some((next_hop_at(Transport::Udp, address, true, settings).ok()?, false));
+    }
+    let Ok(Uri::Sip(contact)) = Uri::parse(binding.contact()) else { return None };
     if let FlowId::Elsewhere(at) = flow.id {
         return hop_of_node(&flow, &at, binding, &contact, settings);
     }
