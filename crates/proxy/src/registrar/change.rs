@@ -158,7 +158,8 @@ fn leads_to(uri: &SipUri<'_>, (aor, gruus): (&Aor, &Gruus), settings: &Settings)
         Destination::Server => false,
         Destination::Elsewhere => {
             let is_here = |host: &Host<'_>| settings.is_own(host, uri.port);
-            let is_ours = is_here(&uri.host)
+            // An own address is a domain of this server.
+            let is_ours = matches!(uri.host, Host::Name(_)) && is_here(&uri.host)
                 || uri.maddr().is_some_and(|maddr| {
                     // Or the host is local, but the maddr leads elsewhere.
                     Host::parse(maddr).is_ok_and(|host| is_here(&host)) || settings.domain_named_by(uri).is_some()
