@@ -125,6 +125,7 @@ fn plan_for_candidates(
         // The sort is stable: equal candidates stay in the order of their registration.
         candidates.sort_by_key(|candidate| Reverse(candidate.rank()));
     }
+    let has_twins = have_twins(candidates);
     let (mut last, mut refusal, asked_sips) = (None, None, is_sips(request.uri()));
     for candidate in &*candidates {
         // A binding may have been stored before its address was forbidden by the configuration.
@@ -146,7 +147,8 @@ fn plan_for_candidates(
                 }
             }
         }
-        let Some(target) = target.and_then(|target| dedup_by_instance(target, &mut plan)) else { continue };
+        let once = |target| if has_twins { dedup_by_instance(target, &mut plan) } else { Some(target) };
+        let Some(target) = target.and_then(once) else { continue };
         let joins_group = all_at_once || last == Some(candidate.rank());
         match plan.groups.last_mut().filter(|_| joins_group) {
             Some(group) => group.targets.push(target),
@@ -214,12 +216,15 @@ pub(super) fn add_candidates<'r>(
     }
 }
 
+/// Whether two bindings are of one phone.
+fn have_twins(candidates: &Candidates<'_>) -> bool {
+    let instances = || candidates.iter().filter_map(|candidate| candidate.binding.instance());
+    instances().enumerate().any(|(at, instance)| instances().take(at).any(|other| other == instance))
+}
+
 /// Ensures that a phone with several bindings is called once (RFC 5626 7, RFC 5627 6.1): the binding that was refreshed
 /// last becomes the target, and the other one a target for failover. `None` if the phone is in the plan already.
 fn dedup_by_instance(mut target: Target, plan: &mut Plan) -> Option<Target> {
-    if plan.groups.is_empty() {
-        return Some(target);
-    }
     let Some(instance) = target.uri.instance() else { return Some(target) };
     let mut targets = plan.groups.iter_mut().flat_map(|group| &mut group.targets);
     let Some(other) = targets.find(|other| other.uri.instance() == Some(instance)) else {
