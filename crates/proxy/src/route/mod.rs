@@ -183,13 +183,19 @@ pub(crate) fn destination_of(request: &Request, settings: &Settings) -> Result<D
     Ok(destination_and_uri(request, settings)?.0)
 }
 
-/// The same with the Request-URI; without, if it is the plain name of a user and no Route leads elsewhere, as nearly always.
+/// The same with the Request-URI; without, if it is the plain name of a user or of the first domain and no Route leads
+/// elsewhere, as nearly always outside of dialogs.
 pub(crate) fn destination_and_uri<'r>(
     request: &'r Request,
     settings: &Settings,
 ) -> Result<(Destination, Option<Uri<'r>>), Reject> {
-    if let Some(aor) = settings.plain_aor(request.uri()).filter(|_| request.next_route().is_none()) {
-        return Ok((Destination::User(aor), None));
+    if request.next_route().is_none() {
+        if let Some(aor) = settings.plain_aor(request.uri()) {
+            return Ok((Destination::User(aor), None));
+        }
+        if settings.is_plain_domain(request.uri()) {
+            return Ok((Destination::Server, None));
+        }
     }
     let uri = request.typed_uri()?;
     Ok((destination_of_uri(&uri, request.method(), settings)?, Some(uri)))

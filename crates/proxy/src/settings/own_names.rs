@@ -37,6 +37,12 @@ impl Settings {
         Some(Aor::new(self.plain_user(uri)?, self.domains.first()?.as_bytes()))
     }
 
+    /// Whether a URI is `sip:domain` with the first domain.
+    pub(crate) fn is_plain_domain(&self, uri: &[u8]) -> bool {
+        let first = self.domains.first().map(|domain| domain.as_bytes());
+        uri.strip_prefix(b"sip:").is_some_and(|domain| Some(domain) == first)
+    }
+
     /// The AoR that `uri` names: a user of this server, or a foreign address.
     pub(crate) fn aor_named_by(&self, uri: &SipUri<'_>) -> Aor {
         let user = uri.user_unescaped();
