@@ -38,6 +38,7 @@ mod notifier;
 mod outbox;
 mod peer;
 mod pin;
+mod plain;
 mod reach;
 mod registrar;
 mod registration_client;

@@ -5,7 +5,7 @@
 
 use location::{Aor, Flow};
 use parser::headers::Via;
-use parser::{Message, Method, can_answer};
+use parser::{HeaderName, Message, Method, can_answer};
 
 use super::Core;
 use super::emergency::caller_in_emergency;
@@ -19,6 +19,7 @@ use crate::node_link::token_in;
 use crate::notifier::{self, LocalTag, SubscribeKind};
 use crate::outbox::{CoreMessage, Handover, Outbox};
 use crate::pin::Match;
+use crate::plain::via_with_branch;
 use crate::registrar::PendingRegister;
 use crate::reject::Reject;
 use crate::renumbering::has_changeable_number;
@@ -258,9 +259,17 @@ impl Core {
 
     /// The branch of the top Via, if that Via is ours. RFC 3261 18.1.2: any other response is not for this server.
     fn own_branch(&self, response: &Message) -> Option<ViaBranch> {
+        if response.defect().is_some() {
+            return None;
+        }
+        if let Some((address, branch)) = response.value(HeaderName::Via).and_then(via_with_branch)
+            && self.settings.is_own_address(address.ip(), Some(address.port()))
+            && let Some(branch) = ViaBranch::parse(branch)
+        {
+            return Some(branch);
+        }
         let top = response.header::<Via<'_>>().ok()??;
-        let ours = response.defect().is_none() && self.settings.is_own(&top.host, top.port);
-        ViaBranch::parse(top.branch()?).filter(|_| ours)
+        ViaBranch::parse(top.branch()?).filter(|_| self.settings.is_own(&top.host, top.port))
     }
 
     pub(super) fn dispatch_answer(&mut self, now: Now, parked: Continuation, answer: Answer, outbox: &mut Outbox) {

@@ -8,6 +8,7 @@ use parser::{Host, SipUri, Transport, Uri};
 use smallvec::SmallVec;
 
 use crate::mac::{Mac, Purpose, octets_of};
+use crate::plain::address_and_port;
 
 /// The address in a URI; `None` if it has a host name.
 pub(crate) fn literal_address(uri: &SipUri<'_>) -> Option<SocketAddr> {
@@ -52,16 +53,8 @@ pub(super) fn plain_uri(value: &[u8]) -> Option<(&[u8], SocketAddr, &[u8])> {
 
 fn plain_parts(rest: &[u8]) -> Option<(&[u8], SocketAddr, &[u8])> {
     let (user, rest) = rest.split_at_checked(memchr::memchr(b'@', rest)?)?;
-    let rest = rest.get(1..)?;
-    let (host, rest) = rest.split_at_checked(memchr::memchr(b':', rest)?)?;
-    let Ok(Host::V4(ip)) = Host::parse(host) else { return None };
-    let mut rest = rest.get(1..)?;
-    let mut port = 0_u16;
-    while let [digit @ b'0'..=b'9', after @ ..] = rest {
-        port = port.checked_mul(10)?.checked_add(u16::from(digit - b'0'))?;
-        rest = after;
-    }
-    (memchr::memchr2(b'>', b'%', user).is_none() && port != 0).then_some((user, SocketAddr::new(ip.into(), port), rest))
+    let (address, rest) = address_and_port(rest.get(1..)?)?;
+    memchr::memchr2(b'>', b'%', user).is_none().then_some((user, address, rest))
 }
 
 /// The address of such a value. `None` if it may have a maddr, which would be another address.
