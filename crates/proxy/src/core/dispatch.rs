@@ -121,9 +121,7 @@ impl Core {
         if destination == Destination::Server {
             return Ok(Handling::Serve);
         }
-        ingress::check_max_forwards(request.hops)?;
-        ingress::check_proxy_require(&request.message)?;
-        route::check_refer(request, &self.settings)?;
+        self.check_forwardable(request)?;
         let (toward, proven) = match dialog.take() {
             Some(dialog) => match self.enter_dialog(now, request, uri, dialog, &destination, outbox) {
                 Ok(toward) => {
@@ -155,6 +153,13 @@ impl Core {
         office_step(&mut step, request, &self.settings, self.settings.civil_time(now), None)
             .inspect_err(|_| self.report_refused_group(request, outbox))?;
         Ok(Handling::Route(step))
+    }
+
+    /// RFC 3261 16.3 steps 3 and 5, and what a REFER may ask for.
+    fn check_forwardable(&self, request: &Request) -> Result<(), Reject> {
+        ingress::check_max_forwards(request.hops)?;
+        ingress::check_proxy_require(&request.message)?;
+        route::check_refer(request, &self.settings)
     }
 
     /// Replaces the step of an INVITE that picks up a call, and of a SUBSCRIBE to voicemail messages.
@@ -318,7 +323,6 @@ fn is_2xx_to_invite(response: &Message) -> bool {
 }
 
 /// How a request is handled.
-#[expect(clippy::large_enum_variant, reason = "it lives on the stack, for one request at a time")]
 enum Handling {
     /// By the registrar, for this AoR.
     Register(Aor),
