@@ -16,15 +16,14 @@ pub(crate) fn address_and_port(text: &[u8]) -> Option<(SocketAddr, &[u8])> {
 
 /// A decimal number without leading zeros, and the text behind it.
 fn number(text: &[u8]) -> Option<(u16, &[u8])> {
-    let (mut value, mut rest) = (0_u16, text);
+    let (mut value, mut rest) = (0_u32, text);
     while let [digit @ b'0'..=b'9', after @ ..] = rest {
-        value = value.checked_mul(10)?.checked_add(u16::from(digit - b'0'))?;
+        value = value.wrapping_mul(10).wrapping_add(u32::from(digit - b'0'));
         rest = after;
     }
-    match text.len() - rest.len() {
-        0 => None,
-        length => (length == 1 || text.first() != Some(&b'0')).then_some((value, rest)),
-    }
+    let length = text.len() - rest.len();
+    let is_plain = length == 1 || (2..=5).contains(&length) && text.first() != Some(&b'0');
+    u16::try_from(value).ok().filter(|_| is_plain).map(|value| (value, rest))
 }
 
 /// The address and the branch in a Via that begins with `SIP/2.0/TRANSPORT ADDRESS:PORT;branch=BRANCH`. The branch is not
@@ -48,9 +47,16 @@ mod tests {
         }
         let rest = address_and_port(b"192.0.2.7:5060;lr>").map(|(_, rest)| rest);
         assert_eq!(rest, Some(&b";lr>"[..]));
-        for other in
-            ["192.0.2.7", "192.0.2.256:1", "192.0.2:1", "192.0.2.7.1:1", "192.0.2.07:1", "1.2.3.4:0", ".2.3.4:1"]
-        {
+        for other in [
+            "192.0.2.7",
+            "192.0.2.256:1",
+            "192.0.2:1",
+            "192.0.2.7.1:1",
+            "192.0.2.07:1",
+            "1.2.3.4:0",
+            ".2.3.4:1",
+            "1.2.3.4:4294972356",
+        ] {
             assert_eq!(read(other), None, "{other}");
         }
         assert_eq!([read("1.2.3.4:65536"), read("a.2.3.4:1"), read("")], [None, None, None]);
