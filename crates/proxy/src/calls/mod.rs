@@ -21,6 +21,7 @@
 mod call;
 mod facts;
 mod record;
+mod shard;
 mod table;
 mod text;
 mod view;
@@ -28,6 +29,7 @@ mod view;
 pub(crate) use call::{CallRequest, CallResponse, RequestAnswer};
 pub use facts::{CalledPhone, DiversionReason, Offence, TriedPhones};
 pub use record::{CallEnd, CallRecord, CallRefusal, CallSide, Reached};
+pub(crate) use shard::CallRef;
 pub use table::CallTable;
-pub(crate) use table::{CallKey, CallRef, CallsChange, Effect, Moment};
+pub(crate) use table::{CallKey, CallsChange, Effect, Moment};
 pub use view::{CallDialog, CallInProgress, DialogEnd, DialogState};

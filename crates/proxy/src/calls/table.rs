@@ -4,12 +4,10 @@
 
 use std::hash::BuildHasher as _;
 use std::net::SocketAddr;
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hashbrown::hash_map::Entry;
 use hashbrown::{DefaultHashBuilder, HashMap};
 use location::{Aor, Wall};
 use parking_lot::{Mutex, MutexGuard};
@@ -18,17 +16,8 @@ use smallvec::SmallVec;
 use super::call::{Call, CallRequest, CallResponse, DialogRequest, RequestAnswer, Waits};
 use super::facts::{DiversionReason, TriedPhones};
 use super::record::{CallEnd, CallRecord, CallSide, Reached};
+use super::shard::{CallRef, SHARDS, Shard, Slot, shard_of};
 use super::view::{CallInProgress, DialogEnd};
-
-/// Workers that handle different calls seldom wait for each other.
-const SHARDS: usize = 64;
-
-/// A slot and a shard are numbered in 32 bits together.
-const SLOT_BITS: u32 = 32 - SHARDS.trailing_zeros();
-
-/// The most calls with the same Call-ID, tag and address of the caller that requests find: a proxy that forks sends several
-/// INVITEs. Requests find no further one: it ends as lost.
-const MAX_EQUAL: usize = 16;
 
 /// The calls in progress, of all workers.
 #[derive(Debug)]
@@ -44,32 +33,6 @@ pub struct CallTable {
 }
 
 type Pending = HashMap<u64, SmallVec<[CallRef; 1]>>;
-
-#[derive(Debug, Default)]
-struct Shard {
-    slots: Vec<Slot>,
-    free: Vec<u32>,
-    by_key: HashMap<u64, EqualCalls>,
-}
-
-/// The calls with one key.
-#[derive(Debug, Default)]
-struct EqualCalls {
-    slots: SmallVec<[u32; 2]>,
-    /// The number of those beyond [`MAX_EQUAL`]. While there is one, a request may be of it, so it counts for none.
-    beyond: usize,
-}
-
-#[derive(Debug)]
-struct Slot {
-    /// How many calls it has had. A reference to an earlier one finds nothing.
-    generation: u32,
-    call: Option<Call>,
-}
-
-/// A call in the table. It finds nothing once the call has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct CallRef(NonZeroU64);
 
 /// The identity of a call, as a request within a dialog tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,24 +83,6 @@ impl Change {
 
     const fn of_end(has_ended: bool) -> Self {
         if has_ended { Self::End } else { Self::Nothing }
-    }
-}
-
-impl CallRef {
-    /// The number of a call that no other call has.
-    fn number(shard: usize, slot: u32, generation: u32) -> u64 {
-        Self::new(shard, slot, generation).map_or(0, |at| at.0.get())
-    }
-
-    /// The generation in the upper half, then the slot and the shard.
-    fn new(shard: usize, slot: u32, generation: u32) -> Option<Self> {
-        let place = u64::from(slot) * SHARDS as u64 + shard as u64;
-        NonZeroU64::new(u64::from(generation) << 32 | place).map(Self)
-    }
-
-    const fn parts(self) -> (usize, usize, u32) {
-        let (generation, place) = ((self.0.get() >> 32) as u32, self.0.get() as u32 as usize);
-        (place % SHARDS, place / SHARDS, generation)
     }
 }
 
@@ -396,48 +341,6 @@ impl CallTable {
     }
 }
 
-impl Shard {
-    /// Adds a call. Returns its slot and generation; `None` if there are too many slots.
-    fn insert(&mut self, call: Call) -> Option<(u32, u32)> {
-        let index = match self.free.pop() {
-            Some(index) => index,
-            None => {
-                let index = u32::try_from(self.slots.len()).ok().filter(|index| *index < 1 << SLOT_BITS)?;
-                self.slots.push(Slot { generation: 0, call: None });
-                index
-            }
-        };
-        let equal = self.by_key.entry(call.key).or_default();
-        match equal.slots.len() {
-            0..MAX_EQUAL => equal.slots.push(index),
-            _ => equal.beyond += 1,
-        }
-        let slot = self.slots.get_mut(index as usize)?;
-        // 0 is never used, so that a reference is not 0.
-        slot.generation = slot.generation.wrapping_add(1).max(1);
-        slot.call = Some(call);
-        Some((index, slot.generation))
-    }
-
-    fn remove(&mut self, index: usize) {
-        let Some(slot) = self.slots.get_mut(index) else { return };
-        if let Some(call) = &slot.call
-            && let Entry::Occupied(mut equal) = self.by_key.entry(call.key)
-        {
-            let EqualCalls { slots, beyond } = equal.get_mut();
-            match slots.iter().position(|slot| *slot as usize == index) {
-                Some(at) => _ = slots.swap_remove(at),
-                None => *beyond = beyond.saturating_sub(1),
-            }
-            if slots.is_empty() && *beyond == 0 {
-                equal.remove();
-            }
-        }
-        slot.call = None;
-        self.free.extend(u32::try_from(index));
-    }
-}
-
 /// The change for those who watch calls, if there is anybody.
 fn change_of(call: &Call, id: u64, is_over: bool, moment: Moment<'_>) -> CallsChange {
     if moment.subscriptions.load(Ordering::Acquire) == 0 {
@@ -450,10 +353,6 @@ fn change_of(call: &Call, id: u64, is_over: bool, moment: Moment<'_>) -> CallsCh
         }
     }
     CallsChange { users, ended: is_over.then(|| Arc::new(call.view(id))) }
-}
-
-const fn shard_of(hash: u64) -> usize {
-    (hash % SHARDS as u64) as usize
 }
 
 /// The moment that is so long before another one.
