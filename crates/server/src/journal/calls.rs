@@ -3,7 +3,7 @@
 //! Decides what a record says and how many are kept. Calls in progress are in `proxy::CallTable`.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,12 +19,21 @@ use crate::text::ending::Ending;
 /// Records that are kept.
 pub(crate) const MAX_ENDED: usize = 1000;
 
+/// The most records of one caller that may take the place of others: a phone that dials again and again must not remove the
+/// records of everybody else.
+const MAX_OF_CALLER: usize = MAX_ENDED / 4;
+
 /// The longest name that is kept, in octets. A message may have one of 64 KiB.
 const MAX_NAME: usize = 256;
 
-/// The records that are kept, the last one at the end.
+/// The records that are kept.
 #[derive(Debug, Default)]
-pub(crate) struct CallHistory(VecDeque<Arc<EndedCall>>);
+pub(crate) struct CallHistory {
+    /// The last one at the end.
+    ended: VecDeque<Arc<EndedCall>>,
+    /// How many there are of each caller.
+    of_caller: HashMap<String, usize>,
+}
 
 /// A call that has ended. Its times are the server's own.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -198,37 +207,63 @@ impl CallHistory {
         this
     }
 
-    /// Adds a record. If there are too many, drops the oldest one of a stranger, or else the oldest. One of a stranger takes
-    /// the place of no other: a scanner would remove all records within seconds.
+    /// Adds a record. If there are too many, drops the oldest one of a stranger, or else of a caller with its whole share,
+    /// or else the oldest. One of a stranger takes the place of no other: a scanner would remove all records within seconds.
     pub(crate) fn push(&mut self, ended: Arc<EndedCall>) {
-        if self.0.len() == MAX_ENDED {
-            match self.0.iter().position(|kept| kept.is_of_stranger) {
-                Some(at) => drop(self.0.remove(at)),
-                None if ended.is_of_stranger => return,
-                None => drop(self.0.pop_front()),
+        if self.ended.len() == MAX_ENDED {
+            let of_stranger = self.ended.iter().position(|kept| kept.is_of_stranger);
+            if of_stranger.is_none() && ended.is_of_stranger {
+                return;
             }
+            let dropped = self.ended.remove(of_stranger.or_else(|| self.oldest_of_busy_caller()).unwrap_or(0));
+            dropped.iter().for_each(|dropped| uncount(&mut self.of_caller, &dropped.from));
         }
-        self.0.push_back(ended);
+        *self.of_caller.entry(ended.from.clone()).or_default() += 1;
+        self.ended.push_back(ended);
+    }
+
+    /// The position of the oldest record of a caller with the whole share of one.
+    fn oldest_of_busy_caller(&self) -> Option<usize> {
+        let has_share = |count: &usize| *count >= MAX_OF_CALLER;
+        // Few callers are quicker to look at than many records.
+        self.of_caller.values().any(has_share).then_some(())?;
+        self.ended.iter().position(|kept| self.of_caller.get(&kept.from).is_some_and(has_share))
     }
 
     /// Drops the records of calls that ended so long ago; all, if none are kept.
     pub(crate) fn sweep(&mut self, now: Wall, keep: Option<Duration>) {
-        let Some(keep) = keep else { return self.0.clear() };
-        let oldest = now.0.saturating_sub(u64::try_from(keep.as_millis()).unwrap_or(u64::MAX));
-        self.0.retain(|ended| ended.ended >= oldest);
+        let oldest =
+            keep.map_or(u64::MAX, |keep| now.0.saturating_sub(u64::try_from(keep.as_millis()).unwrap_or(u64::MAX)));
+        let Self { ended, of_caller } = self;
+        ended.retain(|kept| {
+            let is_kept = kept.ended >= oldest;
+            if !is_kept {
+                uncount(of_caller, &kept.from);
+            }
+            is_kept
+        });
     }
 
     /// All records, the last one at the end.
     pub(crate) fn all(&self) -> Vec<Arc<EndedCall>> {
-        self.0.iter().cloned().collect()
+        self.ended.iter().cloned().collect()
     }
 
     /// The records that a search finds; the call that began last is the first.
     pub(crate) fn find(&self, search: &CallSearch) -> Vec<Arc<EndedCall>> {
-        let mut found: Vec<_> = self.0.iter().rev().filter(|ended| ended.is_found_by(search)).cloned().collect();
+        let mut found: Vec<_> = self.ended.iter().rev().filter(|ended| ended.is_found_by(search)).cloned().collect();
         // The page shows when they began. The sort is stable.
         found.sort_by_key(|ended| std::cmp::Reverse(ended.began));
         found
+    }
+}
+
+fn uncount(of_caller: &mut HashMap<String, usize>, caller: &str) {
+    if let Some(count) = of_caller.get_mut(caller) {
+        *count -= 1;
+        if *count == 0 {
+            of_caller.remove(caller);
+        }
     }
 }
 
@@ -323,6 +358,31 @@ pub(crate) mod tests {
         assert!(all.iter().all(|call| !call.is_of_stranger));
         let ends = [all.first(), all.last()].map(|call| call.map(|call| call.ended));
         assert_eq!((all.len(), ends), (1000, [Some(5100), Some(9199)]));
+    }
+
+    #[test]
+    fn calls_of_one_caller_push_out_a_share_of_the_others() {
+        let mut calls = CallHistory::default();
+        let of = |caller: &str, at| Arc::new(EndedCall { from: format!("{caller}@office.example"), ..ended(at, at) });
+        let count = |calls: &CallHistory, caller: &str| {
+            let all = calls.all();
+            let ends: Vec<_> = all.iter().filter(|call| call.from.starts_with(caller)).map(|call| call.ended).collect();
+            (ends.len(), ends.first().copied(), ends.last().copied())
+        };
+        (0..900).for_each(|at| calls.push(of(&at.to_string(), at)));
+        (1000..9000).for_each(|at| calls.push(of("door", at)));
+        assert_eq!(calls.all().len(), MAX_ENDED);
+        assert_eq!(count(&calls, "door"), (250, Some(8750), Some(8999)));
+        assert_eq!(calls.all().first().map(|call| call.ended), Some(150), "the oldest ones of all others");
+        // While there is room, one caller may have all of it, and a record of anybody else takes the place of one of that caller.
+        let mut calls = CallHistory::default();
+        (0..1500).for_each(|at| calls.push(of("door", at)));
+        (1500..1510).for_each(|at| calls.push(of("desk", at)));
+        assert_eq!((count(&calls, "door").0, count(&calls, "desk").0), (990, 10));
+        calls.sweep(Wall(2_000), Some(Duration::from_millis(500)));
+        assert_eq!((calls.all().len(), calls.of_caller.len()), (10, 1));
+        calls.sweep(Wall(2_000), None);
+        assert!(calls.of_caller.is_empty());
     }
 
     #[test]
