@@ -16,7 +16,7 @@ use crate::harness::message::ack_of;
 use crate::harness::process::Process;
 use crate::harness::server::{CLOSED, fresh_ip, run};
 use crate::harness::{Dialog, PATIENCE, Phone, Server, wait_for};
-use crate::{files, read};
+use crate::{files, metrics_in, promised, read};
 
 const CONFIG: &str = "\
 location: { store: disk, path: data/location }
@@ -25,6 +25,13 @@ limits: { lookup_time: 1s }
 groups: [{ user: \"600\", members: [bob] }]
 trunks: [{ name: provider, server: \"sip:127.0.0.9:9;transport=tcp\", user: u, password: p, register: true, max_calls: 1 }]
 ";
+
+/// Metrics without a panel and without an alert, and why nobody needs one.
+const NOT_SHOWN: [(&str, &str); 3] = [
+    ("frontdesk_moved_dialogs", "a table with a limit; the panel of limits shows when it is full"),
+    ("frontdesk_trunks_silent", "the panel of trunks shows which one"),
+    ("frontdesk_trunks_unregistered", "the panel of trunks shows which one"),
+];
 
 /// A running Prometheus.
 struct Prometheus {
@@ -210,6 +217,17 @@ fn panels_do_not_overlap() {
             }
         }
     }
+}
+
+#[test]
+fn every_metric_has_a_panel_or_an_alert() {
+    let files = [read("deploy/grafana/dashboard.json"), read("deploy/prometheus/alerts.yml")];
+    let shown: HashSet<&str> = files.iter().flat_map(|text| metrics_in(text)).collect();
+    let is_shown = |name: &str| shown.contains(name) || shown.contains(&*format!("{name}_bucket"));
+    let parts = ["_bucket", "_sum", "_count"];
+    let metrics = promised().into_iter().filter(|name| !parts.iter().any(|part| name.ends_with(part)));
+    let missing: Vec<_> = metrics.filter(|name| !is_shown(name)).collect();
+    assert_eq!(missing.iter().map(String::as_str).collect::<HashSet<_>>(), NOT_SHOWN.map(|(name, _)| name).into());
 }
 
 #[test]

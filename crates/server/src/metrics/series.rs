@@ -112,7 +112,7 @@ counters! {
     TrunkChallenged { trunk: Name } = "frontdesk_trunk_challenges_total",
     /// Calls to a group; otherwise: nobody accepted the call, and it went to the party of `otherwise`.
     GroupCall { group: Name, outcome: GroupCallOutcome } = "frontdesk_group_calls_total",
-    /// NOTIFY requests to subscribers of registrations, by outcome.
+    /// NOTIFY requests to subscribers of calls and registrations, by outcome.
     Notified { outcome: Notification } = "frontdesk_notifications_total",
     /// Requests within a dialog that did not go from one side of it to the other.
     DialogRequest { outcome: DialogRequest } = "frontdesk_dialog_requests_total",
