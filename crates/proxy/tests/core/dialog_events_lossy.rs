@@ -29,6 +29,7 @@ struct Trial {
     random: Random,
     phones: Vec<Agent>,
     watchers: Vec<(Agent, DialogView)>,
+    notifies: usize,
     calls: Vec<Call>,
 }
 
@@ -51,15 +52,16 @@ impl Trial {
         // The phones here do not retransmit, so that some calls never end.
         sim.impair(Impairments { delay: (1, 30), lost: 100, duplicated: 100, late: 20, core_messages_lost: 200 });
         let workers = usize::from(workers);
-        Self { sim, workers, random: Random::new(seed), phones, watchers, calls: Vec::new() }
+        Self { sim, workers, random: Random::new(seed), phones, watchers, notifies: 0, calls: Vec::new() }
     }
 
     fn process_notifies(&mut self) {
         for (watcher, view) in &mut self.watchers {
             for notify in watcher.all_received().iter().filter(|sip| sip.what() == "NOTIFY") {
                 view.apply(notify);
-                // The response to every third one is lost.
-                if self.random.index(3) > 0 {
+                // The response to every third one is lost. If all were lost by chance, the subscription would end.
+                self.notifies += 1;
+                if !self.notifies.is_multiple_of(3) {
                     watcher.answers(notify, 200);
                 }
             }
