@@ -210,7 +210,9 @@ impl Call {
             }
         };
         let Some(dialog) = self.dialogs.get_mut(at) else { return false };
-        if known.is_some() && self.texts.at(dialog.user).is_empty() {
+        // Another worker, which does not know whose phone it is, has reported the dialog first.
+        let is_user_new = self.texts.at(dialog.user).is_empty() && !response.user.is_empty();
+        if is_user_new {
             dialog.user = self.texts.add(response.user);
         }
         // RFC 6228: a 199 says that the early dialog has ended.
@@ -224,7 +226,7 @@ impl Call {
         if is_progress {
             (dialog.state, dialog.since, dialog.was_answered) = (state, now, is_success);
         }
-        let has_changed = is_progress || known.is_none();
+        let has_changed = is_progress || is_user_new || known.is_none();
         if is_success && has_changed {
             self.end_early(response.branch, None, now);
         }

@@ -216,6 +216,23 @@ fn the_state_machine_of_rfc_4235() {
 }
 
 #[test]
+fn a_phone_that_rings_is_shown_whichever_worker_forwards_its_180() {
+    // checklist 173
+    let sim = Simulation::with_workers(2, add_accounts);
+    sim.core_messages_take(Duration::from_millis(20));
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
+    bob.registers();
+    let mut watcher = Watcher::of(&sim, "board", "bob");
+    sim.seconds(1);
+    // The worker of the 180 and of the subscription does not know yet whose phone rings.
+    alice.reaches_worker(1);
+    alice.calls("bob");
+    rings(&alice, &bob);
+    watcher.sees(&sim, &[("recipient", "early")]);
+    sim.skip_final_check();
+}
+
+#[test]
 fn the_document_names_both_sides() {
     // checklist 173
     let mut watched = Watched::new();
