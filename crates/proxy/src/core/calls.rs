@@ -43,7 +43,8 @@ impl Core {
         let (targets, [caller_tag, _]) = (plan.phones(), request.tags());
         let call_id = request.message.value(HeaderName::CallId).unwrap_or_default();
         let source = request.flow.remote;
-        let caller = if let Proven::As(user) = &request.proven { user } else { &from };
+        // Whoever has not proven to be another user is the one in From.
+        let caller = if let Proven::As(user) = &request.proven { &**user } else { &from };
         let begun = CallRequest { call_id, caller_tag, source, from: &from, caller, to: &to, targets };
         let call = self.calls.table().begin(&begun, now.wall);
         match call {
