@@ -215,7 +215,7 @@ impl Simulation {
 
     /// The calls in progress of a user of the office.
     pub fn calls_of(&self, user: &str) -> Vec<CallInProgress> {
-        self.state.borrow().calls.of_user(&location::Aor::new(user.as_bytes(), DOMAIN.as_bytes()))
+        self.state.borrow().calls.of_user(&location::Aor::new(user.as_bytes(), DOMAIN.as_bytes()), usize::MAX)
     }
 
     /// The records of the calls that have ended since this was last asked, in the order in which they did.

@@ -14,6 +14,7 @@ use parser::eq_ignore_case;
 use smallvec::SmallVec;
 
 use super::facts::{DiversionReason, TriedPhones};
+use super::index::Name;
 use super::record::{CallEnd, CallRecord, CallSide, Reached};
 use super::text::{Piece, Texts, cut};
 use super::view::{CallDialog, CallInProgress, DialogEnd, DialogState};
@@ -387,14 +388,27 @@ impl Call {
         self.dialogs.iter().filter_map(|dialog| Some(dialog.pending?.transaction))
     }
 
-    /// Everybody whose calls it is one of.
+    /// Everybody whose calls it is one of: the caller, and those whose phones take part.
     pub(super) fn users(&self) -> impl Iterator<Item = &[u8]> {
         let phones = self.dialogs.iter().map(|dialog| dialog.user);
-        [self.from, self.caller, self.to]
-            .into_iter()
-            .chain(phones)
-            .map(|user| self.texts.at(user))
-            .filter(|user| !user.is_empty())
+        let users = std::iter::once(self.caller).chain(phones).map(|user| self.texts.at(user));
+        users.filter(|user| !user.is_empty())
+    }
+
+    /// By what it is looked for.
+    pub(super) fn names(&self) -> impl Iterator<Item = Name<'_>> {
+        let call_id = Some(self.texts.at(self.call_id)).filter(|call_id| !call_id.is_empty());
+        self.users().map(Name::User).chain(call_id.map(Name::CallId))
+    }
+
+    /// Where it stands in a list of the calls of this user: those that go on for the user come first, the oldest at the
+    /// beginning. `None` if it is none of them.
+    pub(super) fn order_for(&self, user: &[u8]) -> Option<impl Ord + use<>> {
+        let is_caller = self.texts.at(self.caller) == user;
+        let mut phones = self.dialogs.iter().filter(|dialog| self.texts.at(dialog.user) == user).peekable();
+        let is_called = phones.peek().is_some();
+        let goes_on = is_caller || phones.any(|dialog| dialog.state != DialogState::Terminated);
+        (is_caller || is_called).then_some((!goes_on, self.began))
     }
 
     /// The record, at its end. `end`: how it ended, if no message said so.

@@ -20,6 +20,7 @@
 
 mod call;
 mod facts;
+mod index;
 mod record;
 mod shard;
 mod table;

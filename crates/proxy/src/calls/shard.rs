@@ -9,6 +9,7 @@ use hashbrown::hash_map::Entry;
 use smallvec::SmallVec;
 
 use super::call::Call;
+use super::index::{CallIndex, Name};
 
 /// Workers that handle different calls seldom wait for each other.
 pub(super) const SHARDS: usize = 64;
@@ -26,6 +27,8 @@ pub(super) struct Shard {
     pub(super) slots: Vec<Slot>,
     free: Vec<u32>,
     pub(super) by_key: HashMap<u64, EqualCalls>,
+    /// Only while somebody looks for calls.
+    pub(super) index: Option<CallIndex>,
 }
 
 /// The calls with one key.
@@ -45,13 +48,18 @@ pub(super) struct Slot {
 }
 
 /// A call in the table. It finds nothing once the call has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct CallRef(NonZeroU64);
 
 impl CallRef {
     /// The number of a call that no other call has.
     pub(super) fn number(shard: usize, slot: u32, generation: u32) -> u64 {
-        Self::new(shard, slot, generation).map_or(0, |at| at.0.get())
+        Self::new(shard, slot, generation).map_or(0, Self::id)
+    }
+
+    /// The same number.
+    pub(super) const fn id(self) -> u64 {
+        self.0.get()
     }
 
     /// The generation in the upper half, then the slot and the shard.
@@ -86,6 +94,9 @@ impl Shard {
         let slot = self.slots.get_mut(index as usize)?;
         // 0 is never used, so that a reference is not 0.
         slot.generation = slot.generation.wrapping_add(1).max(1);
+        if let Some(names) = &mut self.index {
+            names.add(index, call.names());
+        }
         slot.call = Some(call);
         Some((index, slot.generation))
     }
@@ -106,7 +117,43 @@ impl Shard {
             }
         }
         slot.call = None;
-        self.free.extend(u32::try_from(index));
+        let Ok(index) = u32::try_from(index) else { return };
+        self.free.push(index);
+        if let Some(names) = &mut self.index {
+            names.remove(index);
+        }
+    }
+
+    /// The call of a reference.
+    pub(super) fn call(&mut self, (slot, generation): (usize, u32)) -> Option<&mut Call> {
+        self.slots.get_mut(slot).filter(|slot| slot.generation == generation)?.call.as_mut()
+    }
+
+    /// The calls with this name, and perhaps a few others, with their slots and generations.
+    pub(super) fn named(&mut self, name: Name<'_>) -> impl Iterator<Item = (u32, u32, &Call)> {
+        let slots = &self.slots;
+        let index = self.index.get_or_insert_with(|| {
+            let mut index = CallIndex::default();
+            let calls = (0..).zip(slots).filter_map(|(number, slot)| Some((number, slot.call.as_ref()?)));
+            calls.for_each(|(number, call)| index.add(number, call.names()));
+            index
+        });
+        index.is_used = true;
+        let calls = index.slots(name).iter().map(|number| (*number, slots.get(*number as usize)));
+        calls.filter_map(|(number, slot)| Some((number, slot?.generation, slot?.call.as_ref()?)))
+    }
+
+    /// The call in this slot may have more names than before.
+    pub(super) fn rename(&mut self, slot: usize) {
+        let Some((index, number)) = self.index.as_mut().zip(u32::try_from(slot).ok()) else { return };
+        if let Some(call) = self.slots.get(slot).and_then(|slot| slot.call.as_ref()) {
+            index.add(number, call.names());
+        }
+    }
+
+    /// Drops the index if nobody has looked since the last call of this.
+    pub(super) fn drop_unused_index(&mut self) {
+        self.index.take_if(|index| !std::mem::take(&mut index.is_used));
     }
 }
 

@@ -15,9 +15,13 @@ use smallvec::SmallVec;
 
 use super::call::{Call, CallRequest, CallResponse, DialogRequest, RequestAnswer, Waits};
 use super::facts::{DiversionReason, TriedPhones};
+use super::index::Name;
 use super::record::{CallEnd, CallRecord, CallSide, Reached};
 use super::shard::{CallRef, SHARDS, Shard, Slot, shard_of};
 use super::view::{CallInProgress, DialogEnd};
+
+/// The most calls with one Call-ID that are looked at: a proxy that forks sends several INVITEs with one.
+const MAX_OF_CALL_ID: usize = 64;
 
 /// The calls in progress, of all workers.
 #[derive(Debug)]
@@ -110,30 +114,53 @@ impl CallTable {
 
     /// All calls, in no order.
     pub fn all(&self) -> Vec<CallInProgress> {
-        self.find(|_| true)
+        let mut all = Vec::new();
+        for (number, shard) in self.shards.iter().enumerate() {
+            for (index, Slot { generation, call }) in (0..).zip(&shard.lock().slots) {
+                all.extend(call.as_ref().map(|call| call.view(CallRef::number(number, index, *generation))));
+            }
+        }
+        all
     }
 
-    /// The calls of a user: those that the user began, those to the user, and those that phones of the user take part in.
-    pub fn of_user(&self, user: &Aor) -> Vec<CallInProgress> {
-        self.find(|call| call.users().any(|other| other == user.as_bytes()))
+    /// The calls that a user began, and those that phones of the user take part in: at most so many, the oldest ones that
+    /// go on.
+    pub fn of_user(&self, user: &Aor, most: usize) -> Vec<CallInProgress> {
+        let mut found = Vec::new();
+        self.look_for(Name::User(user.as_bytes()), |at, call| {
+            found.extend(call.order_for(user.as_bytes()).map(|order| (order, at)));
+        });
+        found.sort_unstable();
+        found.truncate(most);
+        found.into_iter().filter_map(|(_, at)| self.view(at)).collect()
     }
 
     /// The calls with this Call-ID and both of these tags, in any case. Whoever has read the identifiers of a call can begin
-    /// another one with them.
-    pub(crate) fn with_tags(&self, call_id: &[u8], tags: [&[u8]; 2]) -> Vec<CallInProgress> {
-        self.find(|call| call.has_identifiers(call_id, tags))
+    /// another one with them. `None` if there are too many calls with the Call-ID to look at.
+    pub(crate) fn with_tags(&self, call_id: &[u8], tags: [&[u8]; 2]) -> Option<Vec<CallInProgress>> {
+        let (mut found, mut seen) = (Vec::new(), 0);
+        self.look_for(Name::CallId(call_id), |at, call| {
+            seen += 1;
+            if seen <= MAX_OF_CALL_ID && call.has_identifiers(call_id, tags) {
+                found.push(at);
+            }
+        });
+        (seen <= MAX_OF_CALL_ID).then(|| found.into_iter().filter_map(|at| self.view(at)).collect())
     }
 
-    fn find(&self, is_wanted: impl Fn(&Call) -> bool) -> Vec<CallInProgress> {
-        let mut found = Vec::new();
+    /// Looks at the calls with this name, and perhaps a few others.
+    fn look_for(&self, name: Name<'_>, mut look: impl FnMut(CallRef, &Call)) {
         for (number, shard) in self.shards.iter().enumerate() {
-            let shard = shard.lock();
-            for (index, Slot { generation, call }) in (0..).zip(&shard.slots) {
-                let call = call.as_ref().filter(|call| is_wanted(call));
-                found.extend(call.map(|call| call.view(CallRef::number(number, index, *generation))));
+            for (slot, generation, call) in shard.lock().named(name) {
+                CallRef::new(number, slot, generation).into_iter().for_each(|at| look(at, call));
             }
         }
-        found
+    }
+
+    fn view(&self, at: CallRef) -> Option<CallInProgress> {
+        let (shard, slot, generation) = at.parts();
+        let mut shard = self.shards.get(shard)?.lock();
+        Some(shard.call((slot, generation))?.view(at.id()))
     }
 
     /// Adds a call that an earlier run of the server has saved. False if it cannot go on here.
@@ -154,6 +181,7 @@ impl CallTable {
         bye_timeout: Duration,
     ) -> (Vec<CallRecord>, Vec<CallsChange>) {
         let now = moment.now;
+        let is_watched = moment.subscriptions.load(Ordering::Relaxed) > 0;
         let (silent_since, bye_before) = (before(now, lifetime), before(now, bye_timeout));
         let (mut records, mut changed, mut transactions) = (Vec::new(), Vec::new(), Vec::new());
         for (number, shard) in self.shards.iter().enumerate() {
@@ -180,6 +208,9 @@ impl CallTable {
                     records.push(call.record(end, now));
                     shard.remove(index);
                 }
+            }
+            if !is_watched {
+                shard.drop_unused_index();
             }
             self.len.fetch_sub(records.len() - before, Ordering::Relaxed);
             transactions.drain(..).for_each(|transaction| self.forget(transaction));
@@ -312,15 +343,17 @@ impl CallTable {
     ) -> Effect {
         let (number, index, generation) = at.parts();
         let Some(mut shard) = self.shards.get(number).map(Mutex::lock) else { return Effect::default() };
-        let slot = shard.slots.get_mut(index).filter(|slot| slot.generation == generation);
-        let Some(call) = slot.and_then(|slot| slot.call.as_mut()) else { return Effect::default() };
+        let Some(call) = shard.call((index, generation)) else { return Effect::default() };
         let what = change(call);
         let is_end = what == Change::End;
         let change = match what {
             Change::Nothing => CallsChange::default(),
-            Change::Dialogs | Change::End => change_of(call, at.0.get(), is_end, moment),
+            Change::Dialogs | Change::End => change_of(call, at.id(), is_end, moment),
         };
         if !is_end {
+            if what == Change::Dialogs {
+                shard.rename(index);
+            }
             return Effect { record: None, change };
         }
         call.transactions().for_each(|transaction| self.forget(transaction));
@@ -358,4 +391,99 @@ fn change_of(call: &Call, id: u64, is_over: bool, moment: Moment<'_>) -> CallsCh
 /// The moment that is so long before another one.
 fn before(now: Wall, time: Duration) -> Wall {
     Wall(now.0.saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Wall = Wall(100_000);
+
+    fn aor(user: &str) -> Aor {
+        Aor::new(user.as_bytes(), b"office.example")
+    }
+
+    fn begin(table: &CallTable, call_id: &str, caller: &str, now: Wall) -> Option<CallRef> {
+        let (caller, to) = (aor(caller), aor("600"));
+        let (call_id, source) = (call_id.as_bytes(), ([192, 0, 2, 7], 5060).into());
+        let (from, caller, to) = (&caller, &caller, &to);
+        table.begin(&CallRequest { call_id, caller_tag: b"1928301774", source, from, caller, to, targets: 1 }, now)
+    }
+
+    /// How many calls are looked at.
+    fn steps(table: &CallTable, name: Name<'_>) -> usize {
+        let mut steps = 0;
+        table.look_for(name, |_, _| steps += 1);
+        steps
+    }
+
+    fn indexed(table: &CallTable) -> usize {
+        table.shards.iter().filter(|shard| shard.lock().index.is_some()).count()
+    }
+
+    #[test]
+    fn whoever_looks_for_calls_does_not_look_at_those_of_others() {
+        let (table, subscriptions) = (CallTable::new(45_000), AtomicUsize::new(1));
+        let moment = Moment { now: NOW, subscriptions: &subscriptions };
+        let calls: Vec<_> = (0..45_000)
+            .filter_map(|call| begin(&table, &format!("call-{call}"), &format!("u{}", call % 1000), NOW))
+            .collect();
+        assert_eq!((calls.len(), indexed(&table)), (45_000, 0), "nobody looks");
+        let (u7, bob) = (aor("u7"), aor("bob"));
+        assert_eq!(steps(&table, Name::User(u7.as_bytes())), 45);
+        assert_eq!(steps(&table, Name::CallId(b"call-7")), 1);
+        assert_eq!(steps(&table, Name::User(aor("600").as_bytes())), 0, "no phone of that user takes part");
+        let (at, callee_tag) = (calls[7], &b"314159"[..]);
+        let rings = CallResponse { branch: 0, status: 180, callee_tag, user: bob.as_bytes() };
+        assert!(table.respond(at, &rings, moment).record.is_none());
+        assert_eq!((steps(&table, Name::User(bob.as_bytes())), table.of_user(&bob, 1).len()), (1, 1));
+        assert!(table.set_up(at, Some(486), (TriedPhones::default(), Reached::Nobody), moment).0.record.is_some());
+        assert_eq!(steps(&table, Name::User(bob.as_bytes())), 0);
+        assert_eq!(steps(&table, Name::User(u7.as_bytes())), 44);
+        assert!(begin(&table, "call-7", "u7", NOW).is_some());
+        assert_eq!(steps(&table, Name::User(u7.as_bytes())), 45);
+        // While there are subscriptions, the index is not made again and again.
+        let sweep = || table.sweep(moment, Duration::from_secs(3600), Duration::from_secs(32));
+        (0..3).for_each(|_| _ = sweep());
+        assert_eq!(indexed(&table), SHARDS);
+        subscriptions.store(0, Ordering::Relaxed);
+        sweep();
+        assert_eq!(table.of_user(&u7, 100).len(), 45);
+        sweep();
+        assert_eq!(indexed(&table), SHARDS, "somebody has looked since the last time");
+        sweep();
+        assert_eq!(indexed(&table), 0);
+    }
+
+    #[test]
+    fn the_oldest_calls_that_go_on_come_first() {
+        let (table, subscriptions) = (CallTable::new(1000), AtomicUsize::new(0));
+        let moment = Moment { now: NOW, subscriptions: &subscriptions };
+        let bob = aor("bob");
+        for number in (0..100_u64).rev() {
+            let at = begin(&table, &number.to_string(), "alice", Wall(number)).expect("room");
+            let mut rings = CallResponse { branch: 0, status: 180, callee_tag: b"1", user: bob.as_bytes() };
+            let _ = table.respond(at, &rings, moment);
+            if number < 50 {
+                // bob's phone does not ring any more.
+                rings.status = 199;
+                let _ = table.respond(at, &rings, moment);
+            }
+        }
+        let began: Vec<_> = table.of_user(&bob, 60).iter().map(|call| call.began.0).collect();
+        assert_eq!(began, (50..100).chain(0..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn calls_with_one_call_id_are_looked_at_up_to_a_limit() {
+        let table = CallTable::new(1000);
+        let tags: [&[u8]; 2] = [b"1928301774", b"314159"];
+        assert_eq!(table.with_tags(b"1", tags).map(|calls| calls.len()), Some(0));
+        for number in 0..=MAX_OF_CALL_ID {
+            assert!(table.with_tags(b"1", tags).is_some(), "{number}");
+            assert!(begin(&table, "1", "alice", NOW).is_some());
+        }
+        assert!(table.with_tags(b"1", tags).is_none());
+        assert_eq!(table.with_tags(b"2", tags).map(|calls| calls.len()), Some(0));
+    }
 }

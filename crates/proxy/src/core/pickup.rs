@@ -71,14 +71,14 @@ fn is_call_id(text: &[u8]) -> bool {
 
 impl Core {
     /// The calls whose early dialog an INVITE replaces. There are several if somebody has begun a call with the
-    /// identifiers of another one.
+    /// identifiers of another one. If there are too many to look at, nobody may pick up any of them.
     fn picked_up(&self, request: &Request) -> Result<Vec<Ringing>, Reject> {
         let is_new = request.method() == Method::Invite && !request.in_dialog;
         if !is_new || request.message.count(HeaderName::Replaces) == 0 {
             return Ok(Vec::new());
         }
         let Replaces { call_id, tags } = Replaces::of(&request.message)?;
-        let calls = self.calls.table().with_tags(call_id, tags);
+        let calls = self.calls.table().with_tags(call_id, tags).ok_or(Reject::PickUp)?;
         let ringing = calls.into_iter().filter_map(|call| {
             let [one, other] = tags;
             let tag = if eq_ignore_case(one, &call.caller_tag) { other } else { one };

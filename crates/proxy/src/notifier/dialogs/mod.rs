@@ -23,6 +23,9 @@ use from_calls::Observation;
 /// The most dialogs in one document. A user with more calls, such as a gateway, is as busy as with these.
 const MAX_DIALOGS: usize = 32;
 
+/// The most calls that are read. A call may have a dialog of the user that has ended, and go on with another phone.
+const MAX_CALLS: usize = 2 * MAX_DIALOGS;
+
 /// How often each subscription checks that it has missed no change.
 const CHECK_MILLIS: u64 = 10_000;
 
@@ -146,7 +149,7 @@ impl Dialogs {
         // Before the calls: a change after this is not missed.
         let version = Some(version_of(user, context));
         let mut dialogs = Vec::new();
-        for call in &context.calls.table().of_user(user) {
+        for call in &context.calls.table().of_user(user, MAX_CALLS) {
             Observation { call, user, access }.add_dialogs(context, &mut dialogs);
         }
         Self { dialogs, ends: Vec::new(), version, at: context.now.wall }
