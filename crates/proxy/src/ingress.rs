@@ -20,6 +20,7 @@ pub(crate) struct Head<'m> {
     /// The URI of To.
     pub(crate) to: &'m [u8],
     pub(crate) to_tag: Option<&'m [u8]>,
+    pub(crate) call_id: &'m [u8],
     pub(crate) sequence: u32,
     pub(crate) hops: Option<u8>,
 }
@@ -34,13 +35,13 @@ pub(crate) fn syntax(message: &Message) -> Result<Head<'_>, Reject> {
     let (from, from_tag) = (from.address.uri.as_bytes(), from.tag());
     let to = message.required::<To<'_>>().map_err(Reject::Malformed)?;
     let (to, to_tag) = (to.address.uri.as_bytes(), to.tag());
-    message.required::<CallId<'_>>().map_err(Reject::Malformed)?;
+    let CallId(call_id) = message.required().map_err(Reject::Malformed)?;
     let CSeq { number, method } = message.required().map_err(Reject::Malformed)?;
     if method.as_bytes() != message.method().as_bytes() {
         return Err(Reject::MethodMismatch);
     }
     let hops = message.header().map_err(Reject::Malformed)?.map(|MaxForwards(hops)| hops);
-    Ok(Head { via, from, from_tag, to, to_tag, sequence: number, hops })
+    Ok(Head { via, from, from_tag, to, to_tag, call_id, sequence: number, hops })
 }
 
 /// RFC 3261 16.3 step 3: a request with Max-Forwards 0 must not be forwarded.

@@ -181,14 +181,13 @@ impl Md5Fallback {
 
     /// The key of a device: a hash of its user, User-Agent, address and Call-ID.
     fn device(&self, request: &Request, user: &Aor) -> u64 {
-        let call_id = request.message.value(HeaderName::CallId).unwrap_or_default();
         let source = octets_of(request.flow.remote.ip());
-        self.mac.sign(Purpose::Fingerprint, &[b"device", user.as_bytes(), user_agent(request), &source, call_id])
+        let parts = [b"device", user.as_bytes(), user_agent(request), &source, request.call_id()];
+        self.mac.sign(Purpose::Fingerprint, &parts)
     }
 
     fn call_id(&self, request: &Request) -> u64 {
-        let call_id = request.message.value(HeaderName::CallId).unwrap_or_default();
-        self.mac.sign(Purpose::Fingerprint, &[b"call", call_id])
+        self.mac.sign(Purpose::Fingerprint, &[b"call", request.call_id()])
     }
 
     fn flow_id(&self, request: &Request) -> u64 {

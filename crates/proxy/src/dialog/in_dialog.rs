@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use location::{Aor, Flow, Record};
 use parser::headers::{Contact, Route};
-use parser::{Header as _, HeaderName, SipUri, Uri, unescape};
+use parser::{Header as _, SipUri, Uri, unescape};
 use smallvec::SmallVec;
 
 use super::mark::{is_valid_mark, split_mark};
@@ -89,7 +89,7 @@ impl InDialog {
         let user = unescape(user);
         let (text, mark) = split_mark(&user);
         let unverified = UnverifiedToken::decode(text)?;
-        let call_id = request.message.value(HeaderName::CallId)?;
+        let call_id = request.call_id();
         let [from_tag, to_tag] = request.tags();
         let signed_with = |caller_tag| {
             let may_be = unverified.may_be_of_caller(caller_tag);
@@ -359,7 +359,7 @@ impl InDialog {
         if self.key.is_some() {
             return self.key;
         }
-        let call_id = request.message.value(HeaderName::CallId)?;
+        let call_id = request.call_id();
         let [from_tag, to_tag] = request.tags();
         let (caller, callee, caller_tag) = match self.from_caller {
             true => (&self.sender, &self.other, from_tag),

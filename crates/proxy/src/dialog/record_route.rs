@@ -79,7 +79,7 @@ pub(crate) fn token_for(
     let target = target_of(next, &caller, settings, mac);
     let target = target.map(|next_hop| Target { of_callee: false, next_hop });
     let [caller_tag, _] = request.tags();
-    let id = DialogId { call_id: message.value(HeaderName::CallId).unwrap_or_default(), caller_tag };
+    let id = DialogId { call_id: request.call_id(), caller_tag };
     DialogToken { caller, callee, target }.text(id, mac)
 }
 

@@ -51,12 +51,14 @@ pub(crate) struct Request {
     /// The key of its transaction. An INVITE, its CANCEL and the ACK to its non-2xx final response have the same
     /// one.
     pub(crate) key: TransactionKey,
-    /// The position of the URI in From; `None` if the request is malformed.
-    from: Option<Span>,
-    /// The position of the URI in To; `None` if the request is malformed.
-    to: Option<Span>,
+    /// The position of the URI in From; empty if the request is malformed.
+    from: Span,
+    /// The position of the URI in To; empty if the request is malformed.
+    to: Span,
     /// The positions of the From tag and the To tag; empty if there is none.
     tags: [Span; 2],
+    /// The position of the Call-ID; empty if the request is malformed.
+    call_id: Span,
     /// The CSeq number.
     pub(crate) sequence: u32,
     /// Whether To has a tag, so that the request belongs to a dialog.
@@ -145,9 +147,10 @@ impl Request {
             flow,
             stamp: Stamp::default(),
             key: TransactionKey(0),
-            from: None,
-            to: None,
+            from: Span::default(),
+            to: Span::default(),
             tags: Default::default(),
+            call_id: Span::default(),
             sequence: 0,
             in_dialog: false,
             hops: None,
@@ -193,9 +196,10 @@ impl Request {
         // To tag (RFC 3261 8.2.7).
         self.key = key.unwrap_or_else(|| TransactionKey(mac.sign(Purpose::Transaction, &[message.bytes()])));
         if let Some(head) = head {
-            (self.from, self.to) = (message.span_of(head.from), message.span_of(head.to));
-            let span = |tag: Option<&[u8]>| tag.and_then(|tag| message.span_of(tag)).unwrap_or_default();
+            let span = |text: Option<&[u8]>| text.and_then(|text| message.span_of(text)).unwrap_or_default();
+            (self.from, self.to) = (span(Some(head.from)), span(Some(head.to)));
             self.tags = [span(head.from_tag), span(head.to_tag)];
+            self.call_id = span(Some(head.call_id));
             (self.sequence, self.in_dialog, self.hops) = (head.sequence, head.to_tag.is_some(), head.hops);
         }
         verdict
@@ -237,18 +241,18 @@ impl Request {
 
     /// The URI in From.
     pub(crate) fn uri_of_from(&self) -> Option<SipUri<'_>> {
-        let uri = match self.from {
-            Some(span) => self.uri_at(span)?,
-            None => self.message.header::<headers::From<'_>>().ok()??.address.uri,
+        let uri = match self.text_of_from() {
+            b"" => self.message.header::<headers::From<'_>>().ok()??.address.uri,
+            text => Uri::parse(text).ok()?,
         };
         uri.sip().copied()
     }
 
     /// The URI in To.
     pub(crate) fn uri_of_to(&self) -> Result<Uri<'_>, Reject> {
-        match self.to.and_then(|span| self.uri_at(span)) {
-            Some(uri) => Ok(uri),
-            None => Ok(self.message.required::<headers::To<'_>>().map_err(Reject::Malformed)?.address.uri),
+        match Uri::parse(self.text_of_to()) {
+            Ok(uri) => Ok(uri),
+            Err(_) => Ok(self.message.required::<headers::To<'_>>().map_err(Reject::Malformed)?.address.uri),
         }
     }
 
@@ -262,12 +266,12 @@ impl Request {
 
     /// The URI in From, as text.
     pub(crate) fn text_of_from(&self) -> &[u8] {
-        self.from.map(|span| self.text_at(span)).unwrap_or_default()
+        self.text_at(self.from)
     }
 
     /// The URI in To, as text.
     pub(crate) fn text_of_to(&self) -> &[u8] {
-        self.to.map(|span| self.text_at(span)).unwrap_or_default()
+        self.text_at(self.to)
     }
 
     /// The host name in its top Via; `None` if that has an address.
@@ -280,8 +284,9 @@ impl Request {
         self.tags.map(|tag| self.text_at(tag))
     }
 
-    fn uri_at(&self, span: Span) -> Option<Uri<'_>> {
-        Uri::parse(self.text_at(span)).ok()
+    /// The Call-ID; empty if the request is malformed.
+    pub(crate) fn call_id(&self) -> &[u8] {
+        self.text_at(self.call_id)
     }
 
     fn text_at(&self, Span { start, end }: Span) -> &[u8] {

@@ -92,8 +92,7 @@ fn renumbering_of(request: &Request, dialog: &InDialog, settings: &Settings, mac
 /// Identifies the INVITE with this number that the sender of a request in a dialog has sent there, in
 /// [`SentNumbers`](crate::settings::SentNumbers).
 pub(crate) fn invite_key(request: &Request, number: u32, mac: &Mac) -> u64 {
-    let call_id = request.message.value(HeaderName::CallId).unwrap_or_default();
-    mac.sign(Purpose::Dialog, &[call_id, request.tags()[0], &number.to_be_bytes()])
+    mac.sign(Purpose::Dialog, &[request.call_id(), request.tags()[0], &number.to_be_bytes()])
 }
 
 /// The refusal of a request with a Route value that is not a SIP URI.

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use location::Aor;
-use parser::{HeaderName, Method};
+use parser::Method;
 
 use super::office::{Course, Leg, Member, members_in_place_of, members_of_name};
 use super::redirect::Redirect;
@@ -227,7 +227,7 @@ impl TargetSearch {
             from,
             asker: request.flow.remote.ip(),
             may_try_again,
-            seed: checksum(request.message.value(HeaderName::CallId).unwrap_or_default()),
+            seed: checksum(request.call_id()),
             reject: Reject::NotRegistered,
             is_cut: false,
         }
