@@ -60,7 +60,7 @@ impl Calls {
     /// A response to the INVITE of a call was forwarded, with a status from 101 to 299.
     pub(crate) fn responded(&mut self, call: CallRef, response: &CallResponse<'_>, now: Wall, outbox: &mut Outbox) {
         let effect = self.table.respond(call, response, self.at(now));
-        self.apply(effect, outbox);
+        apply(effect, &mut self.changes, outbox);
     }
 
     /// As [`Self::responded`], for the only call with this key.
@@ -85,33 +85,35 @@ impl Calls {
         outbox: &mut Outbox,
     ) {
         let effect = self.table.end_branch(call, branch, end, self.at(now));
-        self.apply(effect, outbox);
+        apply(effect, &mut self.changes, outbox);
     }
 
     pub(crate) fn diverted(&self, call: CallRef, reason: DiversionReason, now: Wall) {
         self.table.forward(call, reason, self.at(now));
     }
 
-    /// The setup of a call has ended with this status; `None` if no final response came.
+    /// The setup of a call has ended with this status; `None` if no final response came. `response`: the 2xx, if it was
+    /// not reported yet.
     pub(crate) fn set_up(
         &mut self,
         call: CallRef,
-        status: Option<u16>,
+        (status, response): (Option<u16>, Option<&CallResponse<'_>>),
         result: (TriedPhones, Reached),
         now: Wall,
         outbox: &mut Outbox,
     ) {
-        let (effect, source) = self.table.set_up(call, status, result, self.at(now));
+        let (effect, source) = self.table.set_up(call, (status, response), result, self.at(now));
         if let Some(source) = source.filter(|_| matches!(status, Some(200..=299))) {
             outbox.emit(Event::CallAnswered { source });
         }
-        self.apply(effect, outbox);
+        apply(effect, &mut self.changes, outbox);
     }
 
     /// A request within a dialog has its final response, or gets none.
     pub(crate) fn request_answered(&mut self, transaction: u64, answer: RequestAnswer, now: Wall, outbox: &mut Outbox) {
-        let effects = self.table.request_answered(transaction, answer, self.at(now));
-        effects.into_iter().for_each(|effect| self.apply(effect, outbox));
+        let Self { table, watched, changes } = self;
+        let moment = Moment { now, subscriptions: watched.count() };
+        table.request_answered(transaction, answer, moment, |effect| apply(effect, changes, outbox));
     }
 
     /// Ends the calls whose end no message reports ([`CallTable::sweep`]).
@@ -121,17 +123,20 @@ impl Calls {
         changes.into_iter().for_each(|change| self.note(change));
     }
 
-    fn apply(&mut self, Effect { record, change }: Effect, outbox: &mut Outbox) {
-        if let Some(record) = record {
-            outbox.emit(Event::CallEnded(record));
-        }
-        self.note(change);
-    }
-
     /// To be told to those who watch calls.
     pub(crate) fn note(&mut self, change: CallsChange) {
         if !change.users.is_empty() {
             self.changes.push(change);
         }
+    }
+}
+
+/// Reports the end of a call, and notes the change for those who watch calls.
+fn apply(Effect { record, change }: Effect, changes: &mut Vec<CallsChange>, outbox: &mut Outbox) {
+    if let Some(record) = record {
+        outbox.emit(Event::CallEnded(record));
+    }
+    if !change.users.is_empty() {
+        changes.push(change);
     }
 }

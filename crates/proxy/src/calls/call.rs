@@ -45,9 +45,8 @@ pub(crate) struct CallResponse<'a> {
 }
 
 /// A request within a dialog of a call.
-pub(super) struct DialogRequest<'a> {
+pub(super) struct DialogRequest {
     pub(super) by: CallSide,
-    pub(super) callee_tag: &'a [u8],
     /// Its transaction, if the response may end the dialog.
     pub(super) transaction: Option<u64>,
     pub(super) is_bye: bool,
@@ -104,8 +103,8 @@ pub(super) struct Call {
     forwarded: Option<DiversionReason>,
     status: Option<u16>,
     dialogs: SmallVec<[Dialog; 1]>,
-    /// Who sent the BYE of the dialog that ended last, and when.
-    end: Option<(CallEnd, Wall)>,
+    /// Who sent the BYE of the dialog that ended last, if there was one, and when it ended.
+    end: Option<(Option<CallSide>, Wall)>,
     /// How it ended, if it was not answered.
     setup_end: Option<DialogEnd>,
 }
@@ -199,7 +198,7 @@ impl Call {
             Some(at) => at,
             None => {
                 let Some(at) = self.place_for_dialog(is_success) else { return false };
-                let (callee_tag, user) = (self.texts.add(response.callee_tag), self.texts.add(response.user));
+                let (callee_tag, user) = (self.texts.add(response.callee_tag), self.user(response.user));
                 let branch = response.branch;
                 let (since, was_answered, end, pending) = (now, is_success, None, None);
                 let dialog = Dialog { callee_tag, user, branch, state, since, was_answered, end, pending };
@@ -210,12 +209,11 @@ impl Call {
                 at
             }
         };
+        // Another worker, which does not know whose phone it is, may have reported the dialog first.
+        let has_user = self.dialogs.get(at).is_some_and(|dialog| !self.texts.at(dialog.user).is_empty());
+        let new_user = (!has_user && !response.user.is_empty()).then(|| self.user(response.user));
         let Some(dialog) = self.dialogs.get_mut(at) else { return false };
-        // Another worker, which does not know whose phone it is, has reported the dialog first.
-        let is_user_new = self.texts.at(dialog.user).is_empty() && !response.user.is_empty();
-        if is_user_new {
-            dialog.user = self.texts.add(response.user);
-        }
+        dialog.user = new_user.unwrap_or(dialog.user);
         // RFC 6228: a 199 says that the early dialog has ended.
         let state = if response.status == 199 { DialogState::Terminated } else { state };
         let is_progress = match dialog.state {
@@ -227,11 +225,16 @@ impl Call {
         if is_progress {
             (dialog.state, dialog.since, dialog.was_answered) = (state, now, is_success);
         }
-        let has_changed = is_progress || is_user_new || known.is_none();
+        let has_changed = is_progress || new_user.is_some() || known.is_none();
         if is_success && has_changed {
             self.end_early(response.branch, None, now);
         }
         has_changed
+    }
+
+    /// The user whose phone sent a response, which mostly is the called one.
+    fn user(&mut self, user: &[u8]) -> Piece {
+        if self.texts.at(self.to) == user { self.to } else { self.texts.add(user) }
     }
 
     /// The index for one more dialog. A 2xx takes the place of one that is not confirmed, if there is no other.
@@ -286,22 +289,17 @@ impl Call {
             && (eq_ignore_case(caller_tag, a) && has(b) || eq_ignore_case(caller_tag, b) && has(a))
     }
 
-    /// Whether it has this dialog.
-    pub(super) fn has(&self, callee_tag: &[u8]) -> bool {
-        self.position_of(callee_tag).is_some()
-    }
-
-    fn position_of(&self, callee_tag: &[u8]) -> Option<usize> {
+    /// The index of its dialog with this To tag.
+    pub(super) fn position_of(&self, callee_tag: &[u8]) -> Option<usize> {
         self.dialogs.iter().position(|dialog| self.texts.at(dialog.callee_tag) == cut(callee_tag))
     }
 
-    /// A request within a dialog was accepted.
-    pub(super) fn request(&mut self, request: &DialogRequest<'_>, now: Wall) -> Waits {
+    /// A request within the dialog with this index was accepted.
+    pub(super) fn request(&mut self, at: usize, request: &DialogRequest, now: Wall) -> Waits {
         self.seen = now;
         let nothing = Waits { for_it: None, no_longer: None };
         let Some(transaction) = request.transaction else { return nothing };
-        let at = self.position_of(request.callee_tag);
-        let Some(dialog) = at.and_then(|at| self.dialogs.get_mut(at)) else { return nothing };
+        let Some(dialog) = self.dialogs.get_mut(at) else { return nothing };
         let before = dialog.pending;
         match before {
             // The response to the BYE tells more than that to any other request.
@@ -323,7 +321,7 @@ impl Call {
         if !answer.ends_dialog(bye.is_some()) {
             return false;
         }
-        self.end = Some(bye.map_or((CallEnd::Lost, now), |(side, at)| (CallEnd::HungUp(side), at)));
+        self.end = Some(bye.map_or((None, now), |(side, at)| (Some(side), at)));
         dialog.terminate(Some(bye.map_or(DialogEnd::Gone, |(side, _)| DialogEnd::HungUp(side))), now);
         true
     }
@@ -338,7 +336,7 @@ impl Call {
             {
                 dialog.pending = None;
                 dialog.terminate(Some(DialogEnd::HungUp(side)), now);
-                self.end = Some((CallEnd::HungUp(side), at));
+                self.end = Some((Some(side), at));
                 transactions.push(transaction);
                 has_changed = true;
             }
@@ -413,7 +411,11 @@ impl Call {
 
     /// The record, at its end. `end`: how it ended, if no message said so.
     pub(super) fn record(&mut self, end: CallEnd, now: Wall) -> CallRecord {
-        let (end, ended) = self.end.take().unwrap_or((end, now));
+        let (end, ended) = match self.end {
+            Some((Some(side), at)) => (CallEnd::HungUp(side), at),
+            Some((None, at)) => (CallEnd::Lost, at),
+            None => (end, now),
+        };
         CallRecord {
             began: self.began,
             answered: self.answered,

@@ -76,8 +76,8 @@ impl CallRef {
 }
 
 impl Shard {
-    /// Adds a call. Returns its slot and generation; `None` if there are too many slots.
-    pub(super) fn insert(&mut self, call: Call) -> Option<(u32, u32)> {
+    /// Adds a call with this key. Returns its slot and generation; `None` if there are too many slots.
+    pub(super) fn insert(&mut self, key: u64, call: impl FnOnce() -> Call) -> Option<(u32, u32)> {
         let index = match self.free.pop() {
             Some(index) => index,
             None => {
@@ -86,7 +86,7 @@ impl Shard {
                 index
             }
         };
-        let equal = self.by_key.entry(call.key).or_default();
+        let equal = self.by_key.entry(key).or_default();
         match equal.slots.len() {
             0..MAX_EQUAL => equal.slots.push(index),
             _ => equal.beyond += 1,
@@ -94,10 +94,10 @@ impl Shard {
         let slot = self.slots.get_mut(index as usize)?;
         // 0 is never used, so that a reference is not 0.
         slot.generation = slot.generation.wrapping_add(1).max(1);
+        let call = slot.call.insert(call());
         if let Some(names) = &mut self.index {
             names.add(index, call.names());
         }
-        slot.call = Some(call);
         Some((index, slot.generation))
     }
 

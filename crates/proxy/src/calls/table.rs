@@ -84,10 +84,6 @@ impl Change {
     const fn of_dialogs(has_changed: bool) -> Self {
         if has_changed { Self::Dialogs } else { Self::Nothing }
     }
-
-    const fn of_end(has_ended: bool) -> Self {
-        if has_ended { Self::End } else { Self::Nothing }
-    }
 }
 
 impl CallTable {
@@ -169,7 +165,7 @@ impl CallTable {
             return false;
         }
         let CallKey(key) = self.key(&saved.call_id, &saved.caller_tag, saved.source);
-        Call::restored(key, saved).is_some_and(|call| self.insert(call).is_some())
+        Call::restored(key, saved).is_some_and(|call| self.insert(key, || call).is_some())
     }
 
     /// Ends the calls without a request for `lifetime`, and the dialogs whose BYE got no response for `bye_timeout`. To be
@@ -226,7 +222,7 @@ impl CallTable {
     /// Adds a call. `None` if the limit is reached.
     pub(crate) fn begin(&self, request: &CallRequest<'_>, now: Wall) -> Option<CallRef> {
         let CallKey(key) = self.key(request.call_id, request.caller_tag, request.source);
-        self.insert(Call::new(key, request, now))
+        self.insert(key, || Call::new(key, request, now))
     }
 
     /// The call with this key; `None` if there are several.
@@ -255,18 +251,23 @@ impl CallTable {
         });
     }
 
-    /// The setup of a call has ended: with a 2xx, or else the call has ended. Returns the source address of its INVITE too.
+    /// The setup of a call has ended: with a 2xx, or else the call has ended. `response`: the 2xx, if the call does not know
+    /// it yet. Returns the source address of its INVITE too.
     pub(crate) fn set_up(
         &self,
         at: CallRef,
-        status: Option<u16>,
+        (status, response): (Option<u16>, Option<&CallResponse<'_>>),
         (phones, reached): (TriedPhones, Reached),
         moment: Moment<'_>,
     ) -> (Effect, Option<SocketAddr>) {
         let mut source = None;
         let effect = self.change(at, CallEnd::Unanswered, moment, |call| {
             source = Some(call.source());
-            Change::of_end(call.set_up(status, phones, reached, moment.now))
+            let has_changed = response.is_some_and(|response| call.respond(response, moment.now));
+            match call.set_up(status, phones, reached, moment.now) {
+                true => Change::End,
+                false => Change::of_dialogs(has_changed),
+            }
         });
         (effect, source)
     }
@@ -281,20 +282,20 @@ impl CallTable {
         (transaction, is_bye): (Option<u64>, bool),
         now: Wall,
     ) {
-        let request = DialogRequest { by, callee_tag, transaction, is_bye };
+        let request = DialogRequest { by, transaction, is_bye };
         let number = shard_of(key);
         let Some(mut shard) = self.shards.get(number).map(Mutex::lock) else { return };
         let Shard { slots, by_key, .. } = &mut *shard;
-        let has_dialog = |slot: &&u32| {
-            let call = slots.get(**slot as usize).and_then(|slot| slot.call.as_ref());
-            call.is_some_and(|call| call.has(callee_tag))
+        let with_dialog = |index: &u32| {
+            let call = slots.get(*index as usize)?.call.as_ref()?;
+            Some((*index, call.position_of(callee_tag)?))
         };
         // Whoever has called twice with the same identifiers must not end one call by a request within the other.
         let Some(equal) = by_key.get(&key).filter(|equal| equal.beyond == 0) else { return };
-        let mut having = equal.slots.iter().filter(has_dialog);
-        let (Some(&index), None) = (having.next(), having.next()) else { return };
+        let mut having = equal.slots.iter().filter_map(with_dialog);
+        let (Some((index, dialog)), None) = (having.next(), having.next()) else { return };
         let Some(Slot { generation, call: Some(call) }) = slots.get_mut(index as usize) else { return };
-        let Waits { for_it, no_longer } = call.request(&request, now);
+        let Waits { for_it, no_longer } = call.request(dialog, &request, now);
         if let Some(at) = CallRef::new(number, index, *generation)
             && let Some(transaction) = for_it
             && let Some(mut pending) = self.pending(transaction)
@@ -304,29 +305,30 @@ impl CallTable {
         no_longer.into_iter().for_each(|transaction| self.forget(transaction));
     }
 
-    /// A request within a dialog has its final response, or gets none.
+    /// A request within a dialog has its final response, or gets none. `apply` gets what that causes.
     pub(crate) fn request_answered(
         &self,
         transaction: u64,
         answer: RequestAnswer,
         moment: Moment<'_>,
-    ) -> SmallVec<[Effect; 1]> {
+        mut apply: impl FnMut(Effect),
+    ) {
         let calls = self.pending(transaction).and_then(|mut pending| pending.remove(&transaction));
         let answered = |call: &mut Call| match call.request_answered(transaction, answer, moment.now) {
             false => Change::Nothing,
             true if call.is_over() => Change::End,
             true => Change::Dialogs,
         };
-        calls.into_iter().flatten().map(|at| self.change(at, CallEnd::Lost, moment, answered)).collect()
+        calls.into_iter().flatten().for_each(|at| apply(self.change(at, CallEnd::Lost, moment, answered)));
     }
 
-    fn insert(&self, call: Call) -> Option<CallRef> {
+    fn insert(&self, key: u64, call: impl FnOnce() -> Call) -> Option<CallRef> {
         if self.len.fetch_add(1, Ordering::Relaxed) >= self.limit {
             self.len.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        let number = shard_of(call.key);
-        let inserted = self.shards.get(number).and_then(|shard| shard.lock().insert(call));
+        let number = shard_of(key);
+        let inserted = self.shards.get(number).and_then(|shard| shard.lock().insert(key, call));
         if inserted.is_none() {
             self.len.fetch_sub(1, Ordering::Relaxed);
         }
@@ -437,7 +439,9 @@ mod tests {
         let rings = CallResponse { branch: 0, status: 180, callee_tag, user: bob.as_bytes() };
         assert!(table.respond(at, &rings, moment).record.is_none());
         assert_eq!((steps(&table, Name::User(bob.as_bytes())), table.of_user(&bob, 1).len()), (1, 1));
-        assert!(table.set_up(at, Some(486), (TriedPhones::default(), Reached::Nobody), moment).0.record.is_some());
+        assert!(
+            table.set_up(at, (Some(486), None), (TriedPhones::default(), Reached::Nobody), moment).0.record.is_some()
+        );
         assert_eq!(steps(&table, Name::User(bob.as_bytes())), 0);
         assert_eq!(steps(&table, Name::User(u7.as_bytes())), 44);
         assert!(begin(&table, "call-7", "u7", NOW).is_some());

@@ -41,7 +41,7 @@ impl Core {
         }
         let (from, to) = parties(request, plan.aor.as_ref(), &self.settings)?;
         let (targets, [caller_tag, _]) = (plan.phones(), request.tags());
-        let call_id = request.message.value(HeaderName::CallId).unwrap_or_default();
+        let call_id = request.call_id();
         let source = request.flow.remote;
         // Whoever has not proven to be another user is the one in From.
         let caller = if let Proven::As(user) = &request.proven { &**user } else { &from };
@@ -84,7 +84,7 @@ impl Core {
         let Unanswered { call, status, phones, silent } = ended;
         if let Some(call) = call {
             let reached = silent.map_or(Reached::Nobody, Reached::Phone);
-            self.calls.set_up(call, status, (phones, reached), now.wall, outbox);
+            self.calls.set_up(call, (status, None), (phones, reached), now.wall, outbox);
         }
     }
 
@@ -99,8 +99,7 @@ impl Core {
             true => (CallSide::Caller, from_tag, to_tag),
             false => (CallSide::Callee, to_tag, from_tag),
         };
-        let call_id = request.message.value(HeaderName::CallId).unwrap_or_default();
-        let table = self.calls.table();
+        let (call_id, table) = (request.call_id(), self.calls.table());
         // PRACK, INFO or OPTIONS may fail in ways that tell nothing about the dialog: 481 to a PRACK means that its RAck
         // matches no response (RFC 3262 3). They only show that the call goes on.
         let may_end = matches!(method, Method::Invite | Method::Update | Method::Bye);
@@ -167,34 +166,27 @@ impl Core {
     }
 }
 
-/// A response to the INVITE of a pin was forwarded.
+/// A response to the INVITE of a pin was forwarded. `ends_setup`: it is the first final one. `is_own`: this server has sent
+/// it itself.
 pub(super) fn pin_responded(
     calls: &mut Calls,
     pin: &Pin,
     (status, to_tag): (u16, &[u8]),
+    (ends_setup, is_own): (bool, bool),
     now: Wall,
     outbox: &mut Outbox,
 ) {
-    if let Some(call) = pin.call.filter(|_| matches!(status, 101..=299)) {
-        let response = CallResponse { branch: 0, status, callee_tag: to_tag, user: pin.target.uri.aor() };
-        calls.responded(call, &response, now, outbox);
-    }
-}
-
-/// The setup of the call of a pin has ended. `is_own`: this server has sent the response itself.
-pub(super) fn pin_answered(
-    calls: &mut Calls,
-    pin: &Pin,
-    (status, is_own): (u16, bool),
-    now: Wall,
-    outbox: &mut Outbox,
-) {
-    if let Some(call) = pin.call {
+    let Some(call) = pin.call else { return };
+    let response = CallResponse { branch: 0, status, callee_tag: to_tag, user: pin.target.uri.aor() };
+    let response = Some(&response).filter(|_| matches!(status, 101..=299));
+    if ends_setup {
         let phones = pin.phones();
         // A response of this server is not one of the phone, which may have responded before.
         let is_of_phone = !is_own || phones.responded == 0;
         let reached = if is_of_phone { pin.target.uri.reached() } else { Reached::Nobody };
-        calls.set_up(call, Some(status), (phones, reached), now, outbox);
+        calls.set_up(call, (Some(status), response), (phones, reached), now, outbox);
+    } else if let Some(response) = response {
+        calls.responded(call, response, now, outbox);
     }
 }
 

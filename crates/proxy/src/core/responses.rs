@@ -10,7 +10,7 @@ use parser::headers::Via;
 use parser::{Header as _, HeaderName, Message, Method, ParseError, Reply, Rewrite, Span, Stamp, reason_phrase};
 
 use super::Core;
-use super::calls::{pin_answered, pin_responded};
+use super::calls::pin_responded;
 use crate::clock::Now;
 use crate::context::ToTag;
 use crate::dialog::ResponseCallee;
@@ -177,16 +177,14 @@ impl Core {
         match response {
             Passed::Provisional { status } => {
                 if let Some(pin) = self.pins.proceeds(key, status, now.mono + timers.c) {
-                    pin_responded(&mut self.calls, pin, (status, to_tag), now.wall, outbox);
+                    pin_responded(&mut self.calls, pin, (status, to_tag), (false, false), now.wall, outbox);
                 }
             }
             Passed::Final { status, to_tag: sum } => {
                 let until = now.mono + timers.last_copy();
                 if let Some((pin, ends_setup)) = self.pins.answered(key, (status, sum), until, &mut self.timers) {
-                    pin_responded(&mut self.calls, pin, (status, to_tag), now.wall, outbox);
-                    if ends_setup {
-                        pin_answered(&mut self.calls, pin, (status, sum.is_none()), now.wall, outbox);
-                    }
+                    let how = (ends_setup, sum.is_none());
+                    pin_responded(&mut self.calls, pin, (status, to_tag), how, now.wall, outbox);
                 }
             }
         }

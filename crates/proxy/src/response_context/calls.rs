@@ -35,7 +35,7 @@ impl ResponseContext {
     /// The setup of the call has ended with this status.
     pub(super) fn note_setup_end(&self, status: u16, result: (TriedPhones, Reached), context: &mut Context<'_>) {
         if let Some(call) = self.call {
-            context.calls.set_up(call, Some(status), result, context.now.wall, context.outbox);
+            context.calls.set_up(call, (Some(status), None), result, context.now.wall, context.outbox);
         }
     }
 
