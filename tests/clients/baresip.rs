@@ -1,13 +1,14 @@
 //! Two baresip phones: they register with digest, one calls the other through the server, they exchange audio for some
 //! seconds, and one hangs up. The result is taken from the logs of the phones.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::harness::baresip::Baresip;
 use crate::harness::server::{CLOSED, fresh_ip};
-use crate::harness::{Authority, Server};
+use crate::harness::{Authority, Dialog, Phone, Server};
 
 /// How long the call lasts: one RTCP report, which is sent every 5 s, must fall into it.
 const TALK: Duration = Duration::from_secs(7);
@@ -72,4 +73,27 @@ fn two_phones_talk_over_tls() {
 #[test]
 fn two_phones_talk_from_tls_to_udp() {
     call_with_audio("tls", "udp", "alice");
+}
+
+#[test]
+fn a_message_lamp_shows_what_the_voicemail_server_says() {
+    // checklist 174
+    let address = fresh_ip();
+    let mut voicemail = Phone::udp("vm", SocketAddr::new(address, 5060));
+    let folder = TempDir::with_prefix("frontdesk-test-").expect("a temporary folder");
+    let server = Server::start_in(folder, address, &format!("{CLOSED}voicemail: \"sip:vm@{}\"\n", voicemail.local()));
+    voicemail.moves_to(server.address());
+    let bob = Baresip::start_with_message_lamp(&server, "bob", "builder");
+    let subscribe = voicemail.expect("SUBSCRIBE");
+    let accepted = voicemail.reply(&subscribe, 200);
+    let mut dialog = Dialog::callee(&subscribe, &accepted);
+    for messages in ["2/8 (0/2)", "0/9 (0/2)"] {
+        let summary = format!("Messages-Waiting: yes\r\nVoice-Message: {messages}\r\n");
+        let notify = dialog.request("NOTIFY").with("Event", "message-summary");
+        let notify = notify.with("Subscription-State", "active;expires=600");
+        voicemail.send(notify.body("application/simple-message-summary", summary));
+        voicemail.response(200);
+        bob.says(&format!("Voice-Message: {messages}"));
+    }
+    assert!(!bob.log().contains("subscription for"), "it has ended:\n{}", bob.log());
 }

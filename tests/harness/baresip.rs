@@ -33,6 +33,18 @@ impl Baresip {
         Self::launch(at, &more, (user, password, transport), "answermode=auto;audio_codecs=pcmu")
     }
 
+    /// Starts a phone over UDP that subscribes to the voicemail messages of its user (RFC 3842).
+    #[track_caller]
+    pub(crate) fn start_with_message_lamp(server: &Server, user: &str, password: &str) -> Self {
+        let account = account(server.address(), (user, password, "udp"), "answermode=auto;audio_codecs=pcmu;mwi=yes");
+        let phone = Self::run("module_app mwi.so\n", "");
+        // The module of baresip 1.0 subscribes in an endless loop if the phone registers within a millisecond.
+        phone.says("baresip is ready.");
+        phone.command("uanew", &account.replace('"', "\\\""));
+        phone.says("200 OK");
+        phone
+    }
+
     /// Starts a phone over UDP that encrypts its sound as browsers do (ICE, DTLS-SRTP) and rings.
     #[track_caller]
     pub(crate) fn start_for_browsers(server: &Server, user: &str, password: &str) -> Self {
@@ -42,25 +54,25 @@ impl Baresip {
     }
 
     #[track_caller]
-    fn launch(server: SocketAddr, more: &str, account: (&str, &str, &str), params: &str) -> Self {
+    fn launch(server: SocketAddr, more: &str, user: (&str, &str, &str), params: &str) -> Self {
+        let phone = Self::run(more, &account(server, user, params));
+        phone.says("200 OK");
+        phone
+    }
+
+    #[track_caller]
+    fn run(more: &str, account: &str) -> Self {
         let folder = TempDir::with_prefix("frontdesk-baresip-").expect("a temporary folder");
         let ip = fresh_ip();
         let write = |name: &str, text: &[u8]| fs::write(folder.path().join(name), text).expect("a file");
         let more = more.replace("IP", &ip.to_string());
         write("config", format!("{}{more}", config(ip, folder.path())).as_bytes());
-        let (user, password, transport) = account;
-        let account = format!(
-            "<sip:{user}@office.example;transport={transport}>;auth_user={user};auth_pass={password};\
-             outbound=\"sip:{server};transport={transport}\";regint=600;{params}\n"
-        );
-        write("accounts", account.as_bytes());
+        write("accounts", format!("{account}\n").as_bytes());
         write("contacts", b"");
         write("tone.wav", &tone());
         let mut command = Command::new("baresip");
         command.arg("-f").arg(folder.path());
-        let phone = Self { process: run(command, folder.path()), folder, ip };
-        phone.says("200 OK");
-        phone
+        Self { process: run(command, folder.path()), folder, ip }
     }
 
     /// What it has logged.
@@ -108,6 +120,13 @@ impl Drop for Baresip {
             println!("--- log of the phone at {} ---\n{}", self.ip, self.log());
         }
     }
+}
+
+fn account(server: SocketAddr, (user, password, transport): (&str, &str, &str), params: &str) -> String {
+    format!(
+        "<sip:{user}@office.example;transport={transport}>;auth_user={user};auth_pass={password};\
+         outbound=\"sip:{server};transport={transport}\";regint=600;{params}"
+    )
 }
 
 fn config(ip: IpAddr, folder: &Path) -> String {

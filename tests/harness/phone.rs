@@ -355,7 +355,8 @@ impl Phone {
         if status > 100 && request.tag("To").is_none() {
             answer = answer.clone().set("To", format!("{};tag={}", request.header("To"), self.tag));
         }
-        if status > 100 && status < 300 && request.method() == "INVITE" {
+        // RFC 6665 8.2: a 2xx to a SUBSCRIBE too.
+        if status > 100 && status < 300 && matches!(request.method(), "INVITE" | "SUBSCRIBE") {
             answer = answer.with("Contact", format!("<{}>", self.contact()));
         }
         answer
