@@ -7,7 +7,7 @@ use memchr::memchr;
 use crate::{
     ErrorKind, HeaderName, Leniency, ParseError,
     head::Head,
-    lines::LineSplitter,
+    lines::{LineSplitter, StrayControls},
     octets::{self, TOKEN},
     span::offset,
 };
@@ -102,10 +102,10 @@ impl Framer {
 
     /// RFC 3261 18.3: on a stream Content-Length determines the end of the message.
     fn message_len(&self, head: &[u8]) -> Result<usize, ParseError> {
-        let mut splitter = LineSplitter::new(Leniency::default());
-        splitter.physical(head);
+        let (mut splitter, mut strays) = (LineSplitter::new(), StrayControls::new(Leniency::default()));
+        splitter.physical(head, &mut strays);
         let mut lines = Head::new();
-        lines.read(head, splitter);
+        lines.read(head, splitter, strays);
         let missing = ParseError::in_header(ErrorKind::Missing, HeaderName::ContentLength, 0);
         let body = lines.content_length(head)?.ok_or(missing)?;
         let total = usize::try_from(body).ok().and_then(|body| head.len().checked_add(body));

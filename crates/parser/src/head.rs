@@ -4,11 +4,9 @@
 
 use std::ops::Range;
 
-use smallvec::SmallVec;
-
 use crate::{
     ContentLength, ErrorKind, Header as _, HeaderName, Line, Message, ParseError, Span, fault,
-    lines::{self, LineSplitter},
+    lines::{self, LineSplitter, StrayControls},
     octets,
     span::{self, offset},
 };
@@ -24,13 +22,14 @@ pub(crate) struct Head {
     pub(crate) body_at: u32,
     /// The first defect.
     pub(crate) defect: Option<ParseError>,
-    /// End of the last row's line.
-    end: u32,
-    /// The first row of each name; [`FIRST_UNINDEXED`] if there is none before that row.
+    /// Number of lines.
+    len: u16,
+    /// The first row of each name, with [`REPEATED`] if there is another one; [`NONE`] if there is none in `rows`.
     first: [u8; HeaderName::COUNT],
-    /// 48 inline: twice as many as a phone sends, and enough for a call that passed three or four proxies. More are
-    /// allocated.
-    rows: SmallVec<[Row; 48]>,
+    /// The first rows. The row after the last line is where that line ends.
+    rows: [Row; INDEXED],
+    /// The rows that follow.
+    more: Vec<Row>,
 }
 
 /// A line. It ends where the next row starts.
@@ -40,95 +39,142 @@ struct Row {
     /// Octets before the colon; 0 for a line without a name.
     colon: u16,
     name: HeaderName,
-    /// Whether another line of the same name may follow.
-    may_repeat: bool,
 }
 
-/// The first row that the index by name cannot contain. Rows from here on are found by a search.
-const FIRST_UNINDEXED: usize = u8::MAX as usize;
+impl Row {
+    /// Reads the name and indexes the row at `at`. Returns whether it has a name.
+    #[inline]
+    fn read_name(&mut self, bytes: &[u8], at: u8, first: &mut [u8; HeaderName::COUNT]) -> bool {
+        if let Some((name, colon)) = bytes.get(self.start as usize..).and_then(lines::name) {
+            (self.name, self.colon) = (name, colon);
+        }
+        if let Some(first) = first.get_mut(self.name as usize) {
+            *first = if *first == NONE { at } else { *first | REPEATED };
+        }
+        self.colon != 0
+    }
+}
+
+/// A line without a name.
+const EMPTY: Row = Row { start: 0, colon: 0, name: HeaderName::Unknown };
+
+/// Rows without an allocation: nearly twice as many as a phone sends, and enough for a call that passed three or four
+/// proxies. Those that follow are not indexed by name but found by a search.
+const INDEXED: usize = 46;
+const REPEATED: u8 = 0x80;
+const NONE: u8 = u8::MAX;
 
 impl Head {
     /// No lines yet.
     pub(crate) fn new() -> Self {
-        let first = [u8::MAX; HeaderName::COUNT];
-        Self { blank_at: 0, body_at: 0, defect: None, end: 0, first, rows: SmallVec::new() }
+        let (first, rows) = ([NONE; HeaderName::COUNT], [EMPTY; INDEXED]);
+        Self { blank_at: 0, body_at: 0, defect: None, len: 0, first, rows, more: Vec::new() }
     }
 
     /// Reads the remaining lines of `bytes` up to the blank line. It takes `&mut self` instead of returning a `Head`,
     /// because a copy would cost as much as two lines.
-    pub(crate) fn read(&mut self, bytes: &[u8], mut splitter: LineSplitter) {
+    pub(crate) fn read(&mut self, bytes: &[u8], splitter: LineSplitter, mut strays: StrayControls) {
+        // Its fields stay in registers, because it is a local variable.
+        let mut splitter = splitter;
+        let (mut len, mut end) = (0, splitter.at());
         let blank = loop {
-            let extent = splitter.logical(bytes);
+            let extent = splitter.logical(bytes, &mut strays);
             if extent.is_blank() {
                 break extent;
             }
-            if self.rows.len() == Message::MAX_LINES {
-                self.record_defect(ErrorKind::TooManyLines, extent.start);
-                continue;
+            if len < Message::MAX_LINES {
+                self.push(len, extent.start);
+                (len, end) = (len + 1, extent.end);
+            } else {
+                self.record_defect(ErrorKind::TooManyLines, None, extent.start);
             }
-            match lines::name(bytes, &extent) {
-                Some((name, colon)) => self.push(extent.start, colon, name),
-                None => {
-                    self.record_defect(ErrorKind::Line, extent.start);
-                    self.push(extent.start, 0, HeaderName::Unknown);
-                }
-            }
-            self.end = offset(extent.end);
         };
+        self.push(len, end);
+        self.len = len as u16;
+        self.read_names(bytes);
         self.blank_at = offset(blank.start);
         self.body_at = offset(blank.end);
-        if let Some((kind, at)) = splitter.defect {
-            self.record_defect(kind, at);
+        if let Some((kind, at)) = strays.defect {
+            self.record_defect(kind, self.name_at(at), at);
         }
-        if splitter.has_control {
+        if strays.has_control {
             self.check_controls(bytes);
         }
     }
 
-    #[inline]
-    fn push(&mut self, start: usize, colon: u16, name: HeaderName) {
-        let at = self.rows.len();
-        if let Some(first) = self.first.get_mut(name as usize) {
-            if *first == u8::MAX {
-                *first = u8::try_from(at).unwrap_or(u8::MAX);
-            } else if let Some(row) = self.rows.get_mut(usize::from(*first)) {
-                row.may_repeat = true;
-            }
+    /// Reads and indexes the names.
+    fn read_names(&mut self, bytes: &[u8]) {
+        let mut are_named = true;
+        for (at, row) in self.rows.iter_mut().enumerate().take(self.len.into()) {
+            are_named &= row.read_name(bytes, at as u8, &mut self.first);
         }
-        self.rows.push(Row { start: offset(start), colon, name, may_repeat: at >= FIRST_UNINDEXED });
+        let further = usize::from(self.len).saturating_sub(INDEXED);
+        for row in self.more.iter_mut().take(further) {
+            are_named &= row.read_name(bytes, NONE, &mut self.first);
+        }
+        if !are_named && let Some(line) = (0..self.len()).find_map(|at| self.row(at).filter(|row| row.colon == 0)) {
+            self.record_defect(ErrorKind::Line, None, line.start as usize);
+        }
     }
 
-    /// Stores a defect of the lines at `at`, if it is before the stored one.
+    #[inline]
+    fn push(&mut self, at: usize, start: usize) {
+        match self.rows.get_mut(at) {
+            Some(row) => row.start = offset(start),
+            None => self.push_further(start),
+        }
+    }
+
     #[cold]
-    fn record_defect(&mut self, kind: ErrorKind, at: usize) {
+    fn push_further(&mut self, start: usize) {
+        if self.more.is_empty() {
+            self.more.reserve(2 * INDEXED);
+        }
+        self.more.push(Row { start: offset(start), ..EMPTY });
+    }
+
+    #[inline]
+    fn row(&self, at: usize) -> Option<&Row> {
+        self.rows.get(at).or_else(|| self.more.get(at.checked_sub(INDEXED)?))
+    }
+
+    /// Stores a defect, if it is before the stored one.
+    #[cold]
+    fn record_defect(&mut self, kind: ErrorKind, header: Option<HeaderName>, at: usize) {
         let offset = offset(at);
         if self.defect.is_none_or(|defect| offset < defect.offset) {
-            let line = self.rows.partition_point(|row| row.start <= offset).checked_sub(1);
-            let name = line.and_then(|line| self.rows.get(line)).filter(|_| offset < self.end).map(|row| row.name);
-            self.defect = Some(ParseError { kind, header: name.filter(|name| *name != HeaderName::Unknown), offset });
+            self.defect = Some(ParseError { kind, header: header.filter(|name| *name != HeaderName::Unknown), offset });
         }
+    }
+
+    /// The name of the line with the octet at `at`.
+    #[cold]
+    fn name_at(&self, at: usize) -> Option<HeaderName> {
+        let is_there = |line: &usize| self.line_span(*line).contains(offset(at));
+        (0..self.len()).find(is_there).and_then(|line| Some(self.row(line)?.name))
     }
 
     /// Looks for stray control characters, if there is no other defect.
     #[cold]
     fn check_controls(&mut self, bytes: &[u8]) {
         let mut lines = (0..self.len()).map(|at| self.line(bytes, at));
-        let stray =
-            lines.find_map(|line| Some(line.value.start as usize + lines::stray_control(line.value.of(bytes))?));
-        if let (Some(at), None) = (stray, self.defect) {
-            self.record_defect(ErrorKind::Control, at);
+        let stray = lines.find_map(|line| {
+            Some((line.name, line.value.start as usize + lines::stray_control(line.value.of(bytes))?))
+        });
+        if let (Some((name, at)), None) = (stray, self.defect) {
+            self.record_defect(ErrorKind::Control, Some(name), at);
         }
     }
 
     /// Number of lines.
     pub(crate) fn len(&self) -> usize {
-        self.rows.len()
+        self.len.into()
     }
 
     /// The line at `at`, an empty one if there is none.
     pub(crate) fn line(&self, bytes: &[u8], at: usize) -> Line {
         let whole = self.line_span(at);
-        let row = self.rows.get(at);
+        let row = self.row(at);
         let name = whole.of(bytes).get(..row.map_or(0, |row| row.colon.into())).unwrap_or_default();
         Line {
             name: row.map_or(HeaderName::Unknown, |row| row.name),
@@ -140,8 +186,8 @@ impl Head {
 
     #[inline]
     fn line_span(&self, at: usize) -> Span {
-        let start = self.rows.get(at).map_or(self.end, |row| row.start);
-        Span { start, end: self.rows.get(at + 1).map_or(self.end, |next| next.start) }
+        let start_of = |at| self.row(at).map_or(0, |row| row.start);
+        Span { start: start_of(at), end: start_of(at + 1) }
     }
 
     /// The value of the line at `at`, trimmed.
@@ -149,46 +195,54 @@ impl Head {
     pub(crate) fn value<'a>(&self, bytes: &'a [u8], at: usize) -> &'a [u8] {
         let (row, end) = match self.rows.get(at..).unwrap_or_default() {
             [row, next, ..] => (row, next.start),
-            [row] => (row, self.end),
-            [] => return b"",
+            _ => self.further(at),
         };
         // A line without a name has no value.
-        let start = if row.colon == 0 { end as usize } else { row.start as usize + usize::from(row.colon) + 1 };
-        let mut value = bytes.get(start..end as usize).unwrap_or_default();
+        let start = row.start as usize + usize::from(row.colon) + 1;
+        let Some(value) = bytes.get(start..end as usize).filter(|_| row.colon != 0) else { return b"" };
         // The common case: one space before the value and a CRLF after it.
-        if let [rest @ .., b'\r', b'\n'] = value {
-            value = rest;
-        }
-        value = octets::trim_end(value);
-        if let [b' ', rest @ ..] = value {
-            value = rest;
-        }
-        octets::trim_start(value)
+        let value = octets::trim_end(value.strip_suffix(b"\r\n").unwrap_or(value));
+        octets::trim_start(value.strip_prefix(b" ").unwrap_or(value))
+    }
+
+    /// A row that is not in `rows` or is the last one there, and where its line ends.
+    #[cold]
+    fn further(&self, at: usize) -> (&Row, u32) {
+        (self.row(at).unwrap_or(&EMPTY), self.row(at + 1).unwrap_or(&EMPTY).start)
     }
 
     /// The position of the first line of `name`.
     #[inline]
     pub(crate) fn first(&self, name: HeaderName) -> Option<usize> {
-        match self.first.get(name as usize).map_or(FIRST_UNINDEXED, |first| usize::from(*first)) {
-            FIRST_UNINDEXED if self.rows.len() > FIRST_UNINDEXED => self.named(name).next(),
-            FIRST_UNINDEXED => None,
-            first => Some(first),
+        match self.first_of(name) {
+            NONE if self.more.is_empty() => None,
+            NONE => self.named(name).next(),
+            first => Some((first & !REPEATED).into()),
         }
+    }
+
+    #[inline]
+    fn first_of(&self, name: HeaderName) -> u8 {
+        self.first.get(name as usize).copied().unwrap_or(NONE)
     }
 
     /// Whether there is a line of any of these names.
     pub(crate) fn has_any(&self, names: &[HeaderName]) -> bool {
-        let is_indexed = |name: &HeaderName| self.first.get(*name as usize).is_some_and(|first| *first != u8::MAX);
-        names.iter().any(is_indexed)
-            || (self.rows.len() > FIRST_UNINDEXED && names.iter().any(|name| self.first(*name).is_some()))
+        names.iter().any(|name| self.first_of(*name) != NONE)
+            || (!self.more.is_empty() && names.iter().any(|name| self.first(*name).is_some()))
     }
 
     /// The positions of the lines of `name`.
     #[inline]
     pub(crate) fn named(&self, name: HeaderName) -> LinesByName<'_> {
-        let first = self.first.get(name as usize).map_or(FIRST_UNINDEXED, |first| usize::from(*first));
-        let is_single = self.rows.get(first).is_some_and(|row| !row.may_repeat);
-        LinesByName { rows: &self.rows, name, at: first..if is_single { first + 1 } else { self.rows.len() } }
+        let first = self.first_of(name);
+        let from = usize::from(first & !REPEATED);
+        let at = match first {
+            NONE => INDEXED.min(self.len())..self.len(),
+            _ if first & REPEATED == 0 => from..from + 1,
+            _ => from..self.len(),
+        };
+        LinesByName { head: self, name, at }
     }
 
     /// The Content-Length, `None` without one. Repeated equal values are accepted, different ones are not (RFC 3261
@@ -210,7 +264,7 @@ impl Head {
 /// See [`Head::named`].
 #[derive(Clone, Debug)]
 pub(crate) struct LinesByName<'a> {
-    rows: &'a [Row],
+    head: &'a Head,
     name: HeaderName,
     at: Range<usize>,
 }
@@ -228,13 +282,13 @@ impl Iterator for LinesByName<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<usize> {
-        self.at.find(|at| self.rows.get(*at).is_some_and(|row| row.name == self.name))
+        self.at.find(|at| self.head.row(*at).is_some_and(|row| row.name == self.name))
     }
 }
 
 impl DoubleEndedIterator for LinesByName<'_> {
     fn next_back(&mut self) -> Option<usize> {
-        self.at.rfind(|at| self.rows.get(*at).is_some_and(|row| row.name == self.name))
+        self.at.rfind(|at| self.head.row(*at).is_some_and(|row| row.name == self.name))
     }
 }
 
@@ -245,14 +299,14 @@ mod tests {
 
     fn head(text: &[u8]) -> Head {
         let mut head = Head::new();
-        head.read(text, LineSplitter::new(Leniency::default()));
+        head.read(text, LineSplitter::new(), StrayControls::new(Leniency::default()));
         head
     }
 
     #[test]
     fn lines_are_found_by_name_at_any_position() {
         let pattern = [HeaderName::Via, HeaderName::Subject, HeaderName::Via, HeaderName::To];
-        for lead in [0, 1, 47, 252, 253, 254, 255, 256, 257, 300] {
+        for lead in [0, 1, 41, 42, 43, 44, 45, 46, 47, 255, 256, 300] {
             let names = [&vec![HeaderName::From; lead][..], &pattern].concat();
             let text: String = names.iter().map(|name| format!("{}:\r\n", name.as_str())).collect();
             let head = head(format!("{text}\r\n").as_bytes());

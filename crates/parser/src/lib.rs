@@ -59,7 +59,7 @@
 //!
 //! [`Message::parse`] does more than httparse in this comparison: it parses the start line, recognises header names,
 //! joins folded lines, and finds the end of the body. rsip does not support quoted strings in parameters, so Contacts
-//! with one are not parsed there. Up to 48 header lines, neither parse nor rewrite allocates
+//! with one are not parsed there. Up to 45 header lines, neither parse nor rewrite allocates
 //! (`tests/no_allocation.rs`).
 //!
 //! To reproduce: `cargo bench -p parser --bench speed` for this crate and httparse; `cargo run --release` in

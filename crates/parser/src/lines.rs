@@ -51,69 +51,85 @@ impl Extent {
 pub(crate) struct LineSplitter {
     controls: Controls,
     at: usize,
+}
+
+/// The control characters of the lines that are no CRLF. Apart from [`LineSplitter`], so that this one stays in registers.
+pub(crate) struct StrayControls {
     leniency: Leniency,
     /// The first invalid or missing line end.
     pub(crate) defect: Option<(ErrorKind, usize)>,
-    /// Whether a control character that is not part of a line end was found. Usually there is none, and the callers
-    /// skip their checks.
-    pub(crate) has_stray_control: bool,
+    /// Whether there is any other than a line end. Usually there is none, and the callers skip their checks.
+    pub(crate) has_any: bool,
     /// Whether one of them is neither tab nor CR.
     pub(crate) has_control: bool,
 }
 
 impl LineSplitter {
-    pub(crate) fn new(leniency: Leniency) -> Self {
-        Self { controls: Controls::new(), at: 0, leniency, defect: None, has_stray_control: false, has_control: false }
+    pub(crate) fn new() -> Self {
+        Self { controls: Controls::new(), at: 0 }
+    }
+
+    /// Start of the next line.
+    pub(crate) fn at(&self) -> usize {
+        self.at
     }
 
     /// The next physical line.
-    pub(crate) fn physical(&mut self, bytes: &[u8]) -> Extent {
-        self.cut(bytes, false)
+    pub(crate) fn physical(&mut self, bytes: &[u8], strays: &mut StrayControls) -> Extent {
+        self.cut(bytes, strays, false)
     }
 
     /// The next line with its continuation lines.
     #[inline(always)]
-    pub(crate) fn logical(&mut self, bytes: &[u8]) -> Extent {
-        self.cut(bytes, true)
+    pub(crate) fn logical(&mut self, bytes: &[u8], strays: &mut StrayControls) -> Extent {
+        self.cut(bytes, strays, true)
     }
 
     #[inline(always)] // Otherwise each line is returned through memory, which takes 20 % longer.
-    fn cut(&mut self, bytes: &[u8], folds: bool) -> Extent {
+    fn cut(&mut self, bytes: &[u8], strays: &mut StrayControls, folds: bool) -> Extent {
         let start = self.at;
         while let Some(stop) = self.controls.next(bytes) {
-            let end = if bytes.get(stop..stop + 2) == Some(b"\r\n") {
+            let Some(rest) = bytes.get(stop..) else { break };
+            let rest = if let Some(rest) = rest.strip_prefix(b"\r\n") {
                 self.controls.next(bytes);
-                stop + 2
-            } else if let Some(end) = self.on_stray_control(bytes, stop) {
-                end
+                rest
+            } else if let Some(rest) = strays.add(rest, stop) {
+                rest
             } else {
                 continue;
             };
             // A blank line ends the head even if the body starts with white space.
-            if folds && stop > start && matches!(bytes.get(end), Some(b' ' | b'\t')) {
+            if folds && stop > start && matches!(rest, [b' ' | b'\t', ..]) {
                 continue;
             }
-            self.at = end;
-            return Extent { start, content_end: stop, end };
+            self.at = bytes.len() - rest.len();
+            return Extent { start, content_end: stop, end: self.at };
         }
         let end = bytes.len();
-        self.record_defect(ErrorKind::NoBlankLine, end);
+        strays.record_defect(ErrorKind::NoBlankLine, end);
         self.at = end;
         Extent { start, content_end: end, end }
     }
+}
 
-    /// Handles a control character at `at` that does not start a CRLF. Returns the line end if it is one.
+impl StrayControls {
+    pub(crate) fn new(leniency: Leniency) -> Self {
+        Self { leniency, defect: None, has_any: false, has_control: false }
+    }
+
+    /// Handles a control character at `at`, the first of `rest`, that does not start a CRLF. Returns the octets after it
+    /// if it is a line end.
     #[cold]
-    fn on_stray_control(&mut self, bytes: &[u8], at: usize) -> Option<usize> {
-        let rest = bytes.get(at..)?;
-        self.has_stray_control |= !rest.starts_with(b"\n");
-        self.has_control |= rest.first().is_some_and(|&byte| octets::is(byte, CONTROL));
-        match rest.first() {
-            Some(b'\n') if !self.leniency.lone_lf => self.record_defect(ErrorKind::LoneLf, at),
-            Some(b'\r') if !self.leniency.lone_cr => self.record_defect(ErrorKind::LoneCr, at),
+    fn add<'a>(&mut self, rest: &'a [u8], at: usize) -> Option<&'a [u8]> {
+        let (&control, after) = rest.split_first()?;
+        self.has_any |= control != b'\n';
+        self.has_control |= octets::is(control, CONTROL);
+        match control {
+            b'\n' if !self.leniency.lone_lf => self.record_defect(ErrorKind::LoneLf, at),
+            b'\r' if !self.leniency.lone_cr => self.record_defect(ErrorKind::LoneCr, at),
             _ => {}
         }
-        rest.starts_with(b"\n").then_some(at + 1)
+        (control == b'\n').then_some(after)
     }
 
     #[cold]
@@ -122,18 +138,22 @@ impl LineSplitter {
     }
 }
 
-/// The header name of a line and the position of its colon; `None` for a line without a name or a colon.
+/// The header name of the line at the start of `bytes`, and the position of its colon; `None` for a line without a name
+/// or a colon.
 #[inline]
-pub(crate) fn name(bytes: &[u8], extent: &Extent) -> Option<(HeaderName, u16)> {
-    let known = HeaderName::at_start(bytes.get(extent.start..).unwrap_or_default());
-    known.or_else(|| parse_name(bytes.get(extent.start..extent.content_end).unwrap_or_default()))
+pub(crate) fn name(bytes: &[u8]) -> Option<(HeaderName, u16)> {
+    HeaderName::at_start(bytes).or_else(|| parse_name(bytes))
 }
 
-fn parse_name(content: &[u8]) -> Option<(HeaderName, u16)> {
-    let (name, rest) = content.split_at_checked(octets::run(content, TOKEN))?;
-    let rest = octets::trim_start(rest);
-    let colon = u16::try_from(content.len() - rest.len()).ok()?;
-    (!name.is_empty() && rest.starts_with(b":")).then(|| (HeaderName::from_bytes(name), colon))
+#[cold]
+fn parse_name(bytes: &[u8]) -> Option<(HeaderName, u16)> {
+    let (name, rest) = bytes.split_at_checked(octets::run(bytes, TOKEN))?;
+    let (before, rest) = bytes.split_at_checked(bytes.len() - octets::trim_start(rest).len())?;
+    let colon = u16::try_from(before.len()).ok()?;
+    // A line end that no white space follows ends the line, and the colon is in another one or in the body.
+    let mut continued = before.split(|octet| *octet == b'\n').skip(1);
+    let has_colon = rest.starts_with(b":") && continued.all(|line| matches!(line, [b' ' | b'\t', ..]));
+    (has_colon && !name.is_empty()).then(|| (HeaderName::from_bytes(name), colon))
 }
 
 /// The first control character of a value that no backslash precedes (`quoted-pair` allows all but CR and LF, RFC 3261
@@ -148,10 +168,14 @@ pub(crate) fn stray_control(value: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
+    fn splitter(leniency: Leniency) -> (LineSplitter, StrayControls) {
+        (LineSplitter::new(), StrayControls::new(leniency))
+    }
+
     fn read(text: &[u8]) -> (Option<(HeaderName, u16)>, usize, Option<ErrorKind>) {
-        let mut splitter = LineSplitter::new(Leniency::default());
-        let extent = splitter.logical(text);
-        (name(text, &extent), extent.end, splitter.defect.map(|(kind, _)| kind))
+        let (mut splitter, mut strays) = splitter(Leniency::default());
+        let extent = splitter.logical(text, &mut strays);
+        (name(text), extent.end, strays.defect.map(|(kind, _)| kind))
     }
 
     #[test]
@@ -165,15 +189,19 @@ mod tests {
     #[test]
     fn lines_are_returned_in_order() {
         let text = b"ACK sip:a SIP/2.0\r\n is: no fold\r\nTo: x\r\n\ty\r\n\r\n body";
-        let mut splitter = LineSplitter::new(Leniency::default());
-        assert_eq!(splitter.physical(text).end, 19);
-        let (first, second, blank) = (splitter.logical(text), splitter.logical(text), splitter.logical(text));
+        let (mut splitter, mut strays) = splitter(Leniency::default());
+        assert_eq!(splitter.physical(text, &mut strays).end, 19);
+        let [first, second, blank] = [(); 3].map(|()| splitter.logical(text, &mut strays));
         assert_eq!((first.start, first.end, second.start, second.end), (19, 33, 33, 44));
-        assert_eq!((blank.is_blank(), blank.end, splitter.defect), (true, 46, None));
+        assert_eq!((blank.is_blank(), blank.end, strays.defect), (true, 46, None));
     }
 
     #[test]
     fn lines_without_a_name_and_bad_line_ends_are_defects() {
+        for nameless in [&b"To\r\n: x\r\n\r\n"[..], b"To\r\n\r\n : x", b"To \n \n\r\n : x", b"To\r\n \r\n\r\n: x"] {
+            assert_eq!(read(nameless).0, None);
+        }
+        assert_eq!(read(b"To\r\n \r\n\t: x\r\n\r\n").0, Some((HeaderName::To, 8)));
         for nameless in [&b"no colon here\r\n\r\n"[..], b": value\r\n\r\n", b" fold of nothing: x\r\n\r\n", b"\r\n:"] {
             assert_eq!(read(nameless).0, None);
         }
@@ -187,10 +215,10 @@ mod tests {
     fn control_characters_are_reported_unless_quoted() {
         for byte in 0..=255 {
             let text = [b'a', byte, b'b', b'\r', b'\n'];
-            let mut splitter = LineSplitter::new(Leniency::default());
-            splitter.logical(&text);
-            assert_eq!(splitter.has_control, octets::is(byte, CONTROL), "{byte:#x}");
-            assert_eq!(splitter.has_stray_control, byte.is_ascii_control() && byte != b'\n', "{byte:#x}");
+            let (mut splitter, mut strays) = splitter(Leniency::default());
+            splitter.logical(&text, &mut strays);
+            assert_eq!(strays.has_control, octets::is(byte, CONTROL), "{byte:#x}");
+            assert_eq!(strays.has_any, byte.is_ascii_control() && byte != b'\n', "{byte:#x}");
         }
         assert_eq!(stray_control(b"x\0y"), Some(1));
         assert_eq!(stray_control(b"\"x\\\0y\""), None);
@@ -200,8 +228,8 @@ mod tests {
     #[test]
     fn leniency_changes_only_the_defect() {
         let text = b"To: x\ry\nFrom: z\r\n";
-        let mut splitter = LineSplitter::new(Leniency { lone_lf: true, lone_cr: true });
-        let extent = splitter.logical(text);
-        assert_eq!((extent.content_end, extent.end, splitter.defect), (7, 8, None));
+        let (mut splitter, mut strays) = splitter(Leniency { lone_lf: true, lone_cr: true });
+        let extent = splitter.logical(text, &mut strays);
+        assert_eq!((extent.content_end, extent.end, strays.defect), (7, 8, None));
     }
 }

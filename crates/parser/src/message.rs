@@ -8,7 +8,7 @@ use crate::{
     CSeq, ErrorKind, Header, HeaderName, Headers, Leniency, Line, Method, Occurs, ParseError, Span, Uri, Values, fault,
     head::Head,
     headers,
-    lines::LineSplitter,
+    lines::{LineSplitter, StrayControls},
     list,
     span::{self, offset},
     start_line::{self, StartLine},
@@ -49,14 +49,13 @@ impl Message {
         }
         let lead = bytes.iter().position(|&byte| byte != b'\r' && byte != b'\n').unwrap_or(bytes.len());
         bytes.advance(lead);
-        let mut splitter = LineSplitter::new(leniency);
-        let first = splitter.physical(&bytes);
-        let Some((start, start_defect)) = start_line::parse(&bytes, first.content_end, splitter.has_stray_control)
-        else {
+        let (mut splitter, mut strays) = (LineSplitter::new(), StrayControls::new(leniency));
+        let first = splitter.physical(&bytes, &mut strays);
+        let Some((start, start_defect)) = start_line::parse(&bytes, first.content_end, strays.has_any) else {
             return Err(ParseError::new(ErrorKind::StartLine, 0));
         };
         let mut message = Self { bytes, start, headers_at: offset(first.end), head: Head::new() };
-        message.head.read(&message.bytes, splitter);
+        message.head.read(&message.bytes, splitter, strays);
         if let Some((kind, at)) = start_defect {
             message.head.defect = Some(ParseError::new(kind, offset(at)));
         }

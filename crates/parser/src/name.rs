@@ -88,8 +88,8 @@ impl HeaderName {
         let mut slot = key_slot(key);
         loop {
             match KEYS.get(slot)? {
-                Key { octets: 0, .. } => return None,
                 found if found.octets == key => return Some((found.name, len as u16)),
+                Key { octets: 0, .. } => return None,
                 _ => slot = (slot + 1) % KEY_SLOTS,
             }
         }

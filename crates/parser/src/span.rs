@@ -27,6 +27,11 @@ impl Span {
         self.end <= self.start
     }
 
+    /// Whether it contains the octet at this position.
+    pub(crate) fn contains(&self, at: u32) -> bool {
+        (self.start..self.end).contains(&at)
+    }
+
     /// This part of `bytes`, empty if the span is not inside.
     pub(crate) fn of<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         bytes.get(self.start as usize..self.end as usize).unwrap_or_default()
