@@ -115,8 +115,9 @@ fn read_address(address: &NameAddr<'_>) {
 }
 
 fn read_contact(contact: Contact<'_>) {
-    assert!(contact.q().ok().flatten().unwrap_or(0) <= 1000);
-    let _ = (contact.expires(), contact.instance(), contact.reg_id(), contact.params());
+    let binding = contact.binding();
+    assert!(binding.q().ok().flatten().unwrap_or(0) <= 1000);
+    let _ = (binding.expires(), binding.instance(), binding.reg_id(), contact.params());
     let _ = (contact.pub_gruu(), contact.temp_gruu(), contact.is_outbound());
     read_features(contact.features());
     if let Some(address) = contact.address() {

@@ -139,7 +139,8 @@ fn exercise(message: &Message) {
         drop((credentials.username(), credentials.nc(), credentials.response()));
     }
     for contact in message.headers::<Contact<'_>>().flatten() {
-        let _ = (contact.q(), contact.expires(), contact.instance(), contact.reg_id(), contact.pub_gruu());
+        let binding = contact.binding();
+        let _ = (binding.q(), binding.expires(), binding.instance(), binding.reg_id(), contact.pub_gruu());
         contact
             .features()
             .for_each(|feature| assert!(feature.values().count() <= feature.value.map_or(0, <[u8]>::len)));

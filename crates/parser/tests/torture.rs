@@ -121,7 +121,7 @@ fn unusual_messages_have_the_right_values() {
         (Some(5061), Some(&b"z9hG4bKx"[..]), Host::Name(b"phone.office.example"))
     );
     assert_eq!(odd.headers::<Via<'_>>().count(), 2);
-    assert_eq!(odd.headers::<Contact<'_>>().next().unwrap().unwrap().q(), Ok(Some(330)));
+    assert_eq!(odd.headers::<Contact<'_>>().next().unwrap().unwrap().binding().q(), Ok(Some(330)));
     assert_eq!(message("valid/octets_after_the_body").body(), b"body");
 
     let group = message("valid/ipv6_port_like_group");

@@ -134,7 +134,8 @@ pub(crate) fn read(octets: &Bytes) {
         std::hint::black_box((via.branch(), via.received(), via.maddr(), via.rport()));
     });
     each::<Contact<'_>>(&message, |contact| {
-        std::hint::black_box((contact.q().is_ok(), contact.expires(), contact.instance(), contact.reg_id()));
+        let binding = contact.binding();
+        std::hint::black_box((binding.q().is_ok(), binding.expires(), binding.instance(), binding.reg_id()));
         contact.features().for_each(|feature| feature.values().for_each(drop));
         if let Some(uri) = contact.address().map(|address| address.uri) {
             targets(&uri);

@@ -28,32 +28,21 @@ impl<'a> Contact<'a> {
         self.address().map(|address| address.params).unwrap_or_default()
     }
 
-    /// The preference in thousandths, 0 to 1000; `None` if there is no `q`.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Range`] if it is not a `qvalue`.
-    pub fn q(&self) -> Result<Option<u16>, ErrorKind> {
-        match self.params().get("q") {
-            None => Ok(None),
-            Some(value) => thousandths(value.unwrap_or_default()).map(Some).ok_or(ErrorKind::Range),
+    /// The parameters of the binding that it describes. They are read in one pass, because a registrar needs them all.
+    pub fn binding(&self) -> BindingParams<'a> {
+        let mut known = BindingParams::default();
+        for (name, value) in self.params() {
+            let is = |text: &str| octets::eq_ignore_case(name, text.as_bytes());
+            let known = match name.len() {
+                1 if is("q") => &mut known.q,
+                6 if is("reg-id") => &mut known.reg_id,
+                7 if is("expires") => &mut known.expires,
+                13 if is("+sip.instance") => &mut known.instance,
+                _ => continue,
+            };
+            known.get_or_insert(value);
         }
-    }
-
-    /// Seconds of the `expires` parameter, saturating; a malformed one counts as [`Expires::MALFORMED`] (RFC 3261
-    /// 10.2.1.1). `None` if there is none.
-    pub fn expires(&self) -> Option<u32> {
-        self.params().get("expires").map(|value| Expires::read(value.unwrap_or_default()).0)
-    }
-
-    /// The `+sip.instance` parameter without its quotes: `<urn:uuid:...>` (RFC 5626 4.1).
-    pub fn instance(&self) -> Option<&'a [u8]> {
-        self.params().value("+sip.instance").map(|value| inside_quotes(value).unwrap_or(value))
-    }
-
-    /// The `reg-id` parameter, 1 or above (RFC 5626 4.2); `None` if it is absent or malformed.
-    pub fn reg_id(&self) -> Option<u32> {
-        let number = octets::number(self.params().value("reg-id")?)?;
-        u32::try_from(number).ok().filter(|number| *number > 0)
+        known
     }
 
     /// The `pub-gruu` parameter without its quotes: a globally routable URI of this phone (RFC 5627 5.1, 9).
@@ -75,6 +64,45 @@ impl<'a> Contact<'a> {
     /// The feature parameters (RFC 3840 9) of the phone.
     pub fn features(&self) -> Features<'a> {
         Features::of(self.params())
+    }
+}
+
+/// The parameters of a Contact that describe its binding: the first one of each name, as received.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BindingParams<'a> {
+    q: Option<Option<&'a [u8]>>,
+    expires: Option<Option<&'a [u8]>>,
+    instance: Option<Option<&'a [u8]>>,
+    reg_id: Option<Option<&'a [u8]>>,
+}
+
+impl<'a> BindingParams<'a> {
+    /// The preference in thousandths, 0 to 1000; `None` if there is no `q`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Range`] if it is not a `qvalue`.
+    pub fn q(&self) -> Result<Option<u16>, ErrorKind> {
+        match self.q {
+            None => Ok(None),
+            Some(value) => thousandths(value.unwrap_or_default()).map(Some).ok_or(ErrorKind::Range),
+        }
+    }
+
+    /// Seconds of the `expires` parameter, saturating; a malformed one counts as [`Expires::MALFORMED`] (RFC 3261
+    /// 10.2.1.1). `None` if there is none.
+    pub fn expires(&self) -> Option<u32> {
+        self.expires.map(|value| Expires::read(value.unwrap_or_default()).0)
+    }
+
+    /// The `+sip.instance` parameter without its quotes: `<urn:uuid:...>` (RFC 5626 4.1).
+    pub fn instance(&self) -> Option<&'a [u8]> {
+        self.instance.flatten().map(|value| inside_quotes(value).unwrap_or(value))
+    }
+
+    /// The `reg-id` parameter, 1 or above (RFC 5626 4.2); `None` if it is absent or malformed.
+    pub fn reg_id(&self) -> Option<u32> {
+        let number = octets::number(self.reg_id.flatten()?)?;
+        u32::try_from(number).ok().filter(|number| *number > 0)
     }
 }
 
@@ -115,19 +143,19 @@ mod tests {
     fn q_is_given_in_thousandths() {
         for (text, q) in [("0", 0), ("1", 1000), ("0.5", 500), ("0.", 0), ("1.000", 1000), ("0.123", 123), ("0.09", 90)]
         {
-            assert_eq!(contact(&format!("<sip:a@b>;q={text}")).q(), Ok(Some(q)), "{text}");
+            assert_eq!(contact(&format!("<sip:a@b>;q={text}")).binding().q(), Ok(Some(q)), "{text}");
         }
         for text in ["1.1", "2", "0.1234", "-0.1", "0.x", ".5", "1000"] {
-            assert_eq!(contact(&format!("<sip:a@b>;q={text}")).q(), Err(ErrorKind::Range), "{text}");
+            assert_eq!(contact(&format!("<sip:a@b>;q={text}")).binding().q(), Err(ErrorKind::Range), "{text}");
         }
-        assert_eq!(contact("<sip:a@b;q=0.1>").q(), Ok(None));
+        assert_eq!(contact("<sip:a@b;q=0.1>").binding().q(), Ok(None));
     }
 
     #[test]
     fn expiry_reg_id_and_instance_are_read() {
         let contact = contact("<sip:a@b>;expires=99999999999;reg-id=1;+sip.instance=\"<urn:uuid:0-1>\"");
-        assert_eq!(contact.expires(), Some(u32::MAX));
-        assert_eq!((contact.reg_id(), contact.instance()), (Some(1), Some(&b"<urn:uuid:0-1>"[..])));
+        assert_eq!(contact.binding().expires(), Some(u32::MAX));
+        assert_eq!((contact.binding().reg_id(), contact.binding().instance()), (Some(1), Some(&b"<urn:uuid:0-1>"[..])));
     }
 
     #[test]
@@ -144,15 +172,15 @@ mod tests {
     // checklist 15
     #[test]
     fn a_malformed_expiry_is_an_hour() {
-        assert_eq!(contact("<sip:a@b>;expires=soon").expires(), Some(3600));
-        assert_eq!(contact("<sip:a@b>;expires").expires(), Some(3600));
-        assert_eq!(contact("<sip:a@b>").expires(), None);
+        assert_eq!(contact("<sip:a@b>;expires=soon").binding().expires(), Some(3600));
+        assert_eq!(contact("<sip:a@b>;expires").binding().expires(), Some(3600));
+        assert_eq!(contact("<sip:a@b>").binding().expires(), None);
     }
 
     #[test]
     fn a_star_has_no_parameters() {
         assert!(matches!(contact("*"), Contact::Star));
         assert!(Contact::parse(b"*;expires=0").is_err());
-        assert_eq!(contact("*").q(), Ok(None));
+        assert_eq!(contact("*").binding().q(), Ok(None));
     }
 }

@@ -73,6 +73,7 @@ mod warning;
 mod www_authenticate;
 
 pub use challenge::Challenge;
+pub use contact::BindingParams;
 pub use credentials::{AuthParams, Credentials};
 pub use feature::{Feature, Features, TagValue};
 pub use name_addr::NameAddr;

@@ -231,7 +231,7 @@ pub(super) fn uri_of_route(value: &[u8]) -> Option<SipUri<'_>> {
 
 /// The `+sip.instance` in the Contact of a message.
 fn instance_of(message: &Message) -> Option<&[u8]> {
-    message.header::<Contact<'_>>().ok()??.instance()
+    message.header::<Contact<'_>>().ok()??.binding().instance()
 }
 
 /// The hash of the phone that a request is sent to, if it has an instance.

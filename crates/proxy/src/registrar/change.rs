@@ -106,11 +106,11 @@ fn read_contact<'a>(
     own: (&Aor, &Gruus),
     settings: &Settings,
 ) -> Result<ContactChange<'a>, Reject> {
-    let contact = Contact::Address(address);
-    let q = contact
+    let binding = Contact::Address(address).binding();
+    let q = binding
         .q()
         .map_err(|kind| Reject::Malformed(ParseError { kind, header: Some(HeaderName::Contact), offset: 0 }))?;
-    let (instance, expires) = (contact.instance(), contact.expires().or(header_expires));
+    let (instance, expires) = (binding.instance(), binding.expires().or(header_expires));
     match &address.uri {
         Uri::Sip(uri) => match leads_to(uri, own, settings)? {
             LeadsTo::OtherUser => {}
@@ -129,7 +129,7 @@ fn read_contact<'a>(
         expires,
         q,
         instance,
-        reg_id: contact.reg_id(),
+        reg_id: binding.reg_id(),
         flow_id: flow_id_to_keep(request, &address.uri),
     })
 }

@@ -316,7 +316,7 @@ impl TrunkClient {
             let Some(address) = contact.address() else { continue };
             lists_any = true;
             if equivalent(&address.uri, &own) {
-                let expires = contact.expires().or(whole).unwrap_or(self.expires);
+                let expires = contact.binding().expires().or(whole).unwrap_or(self.expires);
                 return Some(expires).filter(|expires| *expires > 0);
             }
         }

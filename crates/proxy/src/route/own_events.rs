@@ -35,7 +35,7 @@ pub(crate) fn without_sender(plan: Result<Plan, Reject>, request: &Request) -> R
     let Ok(mut plan) = plan else { return Err(refusal(request)) };
     let contact = request.message.header::<Contact<'_>>().ok().flatten();
     let uri = contact.as_ref().and_then(|contact| contact.address()).map(|address| address.uri);
-    let mut instance = contact.as_ref().and_then(Contact::instance).map(<[u8]>::to_vec);
+    let mut instance = contact.as_ref().and_then(|contact| contact.binding().instance()).map(<[u8]>::to_vec);
     // The instance identifies the other flows of the phone.
     let own = plan.targets().find_map(|target| {
         target.uri.binding().filter(|binding| is_senders(binding, uri.as_ref(), request))?.instance()

@@ -47,7 +47,7 @@ pub(crate) fn contacts_to_follow(
         if destination == Destination::Elsewhere {
             reach::check_host(uri.sip()?, from, settings, reach::check_phone_address).ok()?;
         }
-        Some(Redirect { q: contact.q().ok()?.unwrap_or(1000), uri: uri.as_bytes().into(), destination })
+        Some(Redirect { q: contact.binding().q().ok()?.unwrap_or(1000), uri: uri.as_bytes().into(), destination })
     });
     let mut contacts: Vec<Redirect> = contacts.collect::<Option<_>>()?;
     contacts.sort_by_key(|contact| Reverse(contact.q));

@@ -190,7 +190,7 @@ impl Scalar for FixedContact {
         // RFC 3261 20.10: without brackets, URI parameters would be header parameters.
         let bracketed = if text.contains('<') { text.to_owned() } else { format!("<{text}>") };
         let contact = Contact::parse(bracketed.as_bytes()).ok()?;
-        let q = contact.q().ok()?;
+        let q = contact.binding().q().ok()?;
         let uri = contact.address()?.uri.sip().filter(|uri| uri.headers().is_empty())?.as_bytes();
         // Longer than any real URI, and below the limit of the location service.
         let uri = str::from_utf8(uri).ok().filter(|uri| uri.len() <= 1024)?;
