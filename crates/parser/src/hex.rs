@@ -13,7 +13,7 @@ pub fn hex_digits<const N: usize>(octets: [u8; N]) -> [[u8; 2]; N] {
 
 /// The digit of a value below 16. Computed without a table, so that the compiler can handle sixteen octets at a time.
 #[inline]
-fn digit(value: u8) -> u8 {
+const fn digit(value: u8) -> u8 {
     value + if value < 10 { b'0' } else { b'a' - 10 }
 }
 
@@ -46,7 +46,12 @@ pub fn read_hex(text: &[u8]) -> Option<u64> {
     if text.is_empty() || text.len() > 16 {
         return None;
     }
-    text.iter().try_fold(0, |number, digit| Some(number << 4 | u64::from(lower_value(*digit)?)))
+    // All digits are read before the decision, so that the loop has no branch.
+    let (number, all) = text.iter().fold((0, 0), |(number, all), digit| {
+        let value = VALUES.get(usize::from(*digit)).copied().unwrap_or(NO_DIGIT);
+        (number << 4 | u64::from(value), all | value)
+    });
+    (all < 16).then_some(number)
 }
 
 /// Exactly `N` octets from text with digits in any case; `None` for any other text.
@@ -70,12 +75,22 @@ pub(crate) fn hex_value(digit: u8) -> Option<u8> {
 
 #[inline]
 fn lower_value(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    }
+    VALUES.get(usize::from(digit)).copied().filter(|value| *value != NO_DIGIT)
 }
+
+const NO_DIGIT: u8 = u8::MAX;
+
+/// The value of each lower-case digit; [`NO_DIGIT`] for other octets.
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time, where an index out of bounds is an error")]
+static VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[digit(value) as usize] = value;
+        value += 1;
+    }
+    values
+};
 
 #[cfg(test)]
 mod tests {

@@ -120,7 +120,7 @@ pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
 /// `bytes` without LWS at its end.
 #[inline]
 pub(crate) fn trim_end(mut bytes: &[u8]) -> &[u8] {
-    while let [rest @ .., byte] = bytes
+    while let [rest @ .., byte @ ..=b' '] = bytes
         && is(*byte, LWS)
     {
         bytes = rest;
@@ -134,6 +134,7 @@ pub(crate) fn trim_start(bytes: &[u8]) -> &[u8] {
     match bytes {
         [] => bytes,
         [first, ..] if *first > b' ' => bytes,
+        [b' ', rest @ ..] if rest.first().is_some_and(|next| *next > b' ') => rest,
         _ => trim_start_run(bytes),
     }
 }

@@ -137,6 +137,9 @@ impl<'a> SipUri<'a> {
     /// value.
     pub fn param(&self, name: &str) -> Option<Option<&'a [u8]>> {
         let params = self.params.as_bytes();
+        if params.is_empty() {
+            return None;
+        }
         let has_escapes = memchr(b'%', params).is_some();
         // `uri-parameters` (25.1) have neither quotes nor white space, so every `;` begins a parameter.
         params.split(|octet| *octet == b';').skip(1).find_map(|param| {

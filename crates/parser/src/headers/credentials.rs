@@ -4,11 +4,10 @@
 use std::borrow::Cow;
 
 use memchr::memchr;
-use nom::{Parser, combinator::cut, sequence::separated_pair};
 
 use crate::{
     ErrorKind,
-    grammar::{self, separator, token, value},
+    grammar::{self, token, value},
     list::quoted_len,
     octets::{self, LWS, TOKEN},
     unquote,
@@ -24,6 +23,8 @@ pub struct Credentials<'a> {
     /// The first parameter of each name of a digest-response. Collected while parsing, because verification needs most
     /// of them.
     known: Known<'a>,
+    /// Whether there is a backslash: without one, no value has quoted pairs.
+    has_pairs: bool,
 }
 
 /// Values as received.
@@ -74,7 +75,7 @@ impl<'a> Credentials<'a> {
         } else {
             params.iter().for_each(|(name, value)| known.record(name, value));
         }
-        Ok(Self { scheme, params, known })
+        Ok(Self { scheme, params, known, has_pairs: memchr(b'\\', params.0).is_some() })
     }
 
     /// Only the realm, without parsing the rest. For valid credentials the same as [`Credentials::realm`], for
@@ -84,6 +85,10 @@ impl<'a> Credentials<'a> {
         AuthParams(params).unquoted("realm")
     }
 
+    fn unquoted(&self, value: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.has_pairs { unquote(value) } else { Cow::Borrowed(without_quotes(value)) }
+    }
+
     /// Whether the scheme is Digest.
     pub fn is_digest(&self) -> bool {
         is_digest(self.scheme)
@@ -91,32 +96,32 @@ impl<'a> Credentials<'a> {
 
     /// `username = "username" EQUAL quoted-string`, unquoted.
     pub fn username(&self) -> Option<Cow<'a, [u8]>> {
-        self.known.username.map(unquote)
+        self.known.username.map(|value| self.unquoted(value))
     }
 
     /// `realm = "realm" EQUAL quoted-string`, unquoted.
     pub fn realm(&self) -> Option<Cow<'a, [u8]>> {
-        self.known.realm.map(unquote)
+        self.known.realm.map(|value| self.unquoted(value))
     }
 
     /// `nonce = "nonce" EQUAL quoted-string`, unquoted.
     pub fn nonce(&self) -> Option<Cow<'a, [u8]>> {
-        self.known.nonce.map(unquote)
+        self.known.nonce.map(|value| self.unquoted(value))
     }
 
     /// `digest-uri = "uri" EQUAL LDQUOT Request-URI RDQUOT`, unquoted.
     pub fn uri(&self) -> Option<Cow<'a, [u8]>> {
-        self.known.uri.map(unquote)
+        self.known.uri.map(|value| self.unquoted(value))
     }
 
     /// `cnonce = "cnonce" EQUAL quoted-string`, unquoted.
     pub fn cnonce(&self) -> Option<Cow<'a, [u8]>> {
-        self.known.cnonce.map(unquote)
+        self.known.cnonce.map(|value| self.unquoted(value))
     }
 
     /// `opaque = "opaque" EQUAL quoted-string`, unquoted.
     pub fn opaque(&self) -> Option<Cow<'a, [u8]>> {
-        self.known.opaque.map(unquote)
+        self.known.opaque.map(|value| self.unquoted(value))
     }
 
     /// `dresponse = "response" EQUAL request-digest` without its quotes: lower-case hex by the RFC, but not checked.
@@ -209,22 +214,19 @@ impl<'a> AuthParams<'a> {
     /// Checks the grammar of all parameters, and calls `visit` with each name and value, which are the same as in
     /// [`AuthParams::iter`].
     fn check(&self, mut visit: impl FnMut(&'a [u8], &'a [u8])) -> Result<(), ErrorKind> {
-        let one = |input| separated_pair(token, separator("="), cut(value)).parse(input);
         let mut rest = self.0;
         if rest.is_empty() {
             return Err(ErrorKind::Empty);
         }
         loop {
-            let (after, (name, value)) = match one(rest) {
-                Ok(done) => done,
-                Err(nom::Err::Failure(grammar::Fault(kind))) => return Err(kind),
-                Err(_) => return Err(ErrorKind::Param),
-            };
+            let (after, name) = token(rest).map_err(|_| ErrorKind::Param)?;
+            let after = octets::trim_start(after).strip_prefix(b"=").ok_or(ErrorKind::Param)?;
+            let (after, value) = value(octets::trim_start(after)).map_err(grammar::kind)?;
             visit(name, value);
-            match separator(",").parse(after) {
-                Ok((next, _)) => rest = next,
-                Err(_) if octets::trim(after).is_empty() => return Ok(()),
-                Err(_) => return Err(ErrorKind::Trailing),
+            match octets::trim_start(after) {
+                [] => return Ok(()),
+                [b',', next @ ..] => rest = octets::trim_start(next),
+                _ => return Err(ErrorKind::Trailing),
             }
         }
     }
