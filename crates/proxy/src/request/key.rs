@@ -21,10 +21,9 @@ impl TransactionKey {
     /// Everybody on the path can read and repeat these values. So the key also has the address that responses go
     /// to: with it, nobody at another address can match a transaction, and so cancel a call.
     pub(super) fn new(
-        message: &Message,
         (via, response_address): (&Via<'_>, SocketAddr),
         (sequence, method): (u32, Method<'_>),
-        from_tag: Option<&[u8]>,
+        (call_id, from_tag): (&[u8], Option<&[u8]>),
         mac: &Mac,
     ) -> Self {
         let name = match via.host {
@@ -42,7 +41,6 @@ impl TransactionKey {
         // Responses usually go to the sent-by address, which `numbers` then already contains.
         let sent_by = if numbers.starts_with(&sent_by) { &b""[..] } else { &sent_by };
         let branch = via.branch().unwrap_or_default();
-        let call_id = message.value(HeaderName::CallId).unwrap_or_default();
         let from_tag = from_tag.unwrap_or_default();
         if name.is_empty() && method.is_empty() && sent_by.is_empty() {
             return Self(mac.sign(Purpose::Transaction, &[branch, &numbers, call_id, from_tag]));
@@ -60,7 +58,8 @@ impl TransactionKey {
     ) -> Option<(Self, Method<'m>)> {
         let headers::CSeq { number, method } = message.header().ok()??;
         let from = NameAddr::params_of(message.value(HeaderName::From)?);
-        Some((Self::new(message, (via, response_address), (number, method), from.value("tag"), mac), method))
+        let names = (message.value(HeaderName::CallId).unwrap_or_default(), from.value("tag"));
+        Some((Self::new((via, response_address), (number, method), names, mac), method))
     }
 }
 

@@ -186,8 +186,8 @@ impl Request {
         let back = self.response_hop.remote;
         let key = match (&head, via) {
             (Some(head), _) => {
-                let numbers = (head.sequence, message.method());
-                Some(TransactionKey::new(message, (&head.via, back), numbers, head.from_tag, mac))
+                let (numbers, names) = ((head.sequence, message.method()), (head.call_id, head.from_tag));
+                Some(TransactionKey::new((&head.via, back), numbers, names, mac))
             }
             (None, Some(via)) => TransactionKey::of(message, via, back, mac).map(|(key, _)| key),
             (None, None) => None,
