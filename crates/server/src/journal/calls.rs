@@ -3,10 +3,11 @@
 //! Decides what a record says and how many are kept. Calls in progress are in `proxy::CallTable`.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use location::{Aor, Wall};
 use parser::reason_phrase;
 use proxy::{CallEnd, CallInProgress, CallRecord, CallSide, ConfigKey, TriedPhones};
@@ -218,7 +219,7 @@ impl CallHistory {
             let dropped = self.ended.remove(of_stranger.or_else(|| self.oldest_of_busy_caller()).unwrap_or(0));
             dropped.iter().for_each(|dropped| uncount(&mut self.of_caller, &dropped.from));
         }
-        *self.of_caller.entry(ended.from.clone()).or_default() += 1;
+        *self.of_caller.entry_ref(ended.from.as_str()).or_default() += 1;
         self.ended.push_back(ended);
     }
 
