@@ -198,8 +198,8 @@ impl Head {
             _ => self.further(at),
         };
         // A line without a name has no value.
-        let start = row.start as usize + usize::from(row.colon) + 1;
-        let Some(value) = bytes.get(start..end as usize).filter(|_| row.colon != 0) else { return b"" };
+        let start = if row.colon == 0 { end as usize } else { row.start as usize + usize::from(row.colon) + 1 };
+        let Some(value) = bytes.get(start..end as usize) else { return b"" };
         // The common case: one space before the value and a CRLF after it.
         let value = octets::trim_end(value.strip_suffix(b"\r\n").unwrap_or(value));
         octets::trim_start(value.strip_prefix(b" ").unwrap_or(value))
@@ -327,7 +327,7 @@ mod tests {
         assert_eq!((to.name, to.name_len, to.value.of(text)), (HeaderName::To, 2, &b"\"a\r\n b\" <sip:x>"[..]));
         assert_eq!((to.whole, subject.whole.start), (Span { start: 0, end: 28 }, 28));
         assert_eq!((subject.name_len, subject.value.len()), (7, 0));
-        assert_eq!((nothing.name_len, nothing.value.len(), nothing.whole.len()), (0, 0, 9));
+        assert_eq!((nothing.name_len, nothing.value, nothing.whole.len()), (0, Span { start: 47, end: 47 }, 9));
         assert_eq!((head.len(), head.blank_at, head.body_at), (3, 47, 49));
         assert_eq!(head.defect.map(|defect| (defect.kind, defect.offset)), Some((ErrorKind::Line, 38)));
     }
