@@ -33,7 +33,7 @@ fn start(name: &str, redis: &Redis, config: &str) -> Server {
 
 /// Two servers that know each other.
 #[track_caller]
-fn pair(redis: &Redis, config: &str) -> [Server; 2] {
+pub(crate) fn pair(redis: &Redis, config: &str) -> [Server; 2] {
     let servers = ["a", "b"].map(|name| start(name, redis, config));
     for server in &servers {
         server.counts("frontdesk_nodes", &[], |nodes| nodes == 2.0);

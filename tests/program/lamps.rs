@@ -16,7 +16,7 @@ fn setup(more: &str) -> Server {
 }
 
 #[track_caller]
-fn subscribe(watcher: &mut Phone, user: &str) -> Message {
+pub(crate) fn subscribe(watcher: &mut Phone, user: &str) -> Message {
     let asked = watcher.request("SUBSCRIBE", &format!("sip:{user}@office.example"));
     let asked =
         watcher.authenticated(asked.with("Event", "dialog").with("Expires", 600), Credentials::new("board", "lamps"));
@@ -26,7 +26,7 @@ fn subscribe(watcher: &mut Phone, user: &str) -> Message {
 
 /// The body of the next NOTIFY with all these parts.
 #[track_caller]
-fn sees(watcher: &mut Phone, parts: &[&str]) -> String {
+pub(crate) fn sees(watcher: &mut Phone, parts: &[&str]) -> String {
     let notify = watcher.expect("NOTIFY");
     watcher.reply(&notify, 200);
     let body = String::from_utf8(notify.body.clone()).expect("UTF-8");
@@ -36,7 +36,7 @@ fn sees(watcher: &mut Phone, parts: &[&str]) -> String {
     body
 }
 
-fn attribute<'a>(body: &'a str, name: &str) -> &'a str {
+pub(crate) fn attribute<'a>(body: &'a str, name: &str) -> &'a str {
     let (_, value) = body.split_once(&format!(" {name}=\"")).unwrap_or_default();
     value.split('"').next().unwrap_or_default()
 }

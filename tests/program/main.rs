@@ -21,6 +21,7 @@ mod calls;
 
 mod certificates;
 mod cluster;
+mod cluster_lamps;
 mod cluster_links;
 mod commands;
 mod config;

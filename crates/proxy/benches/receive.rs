@@ -86,6 +86,12 @@ fn call_without_table(bencher: Bencher<'_, '_>) {
     calls(bencher, CoreDriver::new().without_calls());
 }
 
+/// The same at a node of a cluster.
+#[divan::bench(sample_count = 200, sample_size = 100)]
+fn call_in_cluster(bencher: Bencher<'_, '_>) {
+    calls(bencher, CoreDriver::of_cluster());
+}
+
 fn calls(bencher: Bencher<'_, '_>, mut driver: CoreDriver) {
     let mut turn = 0;
     bencher.bench_local(|| {

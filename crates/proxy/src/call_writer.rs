@@ -6,10 +6,10 @@ use std::time::Duration;
 use location::Wall;
 
 use crate::calls::{
-    CallKey, CallRef, CallResponse, CallTable, CallsChange, DialogEnd, DiversionReason, Effect, Moment, Reached,
-    RequestAnswer, TriedPhones,
+    CallKey, CallRef, CallResponse, CallTable, CallsChange, DialogEnd, DiversionReason, Effect, Moment, PassingRequest,
+    Reached, RequestAnswer, TriedPhones, before,
 };
-use crate::event::Event;
+use crate::event::{Event, Limit};
 use crate::outbox::Outbox;
 use crate::subscriber_index::SubscriberIndex;
 
@@ -21,12 +21,14 @@ pub(crate) struct Calls {
     watched: Arc<SubscriberIndex>,
     /// What has changed during this call of the driver.
     changes: Vec<CallsChange>,
+    /// The requests in dialogs of calls of other nodes that were answered during this call of the driver.
+    passed: Vec<(PassingRequest, RequestAnswer)>,
 }
 
 impl Calls {
     /// Without any call.
     pub(crate) fn new(watched: Arc<SubscriberIndex>) -> Self {
-        Self { table: Arc::new(CallTable::new(0)), watched, changes: Vec::new() }
+        Self { table: Arc::new(CallTable::new(0)), watched, changes: Vec::new(), passed: Vec::new() }
     }
 
     /// Uses this table from now on.
@@ -47,9 +49,14 @@ impl Calls {
         &self.table
     }
 
-    /// Whether calls have changed since [`Self::take_changes`].
+    /// Whether there is anything to tell.
     pub(crate) const fn has_changed(&self) -> bool {
-        !self.changes.is_empty()
+        !self.changes.is_empty() || !self.passed.is_empty()
+    }
+
+    /// What the other nodes have to be told of their calls since this was last asked.
+    pub(crate) fn take_passed(&mut self) -> Vec<(PassingRequest, RequestAnswer)> {
+        std::mem::take(&mut self.passed)
     }
 
     /// What has changed since this was last asked.
@@ -111,9 +118,39 @@ impl Calls {
 
     /// A request within a dialog has its final response, or gets none.
     pub(crate) fn request_answered(&mut self, transaction: u64, answer: RequestAnswer, now: Wall, outbox: &mut Outbox) {
-        let Self { table, watched, changes } = self;
+        if let Some(passed) = self.table.passing().end(transaction) {
+            self.pass(passed, answer);
+            return;
+        }
+        let Self { table, watched, changes, .. } = self;
         let moment = Moment { now, subscriptions: watched.count() };
         table.request_answered(transaction, answer, moment, |effect| apply(effect, changes, outbox));
+    }
+
+    /// A request comes within the dialog of a call that is not here.
+    pub(crate) fn passes(&self, request: PassingRequest, outbox: &mut Outbox) {
+        if !self.table.passing().begin(request, self.table.limit()) {
+            outbox.emit(Event::LimitReached(Limit::JournalCalls));
+        }
+    }
+
+    fn pass(&mut self, request: PassingRequest, answer: RequestAnswer) {
+        if answer.ends_dialog(request.is_bye) {
+            self.passed.push((request, answer));
+        }
+    }
+
+    /// Another node says that a request has passed it.
+    pub(crate) fn request_passed(
+        &mut self,
+        request: &PassingRequest,
+        answer: RequestAnswer,
+        now: Wall,
+        outbox: &mut Outbox,
+    ) {
+        let Self { table, watched, changes, .. } = self;
+        let moment = Moment { now, subscriptions: watched.count() };
+        table.request_passed(request, answer, moment, |effect| apply(effect, changes, outbox));
     }
 
     /// Ends the calls whose end no message reports ([`CallTable::sweep`]).
@@ -121,6 +158,9 @@ impl Calls {
         let (records, changes) = self.table.sweep(self.at(now), lifetime, bye_timeout);
         records.into_iter().for_each(|record| outbox.emit(Event::CallEnded(Box::new(record))));
         changes.into_iter().for_each(|change| self.note(change));
+        for unanswered in self.table.passing().end_unanswered(before(now, bye_timeout)) {
+            self.pass(unanswered, RequestAnswer::Nothing);
+        }
     }
 
     /// To be told to those who watch calls.

@@ -146,7 +146,7 @@ pub enum Event {
         /// What was done.
         outcome: LargeRequest,
     },
-    /// A request with a token of another node came.
+    /// A message with a token of another node came.
     NodeRequest {
         /// What was done.
         outcome: NodeRequest,
@@ -274,7 +274,7 @@ pub enum DialogRequest {
     Refused,
 }
 
-/// What was done with a request that another node handed over.
+/// What was done with a message of another node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum NodeRequest {
@@ -282,6 +282,8 @@ pub enum NodeRequest {
     Delivered,
     /// That flow is gone.
     FlowGone,
+    /// It was for this node itself, which the other one tells of calls.
+    Told,
     /// The token is older than 32 s, or the clocks of the nodes differ by that.
     Late,
     /// No node has signed these octets.

@@ -32,6 +32,7 @@ mod ingress;
 mod large;
 mod mac;
 mod nat;
+mod node_calls;
 mod node_hop;
 mod node_link;
 mod notifier;
@@ -63,7 +64,7 @@ pub use ask::{Answer, Continuation, Question};
 pub use auth::DigestInput;
 pub use calls::{
     CallDialog, CallEnd, CallInProgress, CallRecord, CallRefusal, CallSide, CallTable, CalledPhone, DialogEnd,
-    DialogState, DiversionReason, Offence, Reached, TriedPhones,
+    DialogState, DiversionReason, FoundAtNode, NodeWatch, Offence, Reached, TriedPhones,
 };
 pub use clock::{Instant, Now, Wall};
 pub use config_key::ConfigKey;

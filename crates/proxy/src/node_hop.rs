@@ -1,10 +1,12 @@
-//! The hop to another node: for a message over a flow that it holds, and for a response to what it has handed over.
+//! The hop to another node: for a message over a flow that it holds, for a response to what it has handed over, and for
+//! what it is told itself.
 //!
 //! Must not decide which node holds a flow; that is done by `settings/nodes.rs`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use location::Node;
 use parser::Transport;
 
 use crate::hop::{Hop, Over};
@@ -16,6 +18,12 @@ impl Hop {
     pub(crate) fn over_node(&self, settings: &Settings) -> Option<Self> {
         let Over::Elsewhere(flow) = &self.over else { return Some(self.clone()) };
         let Way::Node(NodeAddress { transport, address, host }) = settings.nodes.way(flow) else { return None };
+        to_node(transport, address, host, settings)
+    }
+
+    /// The hop to a node that is alive.
+    pub(crate) fn to_node(node: Node, settings: &Settings) -> Option<Self> {
+        let NodeAddress { transport, address, host } = settings.nodes.address_of(node)?;
         to_node(transport, address, host, settings)
     }
 

@@ -82,6 +82,21 @@ pub enum CoreMessage {
         /// The last state of the call, if it has ended.
         ended: Option<std::sync::Arc<crate::CallInProgress>>,
     },
+    /// A call of this node has changed whose users other nodes may watch. The first worker gets it.
+    CallOfNode {
+        /// The number of the call.
+        call: u64,
+        /// The last state of the call, if it has ended.
+        ended: Option<std::sync::Arc<crate::CallInProgress>>,
+    },
+    /// Another node says which users' calls it watches. The first worker gets it.
+    NodeWatches(Box<crate::calls::NodeWatch>),
+    /// A user is watched that the other nodes do not know to be watched. The first worker gets it.
+    WatchAtNodes,
+    /// Another node has answered a question of the receiving worker for calls.
+    FoundAtNode(Box<crate::calls::FoundAtNode>),
+    /// The table of the other nodes has changed. The first worker gets it from the driver.
+    NodesChanged,
     /// The calls whose end no message reports are to be ended. One worker gets this from the driver every few seconds.
     SweepCalls,
 }

@@ -1,6 +1,8 @@
 //! Which workers have subscriptions to which resource. A worker that changes a record reads it, to send a message
 //! only to the workers that need one.
 //!
+//! It also knows which users' calls are watched, here and at other nodes (`node_calls`).
+//!
 //! Shared by all workers, without a lock. A change costs one atomic load while there is no subscription, and two
 //! otherwise. Resources share buckets, so false positives are possible. False negatives are not: a subscription is
 //! added before it reads the state, and a record is committed before the index is read. Must not know the
@@ -10,6 +12,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use location::Aor;
 
+use crate::calls::{Interest, SharedInterest};
 use crate::mac::{Mac, Purpose};
 
 /// With 10,000 subscriptions, the default limit of a worker, each bucket has two or three resources.
@@ -25,6 +28,12 @@ pub struct SubscriberIndex {
     buckets: Box<[AtomicU64]>,
     /// For each bucket the number of changes since the start, as far as they have to be counted.
     versions: Box<[AtomicU32]>,
+    /// The number of subscriptions to calls here, by [`Interest::bucket_of`] the user.
+    watched: Box<[AtomicU32]>,
+    /// The users that the other nodes know to be watched here.
+    told: SharedInterest,
+    /// The users that other nodes watch.
+    of_nodes: SharedInterest,
 }
 
 /// The bucket of a resource.
@@ -42,8 +51,56 @@ impl SubscriberIndex {
     /// An empty index for this number of workers, at most 64.
     pub fn new(workers: u8) -> Self {
         let buckets = (0..BUCKETS).map(|_| AtomicU64::new(0)).collect();
-        let versions = (0..BUCKETS).map(|_| AtomicU32::new(0)).collect();
-        Self { workers: workers.min(64), bits: AtomicUsize::new(0), buckets, versions }
+        let numbers = |count| (0..count).map(|_| AtomicU32::new(0)).collect();
+        Self {
+            workers: workers.min(64),
+            bits: AtomicUsize::new(0),
+            buckets,
+            versions: numbers(BUCKETS),
+            watched: numbers(Interest::BUCKETS),
+            told: SharedInterest::new(),
+            of_nodes: SharedInterest::new(),
+        }
+    }
+
+    /// A subscription to the calls of this user begins.
+    pub(crate) fn watch(&self, user: &Aor) {
+        self.watched_at(user).map(|count| count.fetch_add(1, Ordering::AcqRel));
+    }
+
+    /// Such a subscription has ended.
+    pub(crate) fn unwatch(&self, user: &Aor) {
+        self.watched_at(user).map(|count| count.fetch_sub(1, Ordering::AcqRel));
+    }
+
+    fn watched_at(&self, user: &Aor) -> Option<&AtomicU32> {
+        self.watched.get(Interest::bucket_of(user.as_bytes()))
+    }
+
+    /// The users whose calls are watched here.
+    pub(crate) fn interest(&self) -> Interest {
+        let counts = self.watched.iter().map(|count| count.load(Ordering::Acquire));
+        Interest::of_buckets((0..).zip(counts).filter(|(_, count)| *count > 0).map(|(bucket, _)| bucket))
+    }
+
+    /// What the other nodes know of [`Self::interest`].
+    pub(crate) const fn told(&self) -> &SharedInterest {
+        &self.told
+    }
+
+    /// The users that other nodes watch.
+    pub(crate) const fn of_nodes(&self) -> &SharedInterest {
+        &self.of_nodes
+    }
+
+    /// Replaces the users that other nodes watch: [`Self::count`] counts all of them as one.
+    pub(crate) fn set_of_nodes(&self, users: &Interest) {
+        match (self.of_nodes.is_empty(), users.is_empty()) {
+            (true, false) => _ = self.bits.fetch_add(1, Ordering::AcqRel),
+            (false, true) => _ = self.bits.fetch_sub(1, Ordering::AcqRel),
+            _ => {}
+        }
+        self.of_nodes.set(users);
     }
 
     /// Whether there is a worker with this number.

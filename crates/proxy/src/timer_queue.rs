@@ -22,6 +22,10 @@ pub(crate) enum Timer {
     Subscription(u64),
     /// The next request of this task at a trunk, or its retransmission.
     Trunk(u64),
+    /// The other nodes have to be told what is watched here.
+    Nodes,
+    /// The other nodes are not waited for any longer with this question for calls.
+    Find(u64),
 }
 
 /// The timers of one core.

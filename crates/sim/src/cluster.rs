@@ -6,11 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use location::{Node, Record};
 use parser::Transport;
-use proxy::{Keys, NodeAddress, Nodes, OtherNode, Settings};
+use proxy::{CallTable, Keys, NodeAddress, Nodes, OtherNode, Settings};
 
+use crate::cores::MAX_CALLS;
 use crate::net::NodeMessage;
 use crate::settings::{KEYS, SERVER, at};
 
@@ -32,6 +34,7 @@ pub(crate) struct SimNode {
     /// Whether the other nodes take it for alive.
     pub(crate) has_lease: bool,
     pub(crate) nodes: Nodes,
+    pub(crate) calls: Arc<CallTable>,
     /// The records that it has seen, with the flows as the store has them.
     pub(crate) seen: BTreeMap<Vec<u8>, Record>,
 }
@@ -56,7 +59,8 @@ impl Cluster {
     pub(crate) fn node_of_next_run(&mut self, index: usize) -> SimNode {
         self.runs += 1;
         let nodes = Nodes::new(id(index, self.runs), at_stream(index)).expect("a stream");
-        SimNode { run: self.runs, is_running: true, has_lease: true, nodes, seen: BTreeMap::new() }
+        let (calls, seen) = (Arc::new(CallTable::new(MAX_CALLS)), BTreeMap::new());
+        SimNode { run: self.runs, is_running: true, has_lease: true, nodes, calls, seen }
     }
 
     /// Gives each node the table of the others.

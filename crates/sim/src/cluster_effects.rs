@@ -51,7 +51,7 @@ impl State {
         let open = Arc::clone(&self.net.open[index]);
         (0..cluster.nodes.len()).for_each(|other| open.opened(link_from(other)));
         let core = Core::new(settings, &keys, 0, seed + (u64::from(run) << 32), Arc::new(SubscriberIndex::new(1)));
-        core.with_connections(open).with_calls(Arc::new(CallTable::new(MAX_CALLS)))
+        core.with_connections(open).with_calls(Arc::clone(&cluster.nodes[index].calls))
     }
 
     /// The node that a response goes to by its Via; `None` for a request, or without nodes.
@@ -68,7 +68,8 @@ impl State {
     /// Ends a node at once. The others do not notice until its lease ends.
     pub(crate) fn kill_node(&mut self, index: usize) {
         self.net.close_node(index);
-        self.cluster_mut().nodes[index].is_running = false;
+        let node = &mut self.cluster_mut().nodes[index];
+        (node.is_running, node.calls) = (false, Arc::new(CallTable::new(MAX_CALLS)));
         // What it still had to do is never done.
         self.cores[index] = self.core_of_node(index, 0);
     }
@@ -78,6 +79,16 @@ impl State {
         let cluster = self.cluster_mut();
         cluster.nodes[index].has_lease = has_lease;
         cluster.update_tables();
+        self.nodes_changed();
+    }
+
+    /// What the servers do when the table of the nodes has changed.
+    fn nodes_changed(&mut self) {
+        for index in 0..self.cores.len() {
+            if self.cluster_mut().nodes[index].is_running {
+                self.deliver(index, CoreMessage::NodesChanged, None);
+            }
+        }
     }
 
     /// Starts a node again, as a new run.
@@ -93,6 +104,7 @@ impl State {
         self.net.open[index] = Arc::default();
         self.net.new_run(index);
         self.cores[index] = self.core_of_node(index, 7);
+        self.nodes_changed();
     }
 
     /// Gives all nodes these keys.

@@ -89,6 +89,11 @@ impl Simulation {
         self.state.borrow_mut().cluster.as_mut().expect("nodes").cut.insert((from, to));
     }
 
+    /// From now on what one node sends reaches the other again.
+    pub fn mend(&self, from: usize, to: usize) {
+        self.state.borrow_mut().cluster.as_mut().expect("nodes").cut.remove(&(from, to));
+    }
+
     /// A node sees the changes of others after this time.
     pub fn changes_take(&self, time: Duration) {
         self.state.borrow_mut().cluster.as_mut().expect("nodes").visible_after = micros(time);
@@ -210,12 +215,14 @@ impl Simulation {
 
     /// The calls in progress.
     pub fn calls(&self) -> Vec<CallInProgress> {
-        self.state.borrow().calls.all()
+        self.state.borrow().call_tables().into_iter().flat_map(|table| table.all()).collect()
     }
 
     /// The calls in progress of a user of the office.
     pub fn calls_of(&self, user: &str) -> Vec<CallInProgress> {
-        self.state.borrow().calls.of_user(&location::Aor::new(user.as_bytes(), DOMAIN.as_bytes()), usize::MAX)
+        let user = location::Aor::new(user.as_bytes(), DOMAIN.as_bytes());
+        let state = self.state.borrow();
+        state.call_tables().into_iter().flat_map(|table| table.of_user(&user, usize::MAX)).collect()
     }
 
     /// The records of the calls that have ended since this was last asked, in the order in which they did.

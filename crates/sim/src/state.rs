@@ -52,7 +52,7 @@ pub(crate) struct Endpoint {
 
 pub(crate) struct State {
     pub(crate) cores: Vec<Core>,
-    /// The calls of all cores. Each node has its own.
+    /// The calls of all cores. Each node has its own ([`State::call_tables`]).
     pub(crate) calls: Arc<CallTable>,
     pub(crate) settings: Settings,
     /// The nodes, if there is more than one server. Each has one worker.
@@ -158,7 +158,17 @@ impl State {
 
     /// Does what the server does every few seconds with the calls whose end no message reports.
     pub(crate) fn sweep_calls(&mut self) {
-        self.deliver(0, CoreMessage::SweepCalls, None);
+        for worker in 0..self.cluster.as_ref().map_or(1, |cluster| cluster.nodes.len()) {
+            self.deliver(worker, CoreMessage::SweepCalls, None);
+        }
+    }
+
+    /// The calls of each server.
+    pub(crate) fn call_tables(&self) -> Vec<&CallTable> {
+        match &self.cluster {
+            Some(cluster) => cluster.nodes.iter().map(|node| &*node.calls).collect(),
+            None => vec![&self.calls],
+        }
     }
 
     pub(crate) fn remove(&mut self, user: &str, contact: &str) {

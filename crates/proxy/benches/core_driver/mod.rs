@@ -6,15 +6,16 @@
 #![allow(clippy::unwrap_used, reason = "a message that is not SIP is a mistake in this file")]
 
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use location::{Aor, Commit, MemoryStore, Store as _, Ticket};
+use location::{Aor, Commit, MemoryStore, Node, Store as _, Ticket};
 use md5::{Digest as _, Md5};
 use parser::{Message, Transport, hex_text};
 use proxy::{
-    Answer, Authentication, CallTable, Continuation, Core, Flow, Instant, Limits, Now, Outbox, Question, Received,
-    Secrets, Settings, SubscriberIndex, Wall,
+    Answer, Authentication, CallTable, Continuation, Core, Flow, Instant, Limits, NodeAddress, Nodes, Now, OtherNode,
+    Outbox, Question, Received, Secrets, Settings, SubscriberIndex, Wall,
 };
 
 use sim::DOMAIN;
@@ -43,6 +44,18 @@ impl CoreDriver {
         for user in 0..USERS {
             driver.take(register(user, 1), phone(user));
         }
+        driver
+    }
+
+    /// One of two nodes, with the same users. Nobody watches calls.
+    pub(crate) fn of_cluster() -> Self {
+        let mut driver = Self::new();
+        let node = |number| Node { number, run: 1 };
+        let at = NodeAddress { transport: Transport::Tcp, address: sim::SERVER, host: None };
+        let nodes = Nodes::new(node(NonZeroU16::MIN), at.clone()).unwrap();
+        let (listeners, advertise) = (Vec::new(), None);
+        nodes.replace(vec![OtherNode { node: node(NonZeroU16::MAX), at, is_alive: true, listeners, advertise }]);
+        driver.core.reconfigure(Settings { nodes, ..settings() }.into());
         driver
     }
 

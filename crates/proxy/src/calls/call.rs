@@ -74,7 +74,7 @@ impl RequestAnswer {
     /// says that the other side has no such dialog. A request that could not be sent has told the other side nothing; if it
     /// is no BYE, its sender may repeat it. No other failure counts, whatever RFC 5057 5.1 says of it: a side could provoke
     /// one, such as 483 by Max-Forwards, and go on with the call.
-    const fn ends_dialog(self, is_bye: bool) -> bool {
+    pub(crate) const fn ends_dialog(self, is_bye: bool) -> bool {
         match self {
             Self::Final(408 | 481) => true,
             Self::Final(status) => is_bye && status < 300,
@@ -386,7 +386,7 @@ impl Call {
         self.dialogs.iter().filter_map(|dialog| Some(dialog.pending?.transaction))
     }
 
-    /// Everybody whose calls it is one of: the caller, and those whose phones take part.
+    /// Everybody whose calls it is one of: the caller, and those whose phones take part, as [`CallInProgress::parties`].
     pub(super) fn users(&self) -> impl Iterator<Item = &[u8]> {
         let phones = self.dialogs.iter().map(|dialog| dialog.user);
         let users = std::iter::once(self.caller).chain(phones).map(|user| self.texts.at(user));

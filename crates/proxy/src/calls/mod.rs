@@ -14,13 +14,17 @@
 //!   the dialog terminated (RFC 3261 15.1.1); if the other side refuses the BYE, the call may go on, and a phone must not be
 //!   able to hide that by a BYE that it knows will be refused. A 481 or 408 to any request ends the dialog (12.2.1.2,
 //!   RFC 5057 5.1), and so does a BYE without any response.
+//! - If a call began at another node, that node is told of such requests and their responses (`node_calls`).
 //! - A call without any request for `subscriptions.call_lifetime` is removed.
 //!
 //! Must not read a clock; must not decide how long records are kept.
 
 mod call;
+mod elsewhere;
 mod facts;
 mod index;
+mod interest;
+mod passing;
 mod record;
 mod shard;
 mod table;
@@ -28,9 +32,15 @@ mod text;
 mod view;
 
 pub(crate) use call::{CallRequest, CallResponse, RequestAnswer};
+pub(crate) use elsewhere::{COPIES, FoundCalls, NodeCall, Part, Told};
+pub use elsewhere::{FoundAtNode, NodeWatch};
 pub use facts::{CalledPhone, DiversionReason, Offence, TriedPhones};
+pub(crate) use interest::{Interest, SharedInterest};
+pub(crate) use passing::PassingRequest;
 pub use record::{CallEnd, CallRecord, CallRefusal, CallSide, Reached};
 pub(crate) use shard::CallRef;
 pub use table::CallTable;
-pub(crate) use table::{CallKey, CallsChange, Effect, Moment};
+pub(crate) use table::{CallKey, CallsChange, Effect, Moment, before};
+#[cfg(test)]
+pub(crate) use view::tests::call;
 pub use view::{CallDialog, CallInProgress, DialogEnd, DialogState};

@@ -53,13 +53,18 @@ pub(crate) struct CallRef(NonZeroU64);
 
 impl CallRef {
     /// The number of a call that no other call has.
-    pub(super) fn number(shard: usize, slot: u32, generation: u32) -> u64 {
-        Self::new(shard, slot, generation).map_or(0, Self::id)
+    pub(super) fn number_at(shard: usize, slot: u32, generation: u32) -> u64 {
+        Self::new(shard, slot, generation).map_or(0, Self::number)
     }
 
     /// The same number.
-    pub(super) const fn id(self) -> u64 {
+    pub(crate) const fn number(self) -> u64 {
         self.0.get()
+    }
+
+    /// The call with this number.
+    pub(super) fn of_number(number: u64) -> Option<Self> {
+        NonZeroU64::new(number).map(Self)
     }
 
     /// The generation in the upper half, then the slot and the shard.

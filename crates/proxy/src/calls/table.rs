@@ -14,8 +14,11 @@ use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
 use super::call::{Call, CallRequest, CallResponse, DialogRequest, RequestAnswer, Waits};
+use super::elsewhere::Elsewhere;
 use super::facts::{DiversionReason, TriedPhones};
 use super::index::Name;
+use super::interest::Interest;
+use super::passing::{PassingRequest, PassingRequests};
 use super::record::{CallEnd, CallRecord, CallSide, Reached};
 use super::shard::{CallRef, SHARDS, Shard, Slot, shard_of};
 use super::view::{CallInProgress, DialogEnd};
@@ -23,7 +26,7 @@ use super::view::{CallInProgress, DialogEnd};
 /// The most calls with one Call-ID that are looked at: a proxy that forks sends several INVITEs with one.
 const MAX_OF_CALL_ID: usize = 64;
 
-/// The calls in progress, of all workers.
+/// The calls in progress, of all workers; and what is known of those of other nodes.
 #[derive(Debug)]
 pub struct CallTable {
     shards: Box<[Mutex<Shard>]>,
@@ -34,6 +37,8 @@ pub struct CallTable {
     hasher: DefaultHashBuilder,
     len: AtomicUsize,
     limit: usize,
+    elsewhere: Elsewhere,
+    passing: PassingRequests,
 }
 
 type Pending = HashMap<u64, SmallVec<[CallRef; 1]>>;
@@ -55,10 +60,22 @@ pub(crate) struct Effect {
 /// A change of a call, for those who watch one of its users.
 #[derive(Debug, Default)]
 pub(crate) struct CallsChange {
+    /// The number of the call, if it is one of this node.
+    pub(crate) call: Option<u64>,
     /// The users of the call; empty if nobody watches calls, or no dialog has changed.
     pub(crate) users: Vec<Aor>,
     /// The last state of the call, if it has ended.
     pub(crate) ended: Option<Arc<CallInProgress>>,
+}
+
+impl CallsChange {
+    /// Of a call of another node. `has_ended`: this is its last state.
+    pub(crate) fn elsewhere(call: &CallInProgress, has_ended: bool) -> Self {
+        let mut users: Vec<Aor> = call.parties().map(Aor::from_canonical).collect();
+        users.sort_unstable_by(|one, other| one.as_bytes().cmp(other.as_bytes()));
+        users.dedup();
+        Self { call: None, users, ended: has_ended.then(|| Arc::new(call.clone())) }
+    }
 }
 
 /// When a change happens, and whether anybody has to be told of it.
@@ -95,6 +112,8 @@ impl CallTable {
             hasher: DefaultHashBuilder::default(),
             len: AtomicUsize::new(0),
             limit,
+            elsewhere: Elsewhere::default(),
+            passing: PassingRequests::default(),
         }
     }
 
@@ -110,13 +129,43 @@ impl CallTable {
 
     /// All calls, in no order.
     pub fn all(&self) -> Vec<CallInProgress> {
-        let mut all = Vec::new();
+        self.find(|_| true)
+    }
+
+    /// The calls with a user in this set, in no order.
+    pub(crate) fn of_users(&self, users: &Interest) -> Vec<CallInProgress> {
+        self.find(|call| call.users().any(|user| users.has(user)))
+    }
+
+    fn find(&self, is_wanted: impl Fn(&Call) -> bool) -> Vec<CallInProgress> {
+        let mut found = Vec::new();
         for (number, shard) in self.shards.iter().enumerate() {
             for (index, Slot { generation, call }) in (0..).zip(&shard.lock().slots) {
-                all.extend(call.as_ref().map(|call| call.view(CallRef::number(number, index, *generation))));
+                let call = call.as_ref().filter(|call| is_wanted(call));
+                found.extend(call.map(|call| call.view(CallRef::number_at(number, index, *generation))));
             }
         }
-        all
+        found
+    }
+
+    /// The call with this number, if it goes on.
+    pub(crate) fn with_number(&self, number: u64) -> Option<CallInProgress> {
+        self.view(CallRef::of_number(number)?)
+    }
+
+    /// The calls of other nodes.
+    pub(crate) const fn elsewhere(&self) -> &Elsewhere {
+        &self.elsewhere
+    }
+
+    /// Requests within dialogs of calls that are not here.
+    pub(crate) const fn passing(&self) -> &PassingRequests {
+        &self.passing
+    }
+
+    /// The most calls that are known.
+    pub(crate) const fn limit(&self) -> usize {
+        self.limit
     }
 
     /// The calls that a user began, and those that phones of the user take part in: at most so many, the oldest ones that
@@ -156,7 +205,7 @@ impl CallTable {
     fn view(&self, at: CallRef) -> Option<CallInProgress> {
         let (shard, slot, generation) = at.parts();
         let mut shard = self.shards.get(shard)?.lock();
-        Some(shard.call((slot, generation))?.view(at.id()))
+        Some(shard.call((slot, generation))?.view(at.number()))
     }
 
     /// Adds a call that an earlier run of the server has saved. False if it cannot go on here.
@@ -195,7 +244,7 @@ impl CallTable {
                     call.give_up(now);
                 }
                 if has_changed || is_silent {
-                    let id = CallRef::number(number, u32::try_from(index).unwrap_or_default(), *generation);
+                    let id = CallRef::number_at(number, u32::try_from(index).unwrap_or_default(), *generation);
                     changed.push(change_of(call, id, is_over, moment));
                 }
                 if is_over {
@@ -274,27 +323,27 @@ impl CallTable {
 
     /// A request of one side within a dialog goes to the other side. `callee_tag`: the tag of the side that did not send the
     /// INVITE. `transaction`: its transaction, if the response may end the dialog. If several calls have the dialog, the
-    /// request counts for none of them.
+    /// request counts for none of them. Returns whether any call has this key.
     pub(crate) fn request(
         &self,
         CallKey(key): CallKey,
         (by, callee_tag): (CallSide, &[u8]),
         (transaction, is_bye): (Option<u64>, bool),
         now: Wall,
-    ) {
+    ) -> bool {
         let request = DialogRequest { by, transaction, is_bye };
         let number = shard_of(key);
-        let Some(mut shard) = self.shards.get(number).map(Mutex::lock) else { return };
+        let Some(mut shard) = self.shards.get(number).map(Mutex::lock) else { return false };
         let Shard { slots, by_key, .. } = &mut *shard;
         let with_dialog = |index: &u32| {
             let call = slots.get(*index as usize)?.call.as_ref()?;
             Some((*index, call.position_of(callee_tag)?))
         };
         // Whoever has called twice with the same identifiers must not end one call by a request within the other.
-        let Some(equal) = by_key.get(&key).filter(|equal| equal.beyond == 0) else { return };
+        let Some(equal) = by_key.get(&key) else { return false };
         let mut having = equal.slots.iter().filter_map(with_dialog);
-        let (Some((index, dialog)), None) = (having.next(), having.next()) else { return };
-        let Some(Slot { generation, call: Some(call) }) = slots.get_mut(index as usize) else { return };
+        let (Some((index, dialog)), None, 0) = (having.next(), having.next(), equal.beyond) else { return true };
+        let Some(Slot { generation, call: Some(call) }) = slots.get_mut(index as usize) else { return true };
         let Waits { for_it, no_longer } = call.request(dialog, &request, now);
         if let Some(at) = CallRef::new(number, index, *generation)
             && let Some(transaction) = for_it
@@ -303,6 +352,23 @@ impl CallTable {
             pending.entry(transaction).or_default().push(at);
         }
         no_longer.into_iter().for_each(|transaction| self.forget(transaction));
+        true
+    }
+
+    /// A request in a dialog, which passed another node, has its final response, or gets none. `apply` gets what that causes.
+    pub(crate) fn request_passed(
+        &self,
+        passed: &PassingRequest,
+        answer: RequestAnswer,
+        moment: Moment<'_>,
+        apply: impl FnMut(Effect),
+    ) {
+        let transaction = passed.transaction;
+        for source in &passed.sources {
+            let key = self.key(&passed.call_id, &passed.caller_tag, *source);
+            self.request(key, (passed.by, &passed.callee_tag), (Some(transaction), passed.is_bye), passed.at);
+        }
+        self.request_answered(transaction, answer, moment, apply);
     }
 
     /// A request within a dialog has its final response, or gets none. `apply` gets what that causes.
@@ -350,7 +416,7 @@ impl CallTable {
         let is_end = what == Change::End;
         let change = match what {
             Change::Nothing => CallsChange::default(),
-            Change::Dialogs | Change::End => change_of(call, at.id(), is_end, moment),
+            Change::Dialogs | Change::End => change_of(call, at.number(), is_end, moment),
         };
         if !is_end {
             if what == Change::Dialogs {
@@ -387,11 +453,11 @@ fn change_of(call: &Call, id: u64, is_over: bool, moment: Moment<'_>) -> CallsCh
             users.push(Aor::from_canonical(user));
         }
     }
-    CallsChange { users, ended: is_over.then(|| Arc::new(call.view(id))) }
+    CallsChange { call: Some(id), users, ended: is_over.then(|| Arc::new(call.view(id))) }
 }
 
 /// The moment that is so long before another one.
-fn before(now: Wall, time: Duration) -> Wall {
+pub(crate) fn before(now: Wall, time: Duration) -> Wall {
     Wall(now.0.saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
 }
 

@@ -72,6 +72,14 @@ pub struct CallInProgress {
     pub end: Option<DialogEnd>,
 }
 
+impl CallInProgress {
+    /// The users who have a dialog in it: the caller, and those whose phones rang.
+    pub(crate) fn parties(&self) -> impl Iterator<Item = &[u8]> {
+        let called = self.dialogs.iter().map(|dialog| &*dialog.user);
+        std::iter::once(self.caller.as_bytes()).chain(called)
+    }
+}
+
 /// A dialog of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallDialog {
@@ -87,4 +95,45 @@ pub struct CallDialog {
     pub was_answered: bool,
     /// How it ended, if that is known.
     pub end: Option<DialogEnd>,
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A call with this number.
+    pub(crate) fn call(id: u64) -> CallInProgress {
+        let aor = |user: &[u8]| Aor::new(user, b"office.example");
+        let dialog = |user: &[u8], state, end| CallDialog {
+            callee_tag: user.into(),
+            user: aor(user).as_bytes().into(),
+            state,
+            since: Wall(77),
+            was_answered: state == DialogState::Confirmed,
+            end,
+        };
+        CallInProgress {
+            id,
+            call_id: format!("{id}@a").into_bytes().into(),
+            caller_tag: (*b"x").into(),
+            source: ([192, 0, 2, 7], 5060).into(),
+            from: aor(b"100"),
+            caller: aor(b"101"),
+            to: aor(b"102"),
+            began: Wall(77),
+            answered: Some(Wall(77)),
+            seen: Wall(77),
+            targets: 0,
+            phones: TriedPhones::default(),
+            reached: Reached::Nobody,
+            forwarded: None,
+            status: None,
+            dialogs: vec![
+                dialog(b"102", DialogState::Confirmed, None),
+                dialog(b"103", DialogState::Terminated, Some(DialogEnd::HungUp(CallSide::Callee))),
+                dialog(b"", DialogState::Early, Some(DialogEnd::Refused(486))),
+            ],
+            end: Some(DialogEnd::Gone),
+        }
+    }
 }

@@ -7,12 +7,14 @@ use std::net::SocketAddr;
 
 use location::{Aor, Wall};
 use parser::{HeaderName, Message, Method, Uri};
+use smallvec::SmallVec;
 
 use super::Core;
 use super::send::is_new_call;
 use crate::call_writer::Calls;
 use crate::calls::{
-    CallEnd, CallRecord, CallRef, CallRefusal, CallRequest, CallResponse, CallSide, CallsChange, Reached, RequestAnswer,
+    CallEnd, CallRecord, CallRef, CallRefusal, CallRequest, CallResponse, CallSide, CallsChange, PassingRequest,
+    Reached, RequestAnswer,
 };
 use crate::clock::Now;
 use crate::dialog::InDialog;
@@ -51,7 +53,8 @@ impl Core {
             None => outbox.emit(Event::LimitReached(Limit::JournalCalls)),
             // So far only the caller has a dialog.
             Some(_) if self.calls.watched().is_used() => {
-                self.calls.note(CallsChange { users: vec![caller.clone()], ended: None });
+                let call = call.map(CallRef::number);
+                self.calls.note(CallsChange { call, users: vec![caller.clone()], ended: None });
             }
             Some(_) => {}
         }
@@ -89,7 +92,7 @@ impl Core {
     }
 
     /// A request within a dialog passes from one side to the other. An ACK tells nothing that its INVITE did not.
-    pub(super) fn note_request(&self, now: Now, dialog: &InDialog, request: &Request) {
+    pub(super) fn note_request(&self, now: Now, dialog: &InDialog, request: &Request, outbox: &mut Outbox) {
         let method = request.method();
         if matches!(method, Method::Ack | Method::Subscribe | Method::Notify) {
             return;
@@ -104,10 +107,32 @@ impl Core {
         // matches no response (RFC 3262 3). They only show that the call goes on.
         let may_end = matches!(method, Method::Invite | Method::Update | Method::Bye);
         let transaction = may_end.then_some(request.key.0);
+        let (mut is_known, is_bye) = (false, method == Method::Bye);
         for source in dialog.sources() {
-            let (key, is_bye) = (table.key(call_id, caller_tag, *source), method == Method::Bye);
-            table.request(key, (side, callee_tag), (transaction, is_bye), now.wall);
+            let key = table.key(call_id, caller_tag, *source);
+            is_known |= table.request(key, (side, callee_tag), (transaction, is_bye), now.wall);
         }
+        if !is_known && self.settings.nodes.is_cluster() {
+            let identity = (call_id, [caller_tag, callee_tag], side);
+            self.note_passing(now, identity, dialog, (transaction, is_bye), outbox);
+        }
+    }
+
+    /// A request passes from one side of a dialog to the other whose call is not here: another node may know it.
+    #[cold]
+    fn note_passing(
+        &self,
+        now: Now,
+        (call_id, [caller_tag, callee_tag], by): (&[u8], [&[u8]; 2], CallSide),
+        dialog: &InDialog,
+        (transaction, is_bye): (Option<u64>, bool),
+        outbox: &mut Outbox,
+    ) {
+        let Some(transaction) = transaction else { return };
+        let (call_id, caller_tag, callee_tag) = (call_id.into(), caller_tag.into(), callee_tag.into());
+        let (sources, at) = (SmallVec::from_slice(dialog.sources()), now.wall);
+        let request = PassingRequest { call_id, caller_tag, callee_tag, sources, by, is_bye, transaction, at };
+        self.calls.passes(request, outbox);
     }
 
     /// A response to a request that was forwarded without a transaction was forwarded. `is_own`: this server has sent it

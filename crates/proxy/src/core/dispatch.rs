@@ -74,6 +74,7 @@ impl Core {
                 self.memory.keep(request);
             }
             Ok(Handling::Route(step)) => self.take_step(now, request, step, outbox),
+            Ok(Handling::FindCall(step)) => self.find_at_nodes(now, request, step, outbox),
             Ok(Handling::Emergency(caller)) => Self::emergency_call(request, caller, outbox),
             Ok(Handling::CheckDialog(check)) => self.check_dialog(now, request, check, outbox),
             Ok(Handling::Notifier(kind)) => self.receive_subscribe(now, &request, kind, outbox),
@@ -149,10 +150,10 @@ impl Core {
         drop(presented);
         let mut step = next_step(request, uri, destination, toward, &self.gruus, &self.settings)?;
         request.proven = proven;
-        self.adapt_step(now, &mut step, request)?;
-        office_step(&mut step, request, &self.settings, self.settings.civil_time(now), None)
-            .inspect_err(|_| self.report_refused_group(request, outbox))?;
-        Ok(Handling::Route(step))
+        match self.asks_nodes(request) {
+            true => Ok(Handling::FindCall(step)),
+            false => self.adapt_step(now, &mut step, request, outbox).map(|()| Handling::Route(step)),
+        }
     }
 
     /// RFC 3261 16.3 steps 3 and 5, and what a REFER may ask for.
@@ -162,10 +163,19 @@ impl Core {
         route::check_refer(request, &self.settings)
     }
 
-    /// Replaces the step of an INVITE that picks up a call, and of a SUBSCRIBE to voicemail messages.
-    fn adapt_step(&self, now: Now, step: &mut NextStep, request: &Request) -> Result<(), Reject> {
+    /// Replaces the step of an INVITE that picks up a call, of a SUBSCRIBE to voicemail messages, and by the rules of the
+    /// office.
+    pub(super) fn adapt_step(
+        &self,
+        now: Now,
+        step: &mut NextStep,
+        request: &Request,
+        outbox: &mut Outbox,
+    ) -> Result<(), Reject> {
         self.pickup_step(step, request)?;
-        route::mailbox_step(step, request, &self.settings, now)
+        route::mailbox_step(step, request, &self.settings, now)?;
+        office_step(step, request, &self.settings, self.settings.civil_time(now), None)
+            .inspect_err(|_| self.report_refused_group(request, outbox))
     }
 
     /// RFC 6665 4.2.1.4: a SUBSCRIBE within its dialog is handled by the worker that our To tag names.
@@ -330,6 +340,8 @@ enum Handling {
     Serve,
     /// By the next step to its destination, where it may go.
     Route(NextStep),
+    /// As [`Self::Route`], but the other nodes are asked first which of their calls it replaces.
+    FindCall(NextStep),
     /// As an emergency call of this user.
     Emergency(Aor),
     /// By a check of its dialog: the token alone does not let the request pass.

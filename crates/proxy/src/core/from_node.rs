@@ -1,4 +1,5 @@
-//! Requests that another node hands over, for a phone whose flow this node holds, and their responses.
+//! Requests that another node hands over, for a phone whose flow this node holds, and their responses; and what it tells this
+//! node itself (`node_calls.rs`).
 //!
 //! The other node has got the request from its sender, and has decided that it may go to this phone. Its token proves this
 //! (`nodes`), so nothing is decided again here: no authentication, no loop check, no lookup. The request goes over exactly
@@ -18,7 +19,7 @@ use crate::clock::Now;
 use crate::event::{Drop, Event, NodeRequest};
 use crate::forward::{FOR_NODE, Origin, ViaBranch, write_for_node};
 use crate::hop::Hop;
-use crate::node_link::{NodeToken, Refused, token_in};
+use crate::node_link::{Addressee, NodeToken, Refused, token_in};
 use crate::outbox::Outbox;
 use crate::peer::Peer;
 use crate::reject::Reject;
@@ -32,9 +33,16 @@ impl Core {
     /// Delivers a request whose first Route value is a token of a node.
     pub(super) fn deliver_for_node(&mut self, now: Now, mut request: Box<Request>, outbox: &mut Outbox) {
         let token = token_in(&request.message).unwrap_or_default();
-        let token = NodeToken::read(token, &request.message, now.wall, &self.mac);
-        let from = token.and_then(|token| Ok((token, self.sender_of(&request.message).ok_or(Refused::Forged)?)));
-        let (token, flow) = match from {
+        let verified = match NodeToken::read(token, &request.message, now.wall, &self.mac) {
+            Ok(NodeToken { to: Addressee::Node { from, to }, time }) => {
+                return self.told_by_node(now, (from, to, time), &request.message, outbox);
+            }
+            Ok(NodeToken { to: Addressee::Phone(peer), .. }) => {
+                self.sender_of(&request.message).map(|flow| (peer, flow)).ok_or(Refused::Forged)
+            }
+            Err(refused) => Err(refused),
+        };
+        let (peer, flow) = match verified {
             Ok(verified) => verified,
             Err(refused) => {
                 let outcome = match refused {
@@ -50,7 +58,7 @@ impl Core {
         if let Err(reject) = request.read(&self.mac) {
             return self.refuse_from_node(now, &request, (NodeRequest::Forged, reject), outbox);
         }
-        match self.own_flow(&token.peer) {
+        match self.own_flow(&peer) {
             Some(hop) => self.send_for_node(&request, hop, outbox),
             None => self.refuse_gone(now, &request, outbox),
         }

@@ -40,7 +40,7 @@ impl Core {
         let passes = from_sender && to_other;
         if passes && !next.as_ref().is_some_and(|next| self.may_have_moved(&dialog, next)) {
             self.record_move(now, &dialog, request, outbox);
-            self.note_request(now, &dialog, request);
+            self.note_request(now, &dialog, request, outbox);
             let flow = next.and_then(|next| dialog.flow_to_other(&next));
             return Ok(Toward::OtherSide { address: dialog.address_of_other(), flow });
         }
@@ -150,7 +150,7 @@ impl Core {
             _ => Toward::Anybody,
         };
         if matches!(toward, Toward::OtherSide { .. }) {
-            self.note_request(now, &dialog, &request);
+            self.note_request(now, &dialog, &request, outbox);
         }
         self.take_next_step(now, request, destination, toward, outbox);
     }

@@ -16,6 +16,8 @@ mod from_node;
 pub(crate) mod in_dialog;
 mod large_ack;
 mod late_registration;
+mod node_calls;
+mod node_pickup;
 mod notifier;
 mod pickup;
 mod register;
@@ -40,6 +42,7 @@ use crate::context::Context;
 use crate::dialog::MovedSides;
 use crate::event::{Drop, Event};
 use crate::mac::Mac;
+use crate::node_calls::{Exchange, Finds};
 use crate::notifier::Subscriptions;
 use crate::outbox::{CoreMessage, Outbox};
 use crate::pin::Pins;
@@ -73,6 +76,8 @@ pub struct Core {
     subscriptions: Subscriptions,
     timers: TimerQueue,
     trunk_clients: TrunkClients,
+    exchange: Exchange,
+    finds: Finds,
     /// Searches to begin at the end of the current call of the driver.
     searches: Vec<Search>,
     rewrite: Rewrite,
@@ -117,6 +122,8 @@ impl Core {
             subscriptions: Subscriptions::new(watched),
             timers: TimerQueue::default(),
             trunk_clients: TrunkClients::default(),
+            exchange: Exchange::default(),
+            finds: Finds::default(),
             searches: Vec::new(),
             rewrite: Rewrite::new(),
         };
@@ -182,6 +189,11 @@ impl Core {
                 self.response_passed(now, TransactionKey(key), (response, &to_tag), outbox)
             }
             CoreMessage::CallsChanged { user, ended } => self.calls_changed(now, &user, ended.as_deref(), outbox),
+            core_message @ (CoreMessage::CallOfNode { .. }
+            | CoreMessage::NodeWatches(_)
+            | CoreMessage::WatchAtNodes
+            | CoreMessage::NodesChanged) => self.tell_nodes(now, core_message, outbox),
+            CoreMessage::FoundAtNode(answer) => self.question_answered(now, *answer, outbox),
             CoreMessage::SweepCalls => self.sweep_calls(now, outbox),
         }
         self.finish_call(now, outbox);
@@ -207,6 +219,8 @@ impl Core {
                     subscriptions.timeout(id, at, &mut context);
                 }
                 Timer::Trunk(key) => self.trunk_timer(now, key, at, outbox),
+                Timer::Nodes => self.nodes_timer(now, at, outbox),
+                Timer::Find(number) => self.find_timeout(now, number, at, outbox),
             }
         }
         self.finish_call(now, outbox);
@@ -218,6 +232,7 @@ impl Core {
         self.begin_searches(now, outbox);
         if self.calls.has_changed() {
             self.announce_calls(now, outbox);
+            self.tell_passed(now, outbox);
         }
     }
 
@@ -229,13 +244,15 @@ impl Core {
     /// Removes the stale timers if there are many: a flood of requests whose pins are evicted leaves one for each.
     fn bound_timers(&mut self) {
         let (pins, response_contexts, subscriptions) = (&self.pins, &self.response_contexts, &self.subscriptions);
-        let trunk_clients = &self.trunk_clients;
+        let (trunk_clients, exchange, finds) = (&self.trunk_clients, &self.exchange, &self.finds);
         if self.timers.is_crowded(pins.len() + response_contexts.len() + subscriptions.len()) {
             self.timers.retain(|at, timer| match timer {
                 Timer::ResponseContext(id) => response_contexts.is_armed(id, at),
                 Timer::Pin(key) => pins.is_armed(key, at),
                 Timer::Subscription(id) => subscriptions.is_armed(id, at),
                 Timer::Trunk(key) => Self::has_trunk_timer(trunk_clients, key, at),
+                Timer::Nodes => exchange.is_armed(at),
+                Timer::Find(number) => finds.is_armed(number, at),
             });
         }
     }

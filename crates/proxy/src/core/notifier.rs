@@ -54,6 +54,9 @@ impl Core {
         subscriptions.insert(tag, (package, &aor), &mut context, |context| {
             Subscription::begin((aor.clone(), subscriber), request, subscribe, context)
         });
+        if package == EventPackage::Dialog {
+            self.watch_at_nodes(now, &aor, outbox);
+        }
         Ok(())
     }
 
@@ -124,7 +127,8 @@ impl Core {
     /// Tells the subscribers, at all workers, of the users whose calls have changed in this call of the driver. A message
     /// to another worker may be lost; its subscriptions notice that by the number of changes.
     pub(super) fn announce_calls(&mut self, now: Now, outbox: &mut Outbox) {
-        for CallsChange { users, ended } in self.calls.take_changes() {
+        for CallsChange { call, users, ended } in self.calls.take_changes() {
+            self.tell_change(now, call, &users, ended.as_ref(), outbox);
             for user in users {
                 let watched = self.calls.watched();
                 watched.note_change(&user, &self.mac);

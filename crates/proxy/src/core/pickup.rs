@@ -6,7 +6,7 @@
 //!
 //! Whoever has read the identifiers of a call could take it over. Phones cannot tell who may, so it is decided here. A
 //! confirmed dialog is replaced in transfers (RFC 5589 7), by somebody who is no side of it; such an INVITE passes, and so
-//! does one for a call that is not known here. Must not decide anything else about the INVITE.
+//! does one for a call that is known at no node (`node_pickup.rs`). Must not decide anything else about the INVITE.
 
 use location::Aor;
 use parser::{HeaderName, Message, Method, eq_ignore_case};
@@ -17,22 +17,33 @@ use crate::reject::Reject;
 use crate::request::Request;
 use crate::route::{self, Callee, NextStep};
 
-/// A call whose early dialog is replaced, and the user whose phone rings in it.
-struct Ringing {
-    call: CallInProgress,
+/// A call whose early dialog is replaced, which is the only one in it, and the user whose phone rings.
+pub(super) struct Ringing {
+    pub(super) call: CallInProgress,
     user: Aor,
 }
 
+/// The call with these tags, if it rings.
+pub(super) fn ringing(mut call: CallInProgress, [one, other]: [&[u8]; 2]) -> Option<Ringing> {
+    let tag = if eq_ignore_case(one, &call.caller_tag) { other } else { one };
+    let is_it = |it: &CallDialog| it.state == DialogState::Early && eq_ignore_case(&it.callee_tag, tag);
+    let at = call.dialogs.iter().position(is_it)?;
+    let dialog = call.dialogs.swap_remove(at);
+    let user = Aor::from_canonical(&dialog.user);
+    call.dialogs = vec![dialog];
+    Some(Ringing { call, user })
+}
+
 /// The identifiers in a Replaces header (RFC 3891 6.1).
-struct Replaces<'a> {
-    call_id: &'a [u8],
-    tags: [&'a [u8]; 2],
+pub(super) struct Replaces<'a> {
+    pub(super) call_id: &'a [u8],
+    pub(super) tags: [&'a [u8]; 2],
 }
 
 impl<'a> Replaces<'a> {
     /// `callid *(SEMI replaces-param)`, with one to-tag and one from-tag. The phone must read the same identifiers as this
     /// server, so any text that could be read in two ways is refused: two headers or tags, lists, and quoted strings.
-    fn of(message: &'a Message) -> Result<Self, Reject> {
+    pub(super) fn of(message: &'a Message) -> Result<Self, Reject> {
         let value = message.value(HeaderName::Replaces).filter(|_| message.count(HeaderName::Replaces) == 1);
         let mut parts = value.ok_or(Reject::Replaces)?.split(|octet| *octet == b';').map(<[u8]>::trim_ascii);
         let call_id = parts.next().filter(|call_id| is_call_id(call_id)).ok_or(Reject::Replaces)?;
@@ -78,15 +89,14 @@ impl Core {
             return Ok(Vec::new());
         }
         let Replaces { call_id, tags } = Replaces::of(&request.message)?;
-        let calls = self.calls.table().with_tags(call_id, tags).ok_or(Reject::PickUp)?;
-        let ringing = calls.into_iter().filter_map(|call| {
-            let [one, other] = tags;
-            let tag = if eq_ignore_case(one, &call.caller_tag) { other } else { one };
-            let is_it = |it: &&CallDialog| it.state == DialogState::Early && eq_ignore_case(&it.callee_tag, tag);
-            let user = call.dialogs.iter().find(is_it).map(|dialog| Aor::from_canonical(&dialog.user))?;
-            Some(Ringing { call, user })
-        });
-        Ok(ringing.collect())
+        let mut calls = self.calls.table().with_tags(call_id, tags).ok_or(Reject::PickUp)?;
+        if let Some(found) = request.replaced() {
+            if found.is_cut {
+                return Err(Reject::PickUp);
+            }
+            calls.extend(found.calls.iter().cloned());
+        }
+        Ok(calls.into_iter().filter_map(|call| ringing(call, tags)).collect())
     }
 
     /// Leads an INVITE that picks up a call to the phone that called.

@@ -23,7 +23,7 @@ use crate::reject::Reject;
 use crate::renumbering::Renumbering;
 use crate::request::{Proven, Request};
 use crate::response_context::{ResponseContext, ResponseContexts, bye_frees_line_later, call_setup};
-use crate::route::{self, Plan, check_privacy};
+use crate::route::{self, NextStep, Plan, check_privacy};
 use crate::settings::{Direction, Settings, SingleTarget, Trunk};
 use crate::target::{NextHop, Target, TargetUri};
 
@@ -36,6 +36,10 @@ impl Core {
         plan: &mut Plan,
         outbox: &mut Outbox,
     ) {
+        if self.asks_nodes(&request) {
+            let step = NextStep::ByPlan(Box::new(std::mem::take(plan)));
+            return self.find_at_nodes(now, request, step, outbox);
+        }
         request.renumbering =
             request.renumbering.take().and_then(|it| renumbering_for(*it, plan, &self.settings)).map(Box::new);
         let checked = check_privacy(&request, plan, &self.settings).and_then(|()| self.check_pickup(&request));

@@ -27,7 +27,7 @@ impl Core {
                 let mut plan = Plan { other_side, ..Plan::with_target(target) };
                 self.handle_plan(now, request, &mut plan, outbox);
             }
-            NextStep::ForwardToMailbox(mut plan) => self.handle_plan(now, request, &mut plan, outbox),
+            NextStep::ByPlan(mut plan) => self.handle_plan(now, request, &mut plan, outbox),
         }
     }
 
@@ -109,7 +109,7 @@ impl Core {
     }
 
     /// Records that a request waits. An ACK or CANCEL has the key of its INVITE, which waits by itself.
-    fn begin_to_wait(&mut self, request: &Request, outbox: &mut Outbox) -> Result<(), Reject> {
+    pub(super) fn begin_to_wait(&mut self, request: &Request, outbox: &mut Outbox) -> Result<(), Reject> {
         let is_own = !matches!(request.method(), Method::Ack | Method::Cancel);
         if is_own && !self.waiting.begin(request, self.settings.limits.transactions) {
             outbox.emit(Event::LimitReached(Limit::Transactions));
@@ -265,6 +265,6 @@ impl Core {
 }
 
 /// Whether a request that waited is still to be forwarded: its caller has not cancelled it meanwhile.
-fn is_wanted(waiting: &mut Waiting, request: &Request) -> bool {
+pub(super) fn is_wanted(waiting: &mut Waiting, request: &Request) -> bool {
     matches!(request.method(), Method::Ack | Method::Cancel) || waiting.end(request.key)
 }

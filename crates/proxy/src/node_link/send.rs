@@ -3,9 +3,10 @@
 //! The text of a message does not depend on the node but for its Via (`forward`). The Route value is added here, each time
 //! that the message is sent: so a retransmission has a token that is valid now.
 
+use location::Node;
 use parser::Transport;
 
-use super::token::{NodeToken, sign};
+use super::token::{Addressee, NodeToken, sign};
 use crate::clock::Wall;
 use crate::hop::{Hop, Over};
 use crate::mac::Mac;
@@ -40,24 +41,55 @@ impl Outbox {
 
     #[cold]
     fn send_to_node(&mut self, hop: &Hop, report_failure: bool, link: Link<'_>, write: impl FnOnce(&mut Vec<u8>)) {
-        let Link { settings, mac, now } = link;
         // The driver returns a message for a node that is gone, as one for a closed connection.
-        let Some(leaves) = hop.over_node(settings) else {
+        let Some(leaves) = hop.over_node(link.settings) else {
             self.send(hop, report_failure, write);
             return;
         };
-        let token = NodeToken { peer: Peer::of_dialog(hop, true, settings), time: now };
-        self.send(&leaves, report_failure, |out| {
+        let to = Addressee::Phone(Peer::of_dialog(hop, true, link.settings));
+        self.send_signed(&leaves, report_failure, (to, link), write);
+    }
+
+    /// Tells a node something. It is never answered: what is lost is told again.
+    pub(crate) fn tell_node(&mut self, to: Node, link: Link<'_>, content: &[u8]) {
+        let Link { settings, now, .. } = link;
+        let Some(from) = settings.nodes.own() else { return };
+        let Some(hop) = Hop::to_node(to, settings) else { return };
+        let (transport, local, remote) = (hop.transport, hop.local, hop.remote);
+        self.send_signed(&hop, false, (Addressee::Node { from, to }, link), |out| {
+            let head = format!(
+                "PUBLISH sip:{remote} SIP/2.0\r\nVia: SIP/2.0/{} {local};branch=z9hG4bK-node\r\nMax-Forwards: 0\r\n\
+                 From: <sip:{local}>;tag=node\r\nTo: <sip:{remote}>\r\nCall-ID: {}@{}\r\nCSeq: 1 PUBLISH\r\n\
+                 Content-Type: application/octet-stream\r\nContent-Length: {}\r\n\r\n",
+                transport.as_str(),
+                now.millis(),
+                local.ip(),
+                content.len(),
+            );
+            out.extend_from_slice(head.as_bytes());
+            out.extend_from_slice(content);
+        });
+    }
+
+    fn send_signed(
+        &mut self,
+        leaves: &Hop,
+        report_failure: bool,
+        (to, link): (Addressee, Link<'_>),
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let token = NodeToken { to, time: link.now };
+        self.send(leaves, report_failure, |out| {
             let start = out.len();
             write(out);
             let Some(line) = out.get(start..).and_then(|text| memchr::memchr(b'\n', text)) else { return };
             let mut route = b"Route: <sip:".to_vec();
             token.write_unsigned(&mut route);
             let user = route.len();
-            write_rest(&mut route, &leaves);
+            write_rest(&mut route, leaves);
             let at = start + line + 1;
             out.splice(at..at, route);
-            sign(out, start, at + user, mac);
+            sign(out, start, at + user, link.mac);
         });
     }
 }

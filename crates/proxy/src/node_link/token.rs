@@ -1,7 +1,9 @@
-//! The Route value that one node puts first into a message for a flow of another node (as the tokens of RFC 5626 5.2).
+//! The Route value that one node puts first into a message for a flow of another node (as the tokens of RFC 5626 5.2), or
+//! for that node itself.
 //!
 //! ```text
-//! Route: <sip:~ base64url( version time:6 peer ) "." base64url( mac:16 ) @node;transport=tcp;lr>
+//! Route: <sip:~ base64url( version time:6 content ) "." base64url( mac:16 ) @node;transport=tcp;lr>
+//! content of version 1: the peer; of version 2: the nodes that the message is from and for, each number:2 run:4
 //! ```
 //!
 //! The MAC has a key that only the nodes know. It covers all octets of the message as it is sent, with zeros in place of
@@ -9,10 +11,12 @@
 //! 64*T1, which the phone takes for a retransmission, and nothing else. Must not decide whether the flow still exists.
 
 use std::hash::Hasher as _;
+use std::num::NonZeroU16;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ctutils::CtEq as _;
+use location::Node;
 use parser::{HeaderName, Message};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 use smallvec::SmallVec;
@@ -24,9 +28,13 @@ use crate::peer::Peer;
 /// Begins the user part. No dialog token contains this octet.
 const START: &[u8] = b"<sip:~";
 
-const VERSION: u8 = 1;
+/// The version of a token that names a flow.
+const FLOW: u8 = 1;
 
-/// The octets before the peer: version and time.
+/// The version of a token that names two nodes.
+const NODES: u8 = 2;
+
+/// The octets before the content: version and time.
 const HEAD: usize = 7;
 
 /// The longest token, in octets: with two IPv6 addresses and a connection.
@@ -48,11 +56,25 @@ pub(crate) enum Refused {
     Late,
 }
 
-/// A flow at another node, and the time at which a message is sent there.
+/// Whom a message to another node is for, and the time at which it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NodeToken {
-    pub(crate) peer: Peer,
+    pub(crate) to: Addressee,
     pub(crate) time: Wall,
+}
+
+/// Whom a message to another node is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Addressee {
+    /// The phone with this flow.
+    Phone(Peer),
+    /// The node itself.
+    Node {
+        /// The node that sends it.
+        from: Node,
+        /// The node that it is for.
+        to: Node,
+    },
 }
 
 /// The user part of the first Route value, if it is a token of a node.
@@ -66,9 +88,18 @@ impl NodeToken {
     /// Appends the user part of the URI, with zeros in place of the MAC.
     pub(super) fn write_unsigned(&self, out: &mut Vec<u8>) {
         let [_, _, time @ ..] = self.time.millis().to_be_bytes();
-        let mut octets = SmallVec::<[u8; MAX]>::from_slice(&[VERSION]);
+        let version = if let Addressee::Phone(_) = self.to { FLOW } else { NODES };
+        let mut octets = SmallVec::<[u8; MAX]>::from_slice(&[version]);
         octets.extend_from_slice(&time);
-        self.peer.write_octets(&mut octets);
+        match &self.to {
+            Addressee::Phone(peer) => peer.write_octets(&mut octets),
+            Addressee::Node { from, to } => {
+                for node in [from, to] {
+                    octets.extend_from_slice(&node.number.get().to_be_bytes());
+                    octets.extend_from_slice(&node.run.to_be_bytes());
+                }
+            }
+        }
         let mut text = [0; MAX.div_ceil(3) * 4];
         let length = URL_SAFE_NO_PAD.encode_slice(&octets, &mut text).unwrap_or_default();
         out.push(b'~');
@@ -100,9 +131,24 @@ impl NodeToken {
         let length = URL_SAFE_NO_PAD.decode_slice(text, &mut octets).ok()?;
         let (&[version, ref time @ ..], rest) = octets.get(..length)?.split_first_chunk::<HEAD>()?;
         let time = time.iter().fold(0, |time, octet| time << 8 | u64::from(*octet));
-        let (peer, rest) = Peer::read_octets(rest)?;
-        (version == VERSION && rest.is_empty()).then_some(Self { peer, time: Wall(time) })
+        let (to, rest) = match version {
+            FLOW => Peer::read_octets(rest).map(|(peer, rest)| (Addressee::Phone(peer), rest))?,
+            NODES => {
+                let (from, rest) = read_node(rest)?;
+                let (to, rest) = read_node(rest)?;
+                (Addressee::Node { from, to }, rest)
+            }
+            _ => return None,
+        };
+        rest.is_empty().then_some(Self { to, time: Wall(time) })
     }
+}
+
+fn read_node(octets: &[u8]) -> Option<(Node, &[u8])> {
+    let (number, rest) = octets.split_first_chunk()?;
+    let (run, rest) = rest.split_first_chunk()?;
+    let number = NonZeroU16::new(u16::from_be_bytes(*number))?;
+    Some((Node { number, run: u32::from_be_bytes(*run) }, rest))
 }
 
 /// Replaces the zeros of the MAC in a message that begins at `start`. `end` is the end of the user part with the token.

@@ -190,6 +190,9 @@ impl Subscriptions {
     }
 
     fn list(&mut self, id: u64, (package, aor): (EventPackage, &Aor), context: &Context<'_>) {
+        if package == EventPackage::Dialog {
+            self.subscriber_index.watch(aor);
+        }
         let own = self.listed_mut(package).entry_ref(aor).or_default();
         own.push(id);
         if own.len() > 1 {
@@ -204,6 +207,9 @@ impl Subscriptions {
     }
 
     fn unlist(&mut self, id: u64, (package, aor): (EventPackage, &Aor), context: &Context<'_>) {
+        if package == EventPackage::Dialog {
+            self.subscriber_index.unwatch(aor);
+        }
         let EntryRef::Occupied(mut own) = self.listed_mut(package).entry_ref(aor) else { return };
         own.get_mut().retain(|other| *other != id);
         if !own.get().is_empty() {

@@ -15,6 +15,7 @@ use location::{Aor, Flow};
 use parser::headers::{NameAddr, Via};
 use parser::{HeaderName, Host, Message, Method, SipUri, Span, Stamp, Uri, headers};
 
+use crate::calls::FoundCalls;
 use crate::hop::Hop;
 use crate::ingress;
 use crate::mac::{Mac, Purpose};
@@ -69,8 +70,8 @@ pub(crate) struct Request {
     pub(crate) own_routes: u8,
     /// Whether no other Route values follow them, as far as this is known.
     pub(crate) has_only_own_routes: bool,
-    /// The Request-URI to use if it is not the one in the start line (RFC 3261 16.4).
-    pub(crate) effective_uri: Option<Box<[u8]>>,
+    /// What few requests have.
+    rare: Option<Box<Rare>>,
     /// How its numbers are changed, if it goes to a trunk in a dialog where that is done.
     pub(crate) renumbering: Option<Box<Renumbering>>,
     /// The user that its sender has authenticated as.
@@ -106,6 +107,13 @@ impl RequestMemory {
         request.message.release();
         self.0 = Some(request);
     }
+}
+
+/// What few requests have.
+#[derive(Clone, Debug, Default)]
+struct Rare {
+    effective_uri: Option<Box<[u8]>>,
+    replaced: Option<FoundCalls>,
 }
 
 /// Hashes whole requests, with one random key for each core. The hashes are never sent, so an attacker cannot find two
@@ -156,7 +164,7 @@ impl Request {
             hops: None,
             own_routes: 0,
             has_only_own_routes: false,
-            effective_uri: None,
+            rare: None,
             renumbering: None,
             proven: Proven::Nobody,
             needs_pin: false,
@@ -223,15 +231,35 @@ impl Request {
 
     /// The Request-URI to route by, as text.
     pub(crate) fn uri(&self) -> &[u8] {
-        self.effective_uri.as_deref().unwrap_or_else(|| self.message.request_uri())
+        self.effective_uri().unwrap_or_else(|| self.message.request_uri())
     }
 
     /// The Request-URI to route by.
     pub(crate) fn typed_uri(&self) -> Result<Uri<'_>, Reject> {
-        match &self.effective_uri {
+        match self.effective_uri() {
             Some(uri) => Uri::parse(uri).map_err(|_| Reject::RequestUri),
             None => self.message.uri().map_err(Reject::Malformed),
         }
+    }
+
+    /// The Request-URI to use if it is not the one in the start line (RFC 3261 16.4).
+    fn effective_uri(&self) -> Option<&[u8]> {
+        self.rare.as_ref()?.effective_uri.as_deref()
+    }
+
+    /// Sets the Request-URI to use in place of the one in the start line.
+    pub(crate) fn set_effective_uri(&mut self, uri: Box<[u8]>) {
+        self.rare.get_or_insert_default().effective_uri = Some(uri);
+    }
+
+    /// The calls of other nodes that it replaces, once these have been asked.
+    pub(crate) fn replaced(&self) -> Option<&FoundCalls> {
+        self.rare.as_ref()?.replaced.as_ref()
+    }
+
+    /// The other nodes have been asked for the calls that it replaces.
+    pub(crate) fn set_replaced(&mut self, found: FoundCalls) {
+        self.rare.get_or_insert_default().replaced = Some(found);
     }
 
     /// Whether Supported lists this option tag (RFC 3261 20.37).

@@ -112,7 +112,8 @@ fn restore_from_strict_router(request: &mut Request, settings: &Settings, mac: &
     }
     let dialog = InDialog::read(uri.user?, request, mac)?;
     let last = request.message.values(HeaderName::Route).last().and_then(route_uri)?;
-    request.effective_uri = Some(last.as_bytes().into());
+    let uri = last.as_bytes().into();
+    request.set_effective_uri(uri);
     request.last_route_is_uri = true;
     Some(dialog)
 }
@@ -136,7 +137,7 @@ fn strip_own_maddr(request: &mut Request, settings: &Settings) {
     uri.host.write(&mut stripped);
     let is_for_us = |name: &[u8]| name.eq_ignore_ascii_case(b"maddr") || name.eq_ignore_ascii_case(b"transport");
     uri.params.write_filtered(&mut stripped, |name| !is_for_us(name));
-    request.effective_uri = Some(stripped.into());
+    request.set_effective_uri(stripped.into());
 }
 
 fn is_ours(uri: &SipUri<'_>, settings: &Settings) -> bool {

@@ -50,6 +50,6 @@ pub(crate) fn mailbox_step(
     }
     mailbox.extend_from_slice(uri.params.as_bytes());
     let mailbox = String::from_utf8_lossy(&mailbox);
-    *step = NextStep::ForwardToMailbox(Box::new(plan_for_uri(request, &mailbox, settings, now)?));
+    *step = NextStep::ByPlan(Box::new(plan_for_uri(request, &mailbox, settings, now)?));
     Ok(())
 }

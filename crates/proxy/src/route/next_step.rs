@@ -27,8 +27,8 @@ pub(crate) enum NextStep {
     FindContact(Box<ContactSearch>),
     /// To forward the request to this target, in a dialog with the address of its other side.
     Forward(Target, Option<SocketAddr>),
-    /// To forward the request to the voicemail server.
-    ForwardToMailbox(Box<Plan>),
+    /// To forward the request by this plan.
+    ByPlan(Box<Plan>),
 }
 
 /// The next step of a request with this destination, from [`destination_and_uri`](super::destination_and_uri).

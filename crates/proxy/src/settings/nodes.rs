@@ -102,6 +102,18 @@ impl Nodes {
         others.iter().find(holds).map_or(Way::Gone, |other| Way::Node(other.at.clone()))
     }
 
+    /// The other nodes that are alive.
+    pub(crate) fn alive(&self) -> Vec<Node> {
+        let Some(cluster) = &self.0 else { return Vec::new() };
+        cluster.others.read().iter().filter(|other| other.is_alive).map(|other| other.node).collect()
+    }
+
+    /// Where this run of another node is reached; `None` if it is gone.
+    pub(crate) fn address_of(&self, node: Node) -> Option<NodeAddress> {
+        let others = self.0.as_ref()?.others.read();
+        others.iter().find(|other| other.is_alive && other.node == node).map(|other| other.at.clone())
+    }
+
     /// Whether a message came from the node that holds this flow.
     pub(crate) fn is_source(&self, flow: &NodeFlow, source: &Flow) -> bool {
         let way = self.way(flow);

@@ -37,7 +37,11 @@ pub(crate) struct Watcher {
 impl Watcher {
     /// Subscribes, and gets the full state.
     pub(crate) fn of(sim: &Simulation, name: &str, user: &str) -> Self {
-        let phone = sim.udp(name);
+        Self::at(sim.udp(name), user)
+    }
+
+    /// The same of a phone that has been set up.
+    pub(crate) fn at(phone: Agent, user: &str) -> Self {
         let asked = phone.request("SUBSCRIBE", &format!("sip:{user}@office.example"));
         let asked = asked.with("Event", "dialog").with("Expires", 600).with("Accept", "application/dialog-info+xml");
         phone.sends(&asked);
@@ -435,4 +439,21 @@ fn a_subscription_expires() {
     let notify = board.is_notified();
     assert_eq!(notify.value("Subscription-State"), "terminated;reason=timeout");
     assert!(board.view.has_ended);
+}
+
+#[test]
+fn a_phone_that_answers_at_another_worker_is_shown_at_once() {
+    // checklist 173
+    let sim = Simulation::with_workers(2, add_accounts);
+    sim.core_messages_take(Duration::from_millis(1));
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
+    bob.registers();
+    let mut watcher = Watcher::at(sim.udp("board").reaches_worker(1).clone(), "bob");
+    sim.seconds(1);
+    alice.calls("bob");
+    let received = bob.expects("INVITE");
+    bob.reaches_worker(1).answers(&received, 180);
+    alice.expects("180");
+    watcher.sees(&sim, &[("recipient", "early")]);
+    sim.skip_final_check();
 }

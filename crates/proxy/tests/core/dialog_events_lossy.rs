@@ -1,4 +1,4 @@
-//! Whatever happens on the network and between the workers, a watcher that processes its NOTIFYs by RFC 4235 4.3 knows the
+//! Whatever happens on the network, between the workers and between nodes, a watcher that processes its NOTIFYs by RFC 4235 4.3 knows the
 //! current calls in the end.
 
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "test code outside of test functions")]
@@ -25,7 +25,10 @@ struct Call {
 
 struct Trial {
     sim: Simulation,
+    /// Workers, or nodes.
     workers: usize,
+    /// The nodes that do not reach another one, if there are nodes.
+    cut: Option<Vec<(usize, usize)>>,
     random: Random,
     phones: Vec<Agent>,
     watchers: Vec<(Agent, DialogView)>,
@@ -38,6 +41,14 @@ impl Trial {
         let workers = 1 + u8::try_from(seed % 3).unwrap_or(0);
         let sim = Simulation::build(workers, seed, add_accounts);
         sim.core_messages_take(Duration::from_millis(20 * (seed % 4)));
+        Self::of(sim, seed, workers)
+    }
+
+    fn of_nodes(seed: u64) -> Self {
+        Self { cut: Some(Vec::new()), ..Self::of(Simulation::with_nodes(3, add_accounts), seed, 3) }
+    }
+
+    fn of(sim: Simulation, seed: u64, workers: u8) -> Self {
         let phones: Vec<Agent> = USERS.iter().map(|name| sim.udp(name)).collect();
         phones.iter().for_each(Agent::registers);
         let watchers = (0..).zip(USERS).map(|(at, user)| {
@@ -52,7 +63,32 @@ impl Trial {
         // The phones here do not retransmit, so that some calls never end.
         sim.impair(Impairments { delay: (1, 30), lost: 100, duplicated: 100, late: 20, core_messages_lost: 200 });
         let workers = usize::from(workers);
-        Self { sim, workers, random: Random::new(seed), phones, watchers, notifies: 0, calls: Vec::new() }
+        Self { sim, workers, cut: None, random: Random::new(seed), phones, watchers, notifies: 0, calls: Vec::new() }
+    }
+
+    /// Interrupts what nodes say to each other, or lets it pass again. One of them may be taken for dead, too.
+    fn changes_nodes(&mut self) {
+        let Some(cut) = &mut self.cut else { return };
+        match self.random.index(8) {
+            0 => {
+                let pair = (self.random.index(3), self.random.index(3));
+                self.sim.cut(pair.0, pair.1);
+                cut.push(pair);
+            }
+            1..4 => cut.drain(..).for_each(|(from, to)| self.sim.mend(from, to)),
+            4 => self.sim.lose_lease(self.random.index(3)),
+            5 | 6 => (0..3).for_each(|node| self.sim.regain_lease(node)),
+            _ => {}
+        }
+    }
+
+    /// Nothing is interrupted any more.
+    fn calms_down(&mut self) {
+        self.sim.impair(Impairments::NONE);
+        if let Some(cut) = &mut self.cut {
+            cut.drain(..).for_each(|(from, to)| self.sim.mend(from, to));
+            (0..3).for_each(|node| self.sim.regain_lease(node));
+        }
     }
 
     fn process_notifies(&mut self) {
@@ -127,6 +163,11 @@ impl Trial {
         let at = live[self.random.index(live.len())];
         let call = &mut self.calls[at];
         let (caller, callee) = (&self.phones[call.caller], &self.phones[call.callee]);
+        if self.cut.is_some() {
+            for phone in [caller, callee] {
+                phone.reaches_node(self.random.index(3));
+            }
+        }
         match (&call.received, &call.ok, self.random.index(4)) {
             (Some(received), None, 0) => drop(callee.answers(received, 180)),
             (Some(received), None, 1) => drop(callee.answers(received, 200)),
@@ -145,10 +186,10 @@ impl Trial {
     }
 }
 
-fn run_trial(seed: u64) {
-    let mut trial = Trial::new(seed);
+fn run_trial(mut trial: Trial, seed: u64) {
     trial.wait(100);
     for _ in 0..60 {
+        trial.changes_nodes();
         match trial.random.index(3) {
             0 => trial.begins(),
             _ => trial.proceeds(),
@@ -157,7 +198,7 @@ fn run_trial(seed: u64) {
         trial.wait(pause);
     }
     // Until the last NOTIFY is answered, and a change that was missed is noticed.
-    trial.sim.impair(Impairments::NONE);
+    trial.calms_down();
     trial.wait(60_000);
     let mut partial = 0;
     for (user, (_, view)) in USERS.iter().zip(&trial.watchers) {
@@ -172,7 +213,13 @@ fn run_trial(seed: u64) {
 #[test]
 fn the_last_notified_state_matches_the_calls() {
     // checklist 173
-    (0..40).for_each(run_trial);
+    (0..40).for_each(|seed| run_trial(Trial::new(seed), seed));
+}
+
+#[test]
+fn the_last_notified_state_matches_the_calls_of_all_nodes() {
+    // checklist 173
+    (0..40).for_each(|seed| run_trial(Trial::of_nodes(seed), seed));
 }
 
 #[test]

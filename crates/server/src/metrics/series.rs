@@ -100,7 +100,7 @@ counters! {
     Fork { outcome: ForkOutcome } = "frontdesk_forks_total",
     /// Requests that were too long for UDP; refused: the target did not accept TCP.
     LargeRequest { outcome: LargeRequest } = "frontdesk_large_requests_total",
-    /// Requests that another node handed over; flow_gone: the phone is not connected any more; late: the clocks of the nodes differ; forged: no node has sent them.
+    /// Messages of other nodes: requests for phones of this node, and what they tell it of calls (told); flow_gone: the phone is not connected any more; late: the clocks of the nodes differ; forged: no node has sent them.
     NodeRequest { outcome: NodeRequest } = "frontdesk_node_requests_total",
     /// Calls that went to another party by the rules of the office, by reason.
     Diverted { reason: DiversionReason } = "frontdesk_diversions_total",

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use location::{AnyStore, FlowId, Store as _};
-use proxy::Keys;
+use proxy::{CoreMessage, Keys};
 use tokio::sync::{Semaphore, watch};
 
 use super::keys;
@@ -63,6 +63,10 @@ impl SharedState {
     pub(super) async fn take_over(&self, names: &BTreeSet<String>, server: &mut Server, reload: &mut Reload) {
         if names.contains(NODES) {
             apply_to_defence(server, &reload.active_config());
+            if let Some(inbox) = server.inboxes.first() {
+                // If the worker is busy, it looks at the nodes itself within ten seconds.
+                let _ = inbox.try_send(Inbound::CoreMessage(CoreMessage::NodesChanged));
+            }
         }
         if names.contains(keys::VALUE) && server.keys.read_shared() {
             tracing::info!("another server has replaced the keys");

@@ -1,4 +1,5 @@
-//! Subscribers to the calls of a user (RFC 4235). At the end each of them must know the calls that the server knows.
+//! Subscribers to the calls of a user (RFC 4235). At the end each of them must know the calls that the server knows, or all
+//! nodes.
 //!
 //! Only in seeds without authentication, where the From is enough.
 
@@ -43,21 +44,30 @@ impl Behaviour for Answering {
 impl Watcher {
     /// The subscribers of a trial, whose first requests are on their way.
     pub(super) fn all(sim: &Simulation, workers: u8) -> Vec<Self> {
-        let watcher = |(at, user): (usize, &str)| {
-            let agent = sim.udp(&format!("{user}/watcher"));
-            agent.reaches_worker(at % usize::from(workers));
-            let asked = agent.request("SUBSCRIBE", &agent.aor()).with("Event", "dialog").with("Expires", EXPIRES);
-            let view = Rc::new(RefCell::new(DialogView::default()));
-            agent.acts_as(Answering { agent: agent.clone(), view: Rc::clone(&view) });
-            // The time must not pass before the judge sees the messages of the others.
-            agent.sends(&asked);
-            Self { agent, user: Aor::new(user.as_bytes(), DOMAIN.as_bytes()), view }
-        };
-        WATCHED.into_iter().enumerate().map(watcher).collect()
+        let watchers = WATCHED.into_iter().enumerate();
+        let at = |at| at % usize::from(workers);
+        watchers.map(|(number, user)| Self::begin(sim, user, "watcher", at(number))).collect()
+    }
+
+    /// A subscriber with this name to the calls of a user, at a worker or node. Its first request is on its way.
+    pub(super) fn begin(sim: &Simulation, user: &str, name: &str, worker: usize) -> Self {
+        let agent = sim.udp(&format!("{user}/{name}"));
+        agent.reaches_worker(worker);
+        let asked = agent.request("SUBSCRIBE", &agent.aor()).with("Event", "dialog").with("Expires", EXPIRES);
+        let view = Rc::new(RefCell::new(DialogView::default()));
+        agent.acts_as(Answering { agent: agent.clone(), view: Rc::clone(&view) });
+        // The time must not pass before the judge sees the messages of the others.
+        agent.sends(&asked);
+        Self { agent, user: Aor::new(user.as_bytes(), DOMAIN.as_bytes()), view }
     }
 
     pub(super) fn id(&self) -> usize {
         self.agent.id()
+    }
+
+    /// Whether it knows the calls of all nodes. Returns what is different.
+    pub(super) fn knows_all(&self, sim: &Simulation) -> Result<(), String> {
+        self.view.borrow().is_of(&self.user, &sim.calls_of(self.agent.user()))
     }
 
     /// Checks what it knows, if no NOTIFY got lost for good. Returns whether it was checked.

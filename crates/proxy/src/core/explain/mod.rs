@@ -185,7 +185,7 @@ fn walk(
         // No phone has that Contact: it is a foreign address.
         NextStep::FindContact(_) => plan_for_foreign(&request, settings)?,
         NextStep::Forward(target, _) => Plan::with_target(target),
-        NextStep::ForwardToMailbox(plan) => *plan,
+        NextStep::ByPlan(plan) => *plan,
     };
     let is_fork = !is_stateless(&request, &plan, settings);
     for group in &plan.groups {

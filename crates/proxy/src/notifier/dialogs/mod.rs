@@ -149,7 +149,8 @@ impl Dialogs {
         // Before the calls: a change after this is not missed.
         let version = Some(version_of(user, context));
         let mut dialogs = Vec::new();
-        for call in &context.calls.table().of_user(user, MAX_CALLS) {
+        let table = context.calls.table();
+        for call in table.of_user(user, MAX_CALLS).iter().chain(&table.elsewhere().of_user(user)) {
             Observation { call, user, access }.add_dialogs(context, &mut dialogs);
         }
         Self { dialogs, ends: Vec::new(), version, at: context.now.wall }

@@ -3,8 +3,11 @@
 mod attacks;
 mod calls;
 mod deaths;
+mod ends;
 mod forks;
 mod keys;
+mod lamps;
+mod pickup;
 mod registrations;
 
 use parser::Transport;
@@ -34,7 +37,14 @@ fn listen(settings: &mut Settings) {
 }
 
 fn nodes(count: usize) -> Simulation {
-    Simulation::with_nodes(count, listen)
+    nodes_with(count, |_| {})
+}
+
+fn nodes_with(count: usize, change: impl FnOnce(&mut Settings)) -> Simulation {
+    Simulation::with_nodes(count, |settings| {
+        listen(settings);
+        change(settings);
+    })
 }
 
 /// A phone at a node.

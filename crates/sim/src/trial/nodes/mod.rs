@@ -5,6 +5,7 @@
 //! The network loses nothing here: the other trials do that. So what must happen is known exactly, and `judge.rs` has it.
 
 mod judge;
+mod lamps;
 mod phone;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use crate::settings::{KEYS, SERVER};
 use crate::{Agent, NodeMessage, Random, Simulation, Sip};
 
 use judge::NodeJudge;
+use lamps::Lamps;
 use phone::{Kind, Phone};
 
 /// How often the phones look what has arrived.
@@ -56,6 +58,7 @@ pub(crate) struct NodeTrial {
     report: Report,
     /// The calls that are not over, by Call-ID.
     calls: BTreeMap<String, phone::Call>,
+    lamps: Lamps,
 }
 
 impl NodeTrial {
@@ -75,7 +78,8 @@ impl NodeTrial {
         let phones = (0..8).map(|number| Phone::new(&sim, number, count, &mut random)).collect();
         let adversary = [sim.udp("mallory"), sim.tcp("mallory/2")].to_vec();
         let (judge, read, report) = (NodeJudge::default(), Vec::new(), Report::default());
-        Self { sim, random, nodes, phones, judge, adversary, read, changed: 0, report, calls: BTreeMap::new() }
+        let (calls, lamps) = (BTreeMap::new(), Lamps::new(count));
+        Self { sim, random, nodes, phones, judge, adversary, read, changed: 0, report, calls, lamps }
     }
 
     fn now(&self) -> u64 {
@@ -88,6 +92,7 @@ impl NodeTrial {
         for tick in 0..TICKS {
             self.change_nodes(tick);
             self.move_phones();
+            self.lamps.watch(&self.sim, &self.nodes);
             if self.random.chance(40) && tick > 50 {
                 self.begin_call();
             }
@@ -100,6 +105,7 @@ impl NodeTrial {
                 self.sim.set_keys(Keys { route: [91; 16], previous: Some(KEYS.long_lived()), ..KEYS });
             }
         }
+        self.check_lamps();
         std::mem::take(&mut self.report)
     }
 

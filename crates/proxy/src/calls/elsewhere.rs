@@ -1,0 +1,297 @@
+//! The calls of other nodes, as far as this node watches users of them.
+//!
+//! One table for all workers. Decides what is forgotten: what its node does not tell any more, does not know any more, or
+//! cannot tell because it is gone.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+use location::{Aor, Node, Wall};
+use parking_lot::Mutex;
+
+use super::interest::Interest;
+use super::table::CallsChange;
+use super::view::CallInProgress;
+use crate::clock::Instant;
+
+/// A message that was sent up to this many milliseconds before the last one is a copy that somebody has read and sends again
+/// (`node_link/token.rs`).
+pub(crate) const COPIES: u64 = 32_000;
+
+/// Whether calls are a part of all calls, and which: what the receiver knows besides all of them is no longer true.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) is_first: bool,
+    pub(crate) is_last: bool,
+}
+
+/// A call of another node.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeCall {
+    pub(crate) call: CallInProgress,
+    pub(crate) has_ended: bool,
+    /// A checksum of its octets.
+    pub(crate) sum: u64,
+}
+
+/// What another node says that it watches.
+#[derive(Clone, Debug)]
+pub struct NodeWatch {
+    pub(crate) node: Node,
+    /// The users whose calls are watched there.
+    pub(crate) interest: Interest,
+    /// The sum of the calls that it knows of this node; `None` to get those of users that were not watched before.
+    pub(crate) known: Option<u64>,
+    /// When it was sent.
+    pub(crate) sent: Wall,
+}
+
+/// The calls of other nodes that an INVITE replaces.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FoundCalls {
+    pub(crate) calls: Vec<CallInProgress>,
+    /// Whether there are more, which no honest phone causes.
+    pub(crate) is_cut: bool,
+}
+
+/// What another node has found.
+#[derive(Clone, Debug)]
+pub struct FoundAtNode {
+    pub(crate) node: Node,
+    pub(crate) number: u64,
+    pub(crate) found: FoundCalls,
+}
+
+/// Calls of other nodes.
+#[derive(Debug, Default)]
+pub(crate) struct Elsewhere(Mutex<BTreeMap<u16, OfNode>>);
+
+/// What one node has told.
+#[derive(Debug)]
+struct OfNode {
+    run: u32,
+    heard: Instant,
+    /// When the last message was sent.
+    last: Wall,
+    /// How often all calls were told.
+    round: u32,
+    calls: HashMap<u64, Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    call: CallInProgress,
+    sum: u64,
+    round: u32,
+}
+
+/// When a node told something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told {
+    pub(crate) by: Node,
+    pub(crate) sent: Wall,
+    pub(crate) heard: Instant,
+}
+
+impl Elsewhere {
+    /// The calls that a user takes part in.
+    pub(crate) fn of_user(&self, user: &Aor) -> Vec<CallInProgress> {
+        let all = self.0.lock();
+        let calls = all.values().flat_map(|node| node.calls.values()).map(|known| &known.call);
+        calls.filter(|call| call.parties().any(|party| party == user.as_bytes())).cloned().collect()
+    }
+
+    /// A node has told of calls. `id`: makes the number of a call there one that no other call here has. Returns what has
+    /// changed, and whether there was room for all.
+    pub(crate) fn tell(
+        &self,
+        told: Told,
+        (part, calls): (Part, Vec<NodeCall>),
+        id: impl Fn(u64) -> u64,
+        limit: usize,
+    ) -> (Vec<CallsChange>, bool) {
+        let (mut changes, mut has_room) = (Vec::new(), true);
+        let mut all = self.0.lock();
+        let mut len: usize = all.values().map(|node| node.calls.len()).sum();
+        let node = all.entry(told.by.number.get()).or_insert_with(|| OfNode::new(&told));
+        if node.run != told.by.run {
+            changes.extend(std::mem::replace(node, OfNode::new(&told)).end());
+        }
+        if (1..=COPIES).contains(&node.last.millis_since(told.sent)) {
+            return (changes, true);
+        }
+        (node.heard, node.last) = (told.heard, told.sent);
+        node.round = node.round.wrapping_add(part.is_first.into());
+        for NodeCall { mut call, has_ended, sum } in calls {
+            let number = call.id;
+            call.id = id(number);
+            if has_ended {
+                if node.calls.remove(&number).is_some() {
+                    len = len.saturating_sub(1);
+                    changes.push(CallsChange::elsewhere(&call, true));
+                }
+                continue;
+            }
+            let known = node.calls.get(&number);
+            if known.is_none() && len >= limit {
+                has_room = false;
+                continue;
+            }
+            len += usize::from(known.is_none());
+            if known.is_none_or(|known| known.sum != sum) {
+                changes.push(CallsChange::elsewhere(&call, false));
+            }
+            node.calls.insert(number, Known { call, sum, round: node.round });
+        }
+        if part.is_last {
+            let round = node.round;
+            changes.extend(node.remove(|known| known.round != round));
+        }
+        (changes, has_room)
+    }
+
+    /// The sum of what a node has told, as `sum_of` is there. `None` if there was no room for all.
+    pub(crate) fn sum_of(&self, node: Node, limit: usize) -> Option<u64> {
+        let all = self.0.lock();
+        if all.values().map(|it| it.calls.len()).sum::<usize>() >= limit {
+            return None;
+        }
+        let of_node = all.get(&node.number.get()).filter(|it| it.run == node.run);
+        let sums = of_node.into_iter().flat_map(|it| it.calls.values()).map(|known| known.sum);
+        Some(sums.fold(0, u64::wrapping_add))
+    }
+
+    /// Keeps the calls of these nodes, if they were heard since this moment, and those with a user in this set.
+    pub(crate) fn keep(&self, alive: &[Node], since: Instant, interest: &Interest) -> Vec<CallsChange> {
+        let mut changes = Vec::new();
+        self.0.lock().retain(|number, node| {
+            let is_alive = alive.iter().any(|it| (it.number.get(), it.run) == (*number, node.run));
+            if is_alive && node.heard >= since {
+                changes.extend(node.remove(|known| !interest.has_call(&known.call)));
+            } else {
+                changes.extend(node.remove(|_| true));
+            }
+            is_alive
+        });
+        changes
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.lock().values().all(|node| node.calls.is_empty())
+    }
+}
+
+impl OfNode {
+    fn new(told: &Told) -> Self {
+        Self { run: told.by.run, heard: told.heard, last: Wall::default(), round: 0, calls: HashMap::new() }
+    }
+
+    /// Removes some calls. How they have ended is not known.
+    fn remove(&mut self, is_gone: impl Fn(&Known) -> bool) -> Vec<CallsChange> {
+        let gone = self.calls.extract_if(|_, known| is_gone(known));
+        gone.map(|(_, known)| CallsChange::elsewhere(&known.call, false)).collect()
+    }
+
+    fn end(mut self) -> Vec<CallsChange> {
+        self.remove(|_| true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU16;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::calls::view::tests::call;
+
+    const ROOM: usize = 3;
+
+    /// What the first node tells, `sent` milliseconds after the beginning.
+    fn told(run: u32, sent: u64) -> Told {
+        let by = Node { number: NonZeroU16::MIN, run };
+        Told { by, sent: Wall(100_000 + sent), heard: Instant::from_micros(sent * 1000) }
+    }
+
+    /// The number of changes, and whether there was room.
+    fn tell(elsewhere: &Elsewhere, told: Told, part: Part, calls: &[(u64, bool)]) -> (usize, bool) {
+        let node_call = |(id, has_ended): &(u64, bool)| NodeCall { call: call(*id), has_ended: *has_ended, sum: *id };
+        let (changes, has_room) =
+            elsewhere.tell(told, (part, calls.iter().map(node_call).collect()), |id| id + 1000, ROOM);
+        (changes.len(), has_room)
+    }
+
+    fn ids(elsewhere: &Elsewhere) -> Vec<u64> {
+        let mut ids: Vec<_> = elsewhere.of_user(&call(1).caller).iter().map(|call| call.id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    const SOME: Part = Part { is_first: false, is_last: false };
+    const FIRST: Part = Part { is_first: true, is_last: false };
+    const LAST: Part = Part { is_first: false, is_last: true };
+
+    #[test]
+    fn a_call_is_known_until_its_node_says_that_it_has_ended() {
+        let all = Elsewhere::default();
+        assert_eq!(tell(&all, told(7, 0), SOME, &[(1, false), (2, false)]), (2, true));
+        assert_eq!(tell(&all, told(7, 1), SOME, &[(1, false)]), (0, true), "nothing has changed");
+        assert_eq!(ids(&all), [1001, 1002]);
+        assert_eq!((all.sum_of(told(7, 0).by, ROOM), all.sum_of(told(6, 0).by, ROOM)), (Some(3), Some(0)));
+        assert_eq!(tell(&all, told(7, 1), SOME, &[(1, true), (5, true)]), (1, true));
+        assert_eq!(ids(&all), [1002]);
+    }
+
+    #[test]
+    fn what_is_missing_in_all_parts_is_gone() {
+        let all = Elsewhere::default();
+        tell(&all, told(7, 0), SOME, &[(1, false), (2, false)]);
+        assert_eq!(tell(&all, told(7, 1), FIRST, &[(2, false)]), (0, true));
+        assert_eq!(tell(&all, told(7, 2), LAST, &[(3, false)]), (2, true));
+        assert_eq!(ids(&all), [1002, 1003]);
+        let both = Part { is_first: true, is_last: true };
+        assert_eq!(tell(&all, told(7, 3), both, &[]), (2, true));
+        assert!(all.is_empty());
+    }
+
+    #[test]
+    fn a_copy_of_an_earlier_message_changes_nothing() {
+        let all = Elsewhere::default();
+        tell(&all, told(7, 5), SOME, &[(1, false)]);
+        assert_eq!(tell(&all, told(7, 4), SOME, &[(1, true)]), (0, true));
+        assert_eq!(ids(&all), [1001]);
+    }
+
+    #[test]
+    fn the_calls_of_an_earlier_run_are_gone() {
+        let all = Elsewhere::default();
+        tell(&all, told(7, 5), SOME, &[(1, false)]);
+        assert_eq!(tell(&all, told(8, 6), SOME, &[(2, false)]), (2, true));
+        assert_eq!(ids(&all), [1002]);
+    }
+
+    #[test]
+    fn there_is_room_for_so_many() {
+        let all = Elsewhere::default();
+        assert_eq!(tell(&all, told(7, 0), SOME, &[(1, false), (2, false), (3, false), (4, false)]), (3, false));
+        assert_eq!(all.sum_of(told(7, 0).by, ROOM), None);
+        assert_eq!(tell(&all, told(7, 0), SOME, &[(1, true), (4, false)]), (2, true));
+    }
+
+    #[test]
+    fn only_what_is_watched_at_nodes_that_are_alive_is_kept() {
+        let all = Elsewhere::default();
+        let interest = Interest::of_buckets(call(1).parties().map(Interest::bucket_of));
+        let (alive, at) = (told(7, 0).by, told(7, 0).heard);
+        let keeps = |alive: &[Node], since: Instant, interest: &Interest| {
+            tell(&all, told(7, 0), SOME, &[(1, false)]);
+            let gone = all.keep(alive, since, interest).len();
+            assert_eq!(gone == 0, ids(&all) == [1001]);
+            gone == 0
+        };
+        assert!(keeps(&[alive], at, &interest));
+        assert!(!keeps(&[alive], at + Duration::from_micros(1), &interest));
+        assert!(!keeps(&[alive], at, &Interest::EMPTY));
+        assert!(!keeps(&[told(8, 0).by], at, &interest));
+    }
+}

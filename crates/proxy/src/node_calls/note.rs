@@ -1,0 +1,272 @@
+//! What nodes tell each other, as octets.
+//!
+//! Only nodes can send it (`node_link/token.rs`), of this version or another one: what cannot be read is left out.
+
+use crate::calls::{CallInProgress, Interest, NodeCall, Part, PassingRequest, RequestAnswer};
+use crate::request::checksum;
+
+use super::octets::{Reader, octet_of, read_call, read_side, write_call, write_text};
+
+/// The most octets of calls in one message, but for the last of them. A stream takes messages of 64 KiB by default.
+const PART: usize = 16 << 10;
+
+/// Something that a node tells another one.
+#[derive(Debug)]
+pub(crate) enum Note {
+    /// These users are watched at the sender, and this is the sum of the calls that it knows of the receiver. `None`: it
+    /// wants those of users that were not watched before.
+    Watch(Box<Interest>, Option<u64>),
+    /// Calls that pass the sender.
+    Calls(Part, Vec<NodeCall>),
+    /// A request in a dialog has its final response.
+    Ended(Box<PassingRequest>, RequestAnswer),
+    /// The sender looks for the calls that ring with this Call-ID and these tags.
+    Find(FindQuestion, Box<[u8]>, [Box<[u8]>; 2]),
+    /// The calls that were found; `None` if there are too many.
+    Found(FindQuestion, Option<Vec<NodeCall>>),
+}
+
+/// A question for calls, and the worker that asks it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FindQuestion {
+    pub(crate) number: u64,
+    pub(crate) worker: u8,
+}
+
+/// The most calls in one answer. Nobody needs more, and a message has an end.
+pub(crate) const MAX_FOUND: usize = 16;
+
+/// Writes calls, in as many messages as they need.
+pub(crate) fn calls_in_parts(calls: &[CallInProgress], has_ended: bool, is_all: bool) -> Vec<Vec<u8>> {
+    let mut parts: Vec<(u16, Vec<u8>)> = Vec::new();
+    for call in calls {
+        if parts.last().is_none_or(|(_, octets)| octets.len() > PART) {
+            parts.push((0, Vec::new()));
+        }
+        if let Some((count, octets)) = parts.last_mut() {
+            *count += 1;
+            octets.push(has_ended.into());
+            write_call(call, octets);
+        }
+    }
+    if parts.is_empty() {
+        parts.push((0, Vec::new()));
+    }
+    let last = parts.len() - 1;
+    let note = |(at, (count, octets)): (usize, (u16, Vec<u8>))| {
+        let part = u8::from(is_all && at == 0) | u8::from(is_all && at == last) << 1;
+        [&[kind::CALLS, part][..], &count.to_be_bytes(), &octets].concat()
+    };
+    parts.into_iter().enumerate().map(note).collect()
+}
+
+/// The sum of calls, as the node that they pass computes it.
+pub(crate) fn sum_of(calls: &[CallInProgress]) -> u64 {
+    let mut octets = Vec::new();
+    calls.iter().fold(0, |sum: u64, call| {
+        octets.clear();
+        write_call(call, &mut octets);
+        sum.wrapping_add(checksum(&octets))
+    })
+}
+
+mod kind {
+    pub(super) const WATCH: u8 = 1;
+    pub(super) const CALLS: u8 = 2;
+    pub(super) const ENDED: u8 = 3;
+    pub(super) const FIND: u8 = 4;
+    pub(super) const FOUND: u8 = 5;
+}
+
+/// Writes [`Note::Watch`].
+pub(crate) fn watch_note(interest: &Interest, known: Option<u64>) -> Vec<u8> {
+    let mut out = vec![kind::WATCH, known.is_some().into()];
+    out.extend_from_slice(&known.unwrap_or_default().to_be_bytes());
+    interest.write(&mut out);
+    out
+}
+
+/// Writes [`Note::Ended`].
+pub(crate) fn ended_note(request: &PassingRequest, answer: RequestAnswer) -> Vec<u8> {
+    let status = if let RequestAnswer::Final(status) = answer { status } else { 0 };
+    let mut out = vec![kind::ENDED];
+    out.extend_from_slice(&status.to_be_bytes());
+    write_request(request, &mut out);
+    out
+}
+
+/// Writes [`Note::Find`].
+pub(crate) fn find_note(question: FindQuestion, call_id: &[u8], [a, b]: [&[u8]; 2]) -> Vec<u8> {
+    let mut out = vec![kind::FIND, question.worker];
+    out.extend_from_slice(&question.number.to_be_bytes());
+    [call_id, a, b].into_iter().for_each(|text| write_text(text, &mut out));
+    out
+}
+
+/// Writes [`Note::Found`]. `calls`: `None` if there are too many.
+pub(crate) fn found_note(question: FindQuestion, calls: Option<&[CallInProgress]>) -> Vec<u8> {
+    let mut out = vec![kind::FOUND, question.worker];
+    out.extend_from_slice(&question.number.to_be_bytes());
+    let calls = calls.filter(|calls| calls.len() <= MAX_FOUND);
+    let count = calls.and_then(|calls| u16::try_from(calls.len()).ok()).unwrap_or(u16::MAX);
+    out.extend_from_slice(&count.to_be_bytes());
+    for call in calls.unwrap_or_default() {
+        out.push(false.into());
+        write_call(call, &mut out);
+    }
+    out
+}
+
+impl Note {
+    /// Reads a message.
+    pub(crate) fn read(octets: &[u8]) -> Option<Self> {
+        let octets = &mut Reader(octets);
+        let note = match (octets.octet()?, octets.octet()?) {
+            (kind::WATCH, has_sum) => {
+                let sum = octets.number()?;
+                let interest = Interest::read(octets.octets(Interest::LENGTH)?)?;
+                Self::Watch(Box::new(interest), (has_sum != 0).then_some(sum))
+            }
+            (kind::CALLS, part) => {
+                Self::Calls(Part { is_first: part & 1 != 0, is_last: part & 2 != 0 }, read_calls(octets)?)
+            }
+            (kind::ENDED, status) => {
+                let status = u16::from_be_bytes([status, octets.octet()?]);
+                let answer = if status == 0 { RequestAnswer::Nothing } else { RequestAnswer::Final(status) };
+                Self::Ended(Box::new(read_request(octets)?), answer)
+            }
+            (kind::FIND, worker) => {
+                let question = FindQuestion { number: octets.number()?, worker };
+                let mut text = || octets.text().map(Box::from);
+                Self::Find(question, text()?, [text()?, text()?])
+            }
+            (kind::FOUND, worker) => {
+                let question = FindQuestion { number: octets.number()?, worker };
+                let is_cut = octets.0 == u16::MAX.to_be_bytes();
+                Self::Found(question, if is_cut { None } else { Some(read_calls(octets)?) })
+            }
+            _ => return None,
+        };
+        Some(note)
+    }
+}
+
+fn read_calls(octets: &mut Reader<'_>) -> Option<Vec<NodeCall>> {
+    let count = octets.short()?;
+    let read = |_| {
+        let has_ended = octets.octet()? != 0;
+        let before = octets.0;
+        let call = read_call(octets)?;
+        let length = before.len() - octets.0.len();
+        Some(NodeCall { call, has_ended, sum: checksum(before.get(..length)?) })
+    };
+    (0..count).map(read).collect()
+}
+
+fn write_request(request: &PassingRequest, out: &mut Vec<u8>) {
+    let PassingRequest { call_id, caller_tag, callee_tag, sources, by, is_bye, transaction, at } = request;
+    out.extend_from_slice(&[octet_of(*by), (*is_bye).into()]);
+    out.extend_from_slice(&transaction.to_be_bytes());
+    out.extend_from_slice(&at.millis().to_be_bytes());
+    [call_id, caller_tag, callee_tag].into_iter().for_each(|text| write_text(text, out));
+    out.push(u8::try_from(sources.len()).unwrap_or(u8::MAX));
+    sources.iter().take(u8::MAX.into()).for_each(|source| write_text(source.to_string().as_bytes(), out));
+}
+
+fn read_request(octets: &mut Reader<'_>) -> Option<PassingRequest> {
+    let (by, is_bye) = (read_side(octets)?, octets.octet()? != 0);
+    let (transaction, at) = (octets.number()?, location::Wall(octets.number()?));
+    let mut text = || octets.text().map(Box::from);
+    let (call_id, caller_tag, callee_tag) = (text()?, text()?, text()?);
+    let count = octets.octet()?;
+    let sources = (0..count).map(|_| octets.parsed()).collect::<Option<_>>()?;
+    Some(PassingRequest { call_id, caller_tag, callee_tag, sources, by, is_bye, transaction, at })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calls::{CallSide, call};
+
+    /// Each shorter text is refused.
+    fn read(octets: &[u8]) -> Note {
+        for length in 0..octets.len() {
+            assert!(Note::read(&octets[..length]).is_none(), "{length} of {octets:?}");
+        }
+        Note::read(octets).expect("a note")
+    }
+
+    #[test]
+    fn calls_are_read_back_and_have_the_same_sum() {
+        let calls = [call(1), call(2)];
+        for (has_ended, is_all) in [(false, true), (true, false)] {
+            let [octets] = &calls_in_parts(&calls, has_ended, is_all)[..] else { panic!("two short calls") };
+            let Note::Calls(part, told) = read(octets) else { panic!("{octets:?}") };
+            assert_eq!(part, Part { is_first: is_all, is_last: is_all });
+            assert_eq!(told.iter().map(|it| it.has_ended).collect::<Vec<_>>(), [has_ended; 2]);
+            assert_eq!(told.iter().fold(0, |sum: u64, it| sum.wrapping_add(it.sum)), sum_of(&calls));
+            let told: Vec<_> = told.into_iter().map(|it| it.call).collect();
+            assert_eq!(format!("{told:?}"), format!("{calls:?}"));
+        }
+    }
+
+    #[test]
+    fn many_calls_are_told_in_parts_that_fit_into_a_message() {
+        let calls: Vec<_> = (0..1000).map(call).collect();
+        let parts = calls_in_parts(&calls, false, true);
+        assert!(parts.len() > 5 && parts.iter().all(|octets| octets.len() < 17 << 10));
+        let mut ids = Vec::new();
+        for (at, octets) in parts.iter().enumerate() {
+            let Some(Note::Calls(part, told)) = Note::read(octets) else { panic!("{octets:?}") };
+            assert_eq!(part, Part { is_first: at == 0, is_last: at + 1 == parts.len() });
+            ids.extend(told.iter().map(|it| it.call.id));
+        }
+        assert_eq!(ids, (0..1000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_watched_is_read_back() {
+        let interest = Interest::of_buckets([3, 4095].into_iter());
+        for known in [None, Some(7)] {
+            let note = read(&watch_note(&interest, known));
+            assert!(matches!(note, Note::Watch(read, sum) if *read == interest && sum == known));
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_dialog_is_read_back() {
+        let request = PassingRequest {
+            call_id: (*b"1@a").into(),
+            caller_tag: (*b"x").into(),
+            callee_tag: Box::default(),
+            sources: [([192, 0, 2, 7], 5060).into(), "[2001:db8::1]:7".parse().unwrap()].into_iter().collect(),
+            by: CallSide::Callee,
+            is_bye: true,
+            transaction: 77,
+            at: location::Wall(5),
+        };
+        for answer in [RequestAnswer::Nothing, RequestAnswer::Final(481)] {
+            let note = read(&ended_note(&request, answer));
+            assert!(matches!(note, Note::Ended(read, end) if *read == request && end == answer));
+        }
+    }
+
+    #[test]
+    fn a_question_and_its_answer_are_read_back() {
+        let question = FindQuestion { number: 77, worker: 3 };
+        let note = read(&find_note(question, b"1@a", [b"x", b""]));
+        assert!(matches!(note, Note::Find(asked, call_id, tags)
+            if asked == question && *call_id == *b"1@a" && tags == [(*b"x").into(), Box::default()]));
+        for (count, found) in [(0, Some(0)), (16, Some(16)), (17, None)] {
+            let calls: Vec<_> = (0..count).map(call).collect();
+            let note = read(&found_note(question, Some(&calls)));
+            let Note::Found(asked, calls) = note else { panic!("{note:?}") };
+            assert_eq!((asked, calls.map(|calls| calls.len())), (question, found));
+        }
+    }
+
+    #[test]
+    fn what_another_version_may_tell_is_not_read() {
+        assert!(Note::read(b"").is_none() && Note::read(&[99, 0, 0, 0]).is_none());
+    }
+}

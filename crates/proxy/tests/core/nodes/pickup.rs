@@ -1,0 +1,172 @@
+//! Picking up a call that rings through another node (RFC 3891).
+
+#![allow(clippy::indexing_slicing, reason = "test code outside of test functions")]
+
+use sim::{Agent, Simulation, Sip};
+
+use super::{BOUND, Kind, nodes_with, registered};
+use crate::call_steps::accepts;
+use crate::dialog_events::{Watcher, add_accounts};
+
+/// alice calls bob through the first node, and bob's phone rings. desk watches bob at the last node.
+struct Ringing {
+    sim: Simulation,
+    alice: Agent,
+    bob: Agent,
+    desk: Watcher,
+    invite: Sip,
+    received: Sip,
+}
+
+impl Ringing {
+    fn new(nodes: usize, kind: Kind) -> Self {
+        let sim = nodes_with(nodes, add_accounts);
+        let (alice, bob) = (registered(&sim, "alice", kind, 0), registered(&sim, "bob", kind, 1));
+        let mut desk = Watcher::at(sim.udp("desk").reaches_node(nodes - 1).clone(), "bob");
+        desk.phone.registers();
+        sim.seconds(1);
+        let invite = alice.calls("bob");
+        let received = bob.expects("INVITE");
+        bob.answers(&received, 180);
+        alice.expects("180");
+        desk.sees(&sim, &[("recipient", "early")]);
+        Self { sim, alice, bob, desk, invite, received }
+    }
+
+    /// An INVITE of a phone that replaces the dialog that the watcher was told of.
+    fn replaces(&self, phone: &Agent, uri: &str) -> Sip {
+        let dialog = &self.desk.view.last[0];
+        let (call_id, to, from) = (&dialog.call_id, &dialog.remote_tag, &dialog.local_tag);
+        assert!(!call_id.is_empty() && !to.is_empty() && !from.is_empty());
+        phone.request("INVITE", uri).with("Replaces", format!("{call_id};from-tag={from};to-tag={to};early-only"))
+    }
+}
+
+const ALICE: &str = "sip:alice@office.example";
+const BOB: &str = "sip:bob@office.example";
+
+#[test]
+fn a_call_through_another_node_is_picked_up_at_the_phone_that_called() {
+    // checklist 175
+    for kind in [Kind::Udp].into_iter().chain(BOUND) {
+        let contact = Ringing::new(3, kind).alice.contact();
+        for uri in [ALICE, BOB, &contact] {
+            let ringing = Ringing::new(3, kind);
+            let pickup = ringing.replaces(&ringing.desk.phone, uri);
+            let Ringing { sim, alice, bob, mut desk, invite, received } = ringing;
+            desk.phone.sends(&pickup);
+            let at_alice = alice.expects("INVITE");
+            assert_eq!(at_alice.value("Replaces"), pickup.value("Replaces"), "{kind:?} {uri}");
+            accepts(&desk.phone, &pickup, &alice, &at_alice);
+            // RFC 3891 3: the phone that called cancels the call that it replaces.
+            alice.cancels(&invite);
+            bob.answers(&bob.expects("CANCEL"), 200);
+            alice.expects("200");
+            bob.answers(&received, 487);
+            alice.acks(&invite, &alice.expects("487"));
+            bob.expects("ACK");
+            desk.sees(&sim, &[]);
+            sim.skip_final_check();
+        }
+    }
+}
+
+#[test]
+fn who_may_not_pick_up_is_refused_at_any_node() {
+    // checklist 175
+    let ringing = Ringing::new(3, Kind::Udp);
+    for node in 0..3 {
+        for (name, is_allowed) in [("board", false), ("carol", false), ("bob/other", true), ("desk", true)] {
+            let phone = registered(&ringing.sim, name, Kind::Tcp, node);
+            for uri in [ALICE, BOB, &ringing.alice.contact()] {
+                let pickup = ringing.replaces(&phone, uri);
+                phone.sends(&pickup);
+                if is_allowed {
+                    let received = ringing.alice.expects("INVITE");
+                    ringing.alice.answers(&received, 481);
+                    phone.acks(&pickup, &phone.expects("481"));
+                    ringing.alice.expects("ACK");
+                } else {
+                    phone.acks(&pickup, &phone.expects("403"));
+                    ringing.alice.receives_nothing();
+                }
+            }
+        }
+    }
+    ringing.sim.skip_final_check();
+}
+
+/// Calls of a thief's own with the identifiers of a call that rings through another node.
+#[test]
+fn calls_with_equal_identifiers_permit_no_pickup() {
+    for (count, at) in [(1, 1), (3, 0), (20, 2)] {
+        let ringing = Ringing::new(3, Kind::Udp);
+        let sim = &ringing.sim;
+        let accomplice = registered(sim, "carol", Kind::Udp, 2);
+        let tag = ringing.invite.param("From", "tag").unwrap();
+        for number in 0..count {
+            let thief = sim.udp(&format!("carol/{number}"));
+            thief.reaches_node(at);
+            let own =
+                thief.request("INVITE", "sip:carol@office.example").set("Call-ID", ringing.invite.value("Call-ID"));
+            thief.sends(&own.set("From", format_args!("<sip:carol@office.example>;tag={tag}")));
+            let received = accomplice.expects("INVITE");
+            let to = format!("{};tag={}", received.value("To"), ringing.desk.view.last[0].local_tag);
+            accomplice.sends(&accomplice.answer(&received, 180).set("To", to));
+            thief.expects("180");
+        }
+        let thief = sim.udp("carol/thief");
+        thief.reaches_node(2);
+        let pickup = ringing.replaces(&thief, ALICE);
+        thief.sends(&pickup);
+        thief.acks(&pickup, &thief.expects("403"));
+        ringing.alice.receives_nothing();
+        sim.skip_final_check();
+    }
+}
+
+#[test]
+fn an_invite_that_replaces_no_call_goes_on_when_all_nodes_have_answered() {
+    let sim = nodes_with(3, add_accounts);
+    let (alice, bob) = (registered(&sim, "alice", Kind::Udp, 0), registered(&sim, "bob", Kind::Tcp, 1));
+    let before = sim.elapsed();
+    let invite = alice.request("INVITE", BOB).with("Replaces", "x@y;to-tag=a;from-tag=b");
+    alice.sends(&invite);
+    // A copy that comes meanwhile is no second call.
+    alice.sends(&invite);
+    let received = bob.expects("INVITE");
+    assert!((sim.elapsed() - before).as_millis() < 10);
+    accepts(&alice, &invite, &bob, &received);
+    assert_eq!(sim.calls().len(), 1);
+    sim.skip_final_check();
+}
+
+#[test]
+fn a_node_that_does_not_answer_is_not_waited_for_long() {
+    let sim = nodes_with(3, add_accounts);
+    let (alice, bob) = (registered(&sim, "alice", Kind::Udp, 0), registered(&sim, "bob", Kind::Udp, 0));
+    sim.cut(0, 2);
+    let invite = alice.request("INVITE", BOB).with("Replaces", "x@y;to-tag=a;from-tag=b");
+    alice.sends(&invite);
+    sim.millis(400);
+    bob.receives_nothing();
+    sim.millis(200);
+    let received = bob.expects("INVITE");
+    accepts(&alice, &invite, &bob, &received);
+    sim.skip_final_check();
+}
+
+#[test]
+fn an_invite_that_waits_for_nodes_can_be_cancelled() {
+    let sim = nodes_with(2, add_accounts);
+    let (alice, bob) = (registered(&sim, "alice", Kind::Udp, 0), registered(&sim, "bob", Kind::Udp, 0));
+    sim.cut(1, 0);
+    let invite = alice.request("INVITE", BOB).with("Replaces", "x@y;to-tag=a;from-tag=b");
+    alice.sends(&invite);
+    sim.millis(100);
+    alice.cancels(&invite);
+    alice.expects("200");
+    alice.acks(&invite, &alice.expects("487"));
+    sim.seconds(1);
+    bob.receives_nothing();
+}
