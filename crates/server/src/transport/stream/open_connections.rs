@@ -520,7 +520,7 @@ mod tests {
         let (mut chunk, mut left) = (vec![0; 1 << 16], 1_usize << 23);
         while left > 0 {
             // There may be nothing to read until the worker has written again.
-            let read = tokio::time::timeout(Duration::from_millis(10), peer.read(&mut chunk)).await;
+            let read = timeout(Duration::from_millis(10), peer.read(&mut chunk)).await;
             left = left.saturating_sub(read.map_or(0, |read| read.expect("data")));
             assert!(worker.turn(Duration::ZERO).is_empty());
         }
