@@ -1,6 +1,6 @@
 //! Dialog events: the `dialog` event package (RFC 4235), as a watcher sees the calls of a user.
 
-#![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code outside of test functions")]
 
 use std::time::Duration;
 
@@ -49,6 +49,15 @@ impl Watcher {
         let mut watcher = Self { phone, asked, ok, view: DialogView::default() };
         watcher.is_notified();
         watcher
+    }
+
+    /// An INVITE of a phone that replaces the dialog of the last NOTIFY (RFC 3891 7.1).
+    pub(crate) fn replacement(&self, phone: &Agent, uri: &str) -> Sip {
+        let dialog = &self.view.last[0];
+        let (call_id, to, from) = (&dialog.call_id, &dialog.remote_tag, &dialog.local_tag);
+        assert!(!call_id.is_empty() && !to.is_empty() && !from.is_empty());
+        let replaces = format!("{call_id} ;from-tag={from};to-tag={to};early-only");
+        phone.request("INVITE", uri).with("Replaces", replaces).with("Require", "replaces")
     }
 
     /// Gets a NOTIFY and answers it.

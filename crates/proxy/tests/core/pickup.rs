@@ -1,7 +1,5 @@
 //! Picking up a call that rings: an INVITE with Replaces (RFC 3891), sent by a phone that watches the called user.
 
-#![allow(clippy::indexing_slicing, reason = "test code outside of test functions")]
-
 use sim::{Agent, Simulation, Sip};
 
 use crate::call_steps::accepts;
@@ -39,14 +37,20 @@ impl Ringing {
         desk.is_notified();
         Self { sim, alice, other, bob, desk, invite, received }
     }
+}
 
-    /// An INVITE to this URI that replaces the dialog that the NOTIFY describes (RFC 3891 7.1).
-    fn replaces(&self, phone: &Agent, uri: &str) -> Sip {
-        let dialog = &self.desk.view.last[0];
-        let (call_id, to, from) = (&dialog.call_id, &dialog.remote_tag, &dialog.local_tag);
-        assert!(!call_id.is_empty() && !to.is_empty() && !from.is_empty());
-        let replaces = format!("{call_id} ;from-tag={from};to-tag={to};early-only");
-        phone.request("INVITE", uri).with("Replaces", replaces).with("Require", "replaces")
+/// A phone sends an INVITE that replaces a call. If that is allowed, the phone that called gets it and answers 481; if not, the
+/// server answers 403.
+pub(crate) fn tries(phone: &Agent, pickup: &Sip, caller: &Agent, is_allowed: bool) {
+    phone.sends(pickup);
+    if is_allowed {
+        let received = caller.expects("INVITE");
+        caller.answers(&received, 481);
+        phone.acks(pickup, &phone.expects("481"));
+        caller.expects("ACK");
+    } else {
+        phone.acks(pickup, &phone.expects("403"));
+        caller.receives_nothing();
     }
 }
 
@@ -59,7 +63,7 @@ fn a_call_is_picked_up_at_the_phone_that_called() {
         let Ringing { sim, alice, other, bob, mut desk, invite, received } = {
             let ringing = Ringing::new();
             assert_eq!(ringing.desk.view.last[0].remote, ALICE);
-            let pickup = ringing.replaces(&ringing.desk.phone, uri);
+            let pickup = ringing.desk.replacement(&ringing.desk.phone, uri);
             ringing.desk.phone.sends(&pickup);
             let at_alice = ringing.alice.expects("INVITE");
             assert_eq!(at_alice.uri(), ringing.alice.contact(), "{uri}");
@@ -94,16 +98,9 @@ fn who_may_not_pick_up_cannot_use_what_was_read_on_the_network() {
             phone.registers();
         }
         for uri in [ALICE, BOB, &ringing.alice.contact()] {
-            let pickup = ringing.replaces(&phone, uri);
-            phone.sends(&pickup);
-            if is_allowed {
-                let received = ringing.alice.expects("INVITE");
-                ringing.alice.answers(&received, 481);
-                phone.acks(&pickup, &phone.expects("481"));
-                ringing.alice.expects("ACK");
-            } else {
-                phone.acks(&pickup, &phone.expects("403"));
-                ringing.alice.receives_nothing();
+            let pickup = ringing.desk.replacement(&phone, uri);
+            tries(&phone, &pickup, &ringing.alice, is_allowed);
+            if !is_allowed {
                 ringing.bob.receives_nothing();
             }
         }
@@ -116,7 +113,7 @@ fn who_may_not_pick_up_cannot_use_what_was_read_on_the_network() {
 fn a_transfer_replaces_a_dialog_of_others() {
     // checklist 175
     let ringing = Ringing::new();
-    let transfer = ringing.replaces(&ringing.sim.udp("carol"), ALICE);
+    let transfer = ringing.desk.replacement(&ringing.sim.udp("carol"), ALICE);
     accepts(&ringing.alice, &ringing.invite, &ringing.bob, &ringing.received);
     // RFC 5589 7.1: it comes from a third party, and may ring at each phone of the user.
     let carol = ringing.sim.udp("carol/phone");
@@ -185,7 +182,7 @@ fn a_call_with_equal_identifiers_permits_no_pickup() {
         phone.expects("180");
     }
     carol.registers();
-    let pickup = ringing.replaces(&carol, &ringing.alice.contact());
+    let pickup = ringing.desk.replacement(&carol, &ringing.alice.contact());
     carol.sends(&pickup);
     carol.acks(&pickup, &carol.expects("403"));
     ringing.alice.receives_nothing();

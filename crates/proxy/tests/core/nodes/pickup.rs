@@ -1,12 +1,11 @@
 //! Picking up a call that rings through another node (RFC 3891).
 
-#![allow(clippy::indexing_slicing, reason = "test code outside of test functions")]
-
 use sim::{Agent, Simulation, Sip};
 
 use super::{BOUND, Kind, nodes_with, registered};
 use crate::call_steps::accepts;
 use crate::dialog_events::{Watcher, add_accounts};
+use crate::pickup::tries;
 
 /// alice calls bob through the first node, and bob's phone rings. desk watches bob at the last node.
 struct Ringing {
@@ -32,14 +31,6 @@ impl Ringing {
         desk.sees(&sim, &[("recipient", "early")]);
         Self { sim, alice, bob, desk, invite, received }
     }
-
-    /// An INVITE of a phone that replaces the dialog that the watcher was told of.
-    fn replaces(&self, phone: &Agent, uri: &str) -> Sip {
-        let dialog = &self.desk.view.last[0];
-        let (call_id, to, from) = (&dialog.call_id, &dialog.remote_tag, &dialog.local_tag);
-        assert!(!call_id.is_empty() && !to.is_empty() && !from.is_empty());
-        phone.request("INVITE", uri).with("Replaces", format!("{call_id};from-tag={from};to-tag={to};early-only"))
-    }
 }
 
 const ALICE: &str = "sip:alice@office.example";
@@ -52,7 +43,7 @@ fn a_call_through_another_node_is_picked_up_at_the_phone_that_called() {
         let contact = Ringing::new(3, kind).alice.contact();
         for uri in [ALICE, BOB, &contact] {
             let ringing = Ringing::new(3, kind);
-            let pickup = ringing.replaces(&ringing.desk.phone, uri);
+            let pickup = ringing.desk.replacement(&ringing.desk.phone, uri);
             let Ringing { sim, alice, bob, mut desk, invite, received } = ringing;
             desk.phone.sends(&pickup);
             let at_alice = alice.expects("INVITE");
@@ -79,17 +70,8 @@ fn who_may_not_pick_up_is_refused_at_any_node() {
         for (name, is_allowed) in [("board", false), ("carol", false), ("bob/other", true), ("desk", true)] {
             let phone = registered(&ringing.sim, name, Kind::Tcp, node);
             for uri in [ALICE, BOB, &ringing.alice.contact()] {
-                let pickup = ringing.replaces(&phone, uri);
-                phone.sends(&pickup);
-                if is_allowed {
-                    let received = ringing.alice.expects("INVITE");
-                    ringing.alice.answers(&received, 481);
-                    phone.acks(&pickup, &phone.expects("481"));
-                    ringing.alice.expects("ACK");
-                } else {
-                    phone.acks(&pickup, &phone.expects("403"));
-                    ringing.alice.receives_nothing();
-                }
+                let pickup = ringing.desk.replacement(&phone, uri);
+                tries(&phone, &pickup, &ringing.alice, is_allowed);
             }
         }
     }
@@ -117,10 +99,8 @@ fn calls_with_equal_identifiers_permit_no_pickup() {
         }
         let thief = sim.udp("carol/thief");
         thief.reaches_node(2);
-        let pickup = ringing.replaces(&thief, ALICE);
-        thief.sends(&pickup);
-        thief.acks(&pickup, &thief.expects("403"));
-        ringing.alice.receives_nothing();
+        let pickup = ringing.desk.replacement(&thief, ALICE);
+        tries(&thief, &pickup, &ringing.alice, false);
         sim.skip_final_check();
     }
 }
