@@ -54,7 +54,7 @@ impl Calls {
         !self.changes.is_empty() || !self.passed.is_empty()
     }
 
-    /// What the other nodes have to be told of their calls since this was last asked.
+    /// The answered requests that have to be reported to the other nodes, since the last call of this method.
     pub(crate) fn take_passed(&mut self) -> Vec<(PassingRequest, RequestAnswer)> {
         std::mem::take(&mut self.passed)
     }
@@ -120,8 +120,12 @@ impl Calls {
     pub(crate) fn request_answered(&mut self, transaction: u64, answer: RequestAnswer, now: Wall, outbox: &mut Outbox) {
         if let Some(passed) = self.table.passing().end(transaction) {
             self.pass(passed, answer);
-            return;
+        } else {
+            self.end_request(transaction, answer, now, outbox);
         }
+    }
+
+    fn end_request(&mut self, transaction: u64, answer: RequestAnswer, now: Wall, outbox: &mut Outbox) {
         let Self { table, watched, changes, .. } = self;
         let moment = Moment { now, subscriptions: watched.count() };
         table.request_answered(transaction, answer, moment, |effect| apply(effect, changes, outbox));
@@ -148,9 +152,8 @@ impl Calls {
         now: Wall,
         outbox: &mut Outbox,
     ) {
-        let Self { table, watched, changes, .. } = self;
-        let moment = Moment { now, subscriptions: watched.count() };
-        table.request_passed(request, answer, moment, |effect| apply(effect, changes, outbox));
+        self.table.request_passed(request);
+        self.end_request(request.transaction, answer, now, outbox);
     }
 
     /// Ends the calls whose end no message reports ([`CallTable::sweep`]).
@@ -163,11 +166,9 @@ impl Calls {
         }
     }
 
-    /// To be told to those who watch calls.
+    /// Keeps a change for those who watch calls.
     pub(crate) fn note(&mut self, change: CallsChange) {
-        if !change.users.is_empty() {
-            self.changes.push(change);
-        }
+        note(change, &mut self.changes);
     }
 }
 
@@ -176,6 +177,10 @@ fn apply(Effect { record, change }: Effect, changes: &mut Vec<CallsChange>, outb
     if let Some(record) = record {
         outbox.emit(Event::CallEnded(record));
     }
+    note(change, changes);
+}
+
+fn note(change: CallsChange, changes: &mut Vec<CallsChange>) {
     if !change.users.is_empty() {
         changes.push(change);
     }

@@ -393,7 +393,7 @@ impl Call {
         users.filter(|user| !user.is_empty())
     }
 
-    /// By what it is looked for.
+    /// The names under which the index has this call.
     pub(super) fn names(&self) -> impl Iterator<Item = Name<'_>> {
         let call_id = Some(self.texts.at(self.call_id)).filter(|call_id| !call_id.is_empty());
         self.users().map(Name::User).chain(call_id.map(Name::CallId))

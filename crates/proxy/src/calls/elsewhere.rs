@@ -66,14 +66,15 @@ pub struct FoundAtNode {
 #[derive(Debug, Default)]
 pub(crate) struct Elsewhere(Mutex<BTreeMap<u16, OfNode>>);
 
-/// What one node has told.
+/// The calls of one node, as it has reported them.
 #[derive(Debug)]
 struct OfNode {
     run: u32,
-    heard: Instant,
-    /// When the last message was sent.
+    /// When its last message arrived.
+    received: Instant,
+    /// When its last message was sent.
     last: Wall,
-    /// How often all calls were told.
+    /// How often it has reported all calls.
     round: u32,
     calls: HashMap<u64, Known>,
 }
@@ -85,12 +86,12 @@ struct Known {
     round: u32,
 }
 
-/// When a node told something.
+/// The sender of a message among nodes, and its times.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Told {
+pub(crate) struct Report {
     pub(crate) by: Node,
     pub(crate) sent: Wall,
-    pub(crate) heard: Instant,
+    pub(crate) received: Instant,
 }
 
 impl Elsewhere {
@@ -101,11 +102,11 @@ impl Elsewhere {
         calls.filter(|call| call.parties().any(|party| party == user.as_bytes())).cloned().collect()
     }
 
-    /// A node has told of calls. `id`: makes the number of a call there one that no other call here has. Returns what has
-    /// changed, and whether there was room for all.
+    /// A node has reported calls. `id`: turns the number of a call there into a number that no other call here has. Returns
+    /// the changes, and whether there was room for all calls.
     pub(crate) fn tell(
         &self,
-        told: Told,
+        report: Report,
         (part, calls): (Part, Vec<NodeCall>),
         id: impl Fn(u64) -> u64,
         limit: usize,
@@ -113,14 +114,14 @@ impl Elsewhere {
         let (mut changes, mut has_room) = (Vec::new(), true);
         let mut all = self.0.lock();
         let mut len: usize = all.values().map(|node| node.calls.len()).sum();
-        let node = all.entry(told.by.number.get()).or_insert_with(|| OfNode::new(&told));
-        if node.run != told.by.run {
-            changes.extend(std::mem::replace(node, OfNode::new(&told)).end());
+        let node = all.entry(report.by.number.get()).or_insert_with(|| OfNode::new(&report));
+        if node.run != report.by.run {
+            changes.extend(std::mem::replace(node, OfNode::new(&report)).end());
         }
-        if (1..=COPIES).contains(&node.last.millis_since(told.sent)) {
+        if (1..=COPIES).contains(&node.last.millis_since(report.sent)) {
             return (changes, true);
         }
-        (node.heard, node.last) = (told.heard, told.sent);
+        (node.received, node.last) = (report.received, report.sent);
         node.round = node.round.wrapping_add(part.is_first.into());
         for NodeCall { mut call, has_ended, sum } in calls {
             let number = call.id;
@@ -161,12 +162,12 @@ impl Elsewhere {
         Some(sums.fold(0, u64::wrapping_add))
     }
 
-    /// Keeps the calls of these nodes, if they were heard since this moment, and those with a user in this set.
+    /// Keeps the calls of these nodes, if a message of theirs has arrived since this moment, and those with a user in this set.
     pub(crate) fn keep(&self, alive: &[Node], since: Instant, interest: &Interest) -> Vec<CallsChange> {
         let mut changes = Vec::new();
         self.0.lock().retain(|number, node| {
             let is_alive = alive.iter().any(|it| (it.number.get(), it.run) == (*number, node.run));
-            if is_alive && node.heard >= since {
+            if is_alive && node.received >= since {
                 changes.extend(node.remove(|known| !interest.has_call(&known.call)));
             } else {
                 changes.extend(node.remove(|_| true));
@@ -182,8 +183,8 @@ impl Elsewhere {
 }
 
 impl OfNode {
-    fn new(told: &Told) -> Self {
-        Self { run: told.by.run, heard: told.heard, last: Wall::default(), round: 0, calls: HashMap::new() }
+    fn new(report: &Report) -> Self {
+        Self { run: report.by.run, received: report.received, last: Wall::default(), round: 0, calls: HashMap::new() }
     }
 
     /// Removes some calls. How they have ended is not known.
@@ -208,16 +209,16 @@ mod tests {
     const ROOM: usize = 3;
 
     /// What the first node tells, `sent` milliseconds after the beginning.
-    fn told(run: u32, sent: u64) -> Told {
+    fn told(run: u32, sent: u64) -> Report {
         let by = Node { number: NonZeroU16::MIN, run };
-        Told { by, sent: Wall(100_000 + sent), heard: Instant::from_micros(sent * 1000) }
+        Report { by, sent: Wall(100_000 + sent), received: Instant::from_micros(sent * 1000) }
     }
 
     /// The number of changes, and whether there was room.
-    fn tell(elsewhere: &Elsewhere, told: Told, part: Part, calls: &[(u64, bool)]) -> (usize, bool) {
+    fn tell(elsewhere: &Elsewhere, report: Report, part: Part, calls: &[(u64, bool)]) -> (usize, bool) {
         let node_call = |(id, has_ended): &(u64, bool)| NodeCall { call: call(*id), has_ended: *has_ended, sum: *id };
         let (changes, has_room) =
-            elsewhere.tell(told, (part, calls.iter().map(node_call).collect()), |id| id + 1000, ROOM);
+            elsewhere.tell(report, (part, calls.iter().map(node_call).collect()), |id| id + 1000, ROOM);
         (changes.len(), has_room)
     }
 
@@ -282,7 +283,7 @@ mod tests {
     fn only_what_is_watched_at_nodes_that_are_alive_is_kept() {
         let all = Elsewhere::default();
         let interest = Interest::of_buckets(call(1).parties().map(Interest::bucket_of));
-        let (alive, at) = (told(7, 0).by, told(7, 0).heard);
+        let (alive, at) = (told(7, 0).by, told(7, 0).received);
         let keeps = |alive: &[Node], since: Instant, interest: &Interest| {
             tell(&all, told(7, 0), SOME, &[(1, false)]);
             let gone = all.keep(alive, since, interest).len();

@@ -32,7 +32,7 @@ mod text;
 mod view;
 
 pub(crate) use call::{CallRequest, CallResponse, RequestAnswer};
-pub(crate) use elsewhere::{COPIES, FoundCalls, NodeCall, Part, Told};
+pub(crate) use elsewhere::{COPIES, FoundCalls, NodeCall, Part, Report};
 pub use elsewhere::{FoundAtNode, NodeWatch};
 pub use facts::{CalledPhone, DiversionReason, Offence, TriedPhones};
 pub(crate) use interest::{Interest, SharedInterest};

@@ -355,20 +355,12 @@ impl CallTable {
         true
     }
 
-    /// A request in a dialog, which passed another node, has its final response, or gets none. `apply` gets what that causes.
-    pub(crate) fn request_passed(
-        &self,
-        passed: &PassingRequest,
-        answer: RequestAnswer,
-        moment: Moment<'_>,
-        apply: impl FnMut(Effect),
-    ) {
-        let transaction = passed.transaction;
+    /// A request in a dialog has passed another node.
+    pub(crate) fn request_passed(&self, passed: &PassingRequest) {
         for source in &passed.sources {
             let key = self.key(&passed.call_id, &passed.caller_tag, *source);
-            self.request(key, (passed.by, &passed.callee_tag), (Some(transaction), passed.is_bye), passed.at);
+            self.request(key, (passed.by, &passed.callee_tag), (Some(passed.transaction), passed.is_bye), passed.at);
         }
-        self.request_answered(transaction, answer, moment, apply);
     }
 
     /// A request within a dialog has its final response, or gets none. `apply` gets what that causes.

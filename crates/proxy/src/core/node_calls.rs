@@ -9,7 +9,7 @@ use location::{Aor, Node};
 use parser::Message;
 
 use super::Core;
-use crate::calls::{CallInProgress, NodeCall, NodeWatch, Part, Told};
+use crate::calls::{CallInProgress, NodeCall, NodeWatch, Part, Report};
 use crate::clock::{Instant, Now, Wall};
 use crate::event::{Event, Limit, NodeRequest};
 use crate::mac::Purpose;
@@ -40,7 +40,7 @@ impl Core {
                 self.teller_does(now, CoreMessage::NodeWatches(watch), outbox);
             }
             Some(Note::Calls(part, calls)) => {
-                self.calls_told(Told { by: from, sent, heard: now.mono }, part, calls, outbox);
+                self.calls_reported(Report { by: from, sent, received: now.mono }, part, calls, outbox);
             }
             Some(Note::Find(question, call_id, [a, b])) => {
                 self.node_asks(now, from, question, (&call_id, [&a, &b]), outbox);
@@ -72,11 +72,11 @@ impl Core {
     }
 
     /// Calls that pass another node have changed.
-    fn calls_told(&mut self, told: Told, part: Part, calls: Vec<NodeCall>, outbox: &mut Outbox) {
-        let (number, run) = (told.by.number.get().to_be_bytes(), told.by.run.to_be_bytes());
+    fn calls_reported(&mut self, report: Report, part: Part, calls: Vec<NodeCall>, outbox: &mut Outbox) {
+        let (number, run) = (report.by.number.get().to_be_bytes(), report.by.run.to_be_bytes());
         let id = |call: u64| self.mac.sign(Purpose::Notifier, &[b"node", &number, &run, &call.to_be_bytes()]);
         let table = self.calls.table();
-        let (changes, has_room) = table.elsewhere().tell(told, (part, calls), id, table.limit());
+        let (changes, has_room) = table.elsewhere().tell(report, (part, calls), id, table.limit());
         if !has_room {
             outbox.emit(Event::LimitReached(Limit::JournalCalls));
         }
