@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
 use location::{Aor, Wall};
 use parser::reason_phrase;
 use proxy::{CallEnd, CallInProgress, CallRecord, CallSide, ConfigKey, TriedPhones};
@@ -32,8 +33,16 @@ const MAX_NAME: usize = 256;
 pub(crate) struct CallHistory {
     /// The last one at the end.
     ended: VecDeque<Arc<EndedCall>>,
-    /// How many there are of each caller.
+    count: RecordCount,
+}
+
+/// How many records there are of whom. Without it, each new record would look at all others.
+#[derive(Debug, Default)]
+struct RecordCount {
     of_caller: HashMap<String, usize>,
+    /// The callers with the whole share of one.
+    busy_callers: usize,
+    of_strangers: usize,
 }
 
 /// A call that has ended. Its times are the server's own.
@@ -212,34 +221,37 @@ impl CallHistory {
     /// or else the oldest. One of a stranger takes the place of no other: a scanner would remove all records within seconds.
     pub(crate) fn push(&mut self, ended: Arc<EndedCall>) {
         if self.ended.len() == MAX_ENDED {
-            let of_stranger = self.ended.iter().position(|kept| kept.is_of_stranger);
-            if of_stranger.is_none() && ended.is_of_stranger {
+            if self.count.of_strangers == 0 && ended.is_of_stranger {
                 return;
             }
-            let dropped = self.ended.remove(of_stranger.or_else(|| self.oldest_of_busy_caller()).unwrap_or(0));
-            dropped.iter().for_each(|dropped| uncount(&mut self.of_caller, &dropped.from));
+            let dropped = self.ended.remove(self.place_of_new());
+            dropped.iter().for_each(|dropped| self.count.remove(dropped));
         }
-        *self.of_caller.entry_ref(ended.from.as_str()).or_default() += 1;
+        self.count.add(&ended);
         self.ended.push_back(ended);
     }
 
-    /// The position of the oldest record of a caller with the whole share of one.
-    fn oldest_of_busy_caller(&self) -> Option<usize> {
-        let has_share = |count: &usize| *count >= MAX_OF_CALLER;
-        // Few callers are quicker to look at than many records.
-        self.of_caller.values().any(has_share).then_some(())?;
-        self.ended.iter().position(|kept| self.of_caller.get(&kept.from).is_some_and(has_share))
+    /// The position of the record whose place a new one takes.
+    fn place_of_new(&self) -> usize {
+        let RecordCount { of_caller, busy_callers, of_strangers } = &self.count;
+        let is_of_busy = |kept: &EndedCall| of_caller.get(&kept.from).is_some_and(|count| *count >= MAX_OF_CALLER);
+        let place = match (of_strangers, busy_callers) {
+            (0, 0) => None,
+            (0, _) => self.ended.iter().position(|kept| is_of_busy(kept)),
+            _ => self.ended.iter().position(|kept| kept.is_of_stranger),
+        };
+        place.unwrap_or(0)
     }
 
     /// Drops the records of calls that ended so long ago; all, if none are kept.
     pub(crate) fn sweep(&mut self, now: Wall, keep: Option<Duration>) {
         let oldest =
             keep.map_or(u64::MAX, |keep| now.0.saturating_sub(u64::try_from(keep.as_millis()).unwrap_or(u64::MAX)));
-        let Self { ended, of_caller } = self;
+        let Self { ended, count } = self;
         ended.retain(|kept| {
             let is_kept = kept.ended >= oldest;
             if !is_kept {
-                uncount(of_caller, &kept.from);
+                count.remove(kept);
             }
             is_kept
         });
@@ -259,11 +271,21 @@ impl CallHistory {
     }
 }
 
-fn uncount(of_caller: &mut HashMap<String, usize>, caller: &str) {
-    if let Some(count) = of_caller.get_mut(caller) {
-        *count -= 1;
-        if *count == 0 {
-            of_caller.remove(caller);
+impl RecordCount {
+    fn add(&mut self, record: &EndedCall) {
+        self.of_strangers += usize::from(record.is_of_stranger);
+        let count = self.of_caller.entry_ref(record.from.as_str()).or_default();
+        *count += 1;
+        self.busy_callers += usize::from(*count == MAX_OF_CALLER);
+    }
+
+    fn remove(&mut self, record: &EndedCall) {
+        self.of_strangers -= usize::from(record.is_of_stranger);
+        let EntryRef::Occupied(mut count) = self.of_caller.entry_ref(record.from.as_str()) else { return };
+        self.busy_callers -= usize::from(*count.get() == MAX_OF_CALLER);
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
         }
     }
 }
@@ -381,9 +403,10 @@ pub(crate) mod tests {
         (1500..1510).for_each(|at| calls.push(of("desk", at)));
         assert_eq!((count(&calls, "door").0, count(&calls, "desk").0), (990, 10));
         calls.sweep(Wall(2_000), Some(Duration::from_millis(500)));
-        assert_eq!((calls.all().len(), calls.of_caller.len()), (10, 1));
+        assert_eq!((calls.all().len(), calls.count.of_caller.len()), (10, 1));
         calls.sweep(Wall(2_000), None);
-        assert!(calls.of_caller.is_empty());
+        let RecordCount { of_caller, busy_callers, of_strangers } = &calls.count;
+        assert_eq!((of_caller.len(), *busy_callers, *of_strangers), (0, 0, 0));
     }
 
     #[test]
