@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use location::Aor;
 
 use crate::config::{Config, Masked};
-use crate::text::printable;
+use crate::text::printable::escape_line;
 
 /// Longest text of a peer that is shown, in characters.
 const MAX_SHOWN: usize = 64;
@@ -62,12 +62,10 @@ impl NameFormat {
 /// Text of a peer: escaped, and truncated if it is long.
 pub(crate) fn sanitize(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
-    let mut sanitized = String::with_capacity(text.len().min(MAX_SHOWN));
-    text.chars().take(MAX_SHOWN).for_each(|c| printable::push_printable(&mut sanitized, c));
-    if text.chars().nth(MAX_SHOWN).is_some() {
-        sanitized.push('…');
+    match text.char_indices().nth(MAX_SHOWN) {
+        None => escape_line(&text).into_owned(),
+        Some((end, _)) => format!("{}…", escape_line(&text[..end])),
     }
-    sanitized
 }
 
 /// `, 3rd time`; only the comma for the first.

@@ -54,7 +54,12 @@ fn push_escaped(out: &mut String, c: char) {
 
 /// Escapes a line for a terminal.
 pub(crate) fn escape_line(text: &str) -> Cow<'_, str> {
-    escape(text, is_deceptive)
+    if text.bytes().all(is_plain) { text.into() } else { escape(text, is_deceptive) }
+}
+
+/// Whether an octet is a character that is never escaped; most texts have no other.
+const fn is_plain(octet: u8) -> bool {
+    matches!(octet, b' '..0x7f)
 }
 
 /// Escapes deceptive characters in JSON text, so that it can be printed.
@@ -95,8 +100,7 @@ impl<W: Write> Write for LogWriter<W> {
     /// `line` is a whole event, since the subscriber writes each event in one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let (text, end) = line.strip_suffix(b"\n").map_or((line, ""), |text| (text, "\n"));
-        let is_plain = |octet: &u8| (b' '..0x7f).contains(octet) || (self.ansi && *octet == 0x1b);
-        if text.iter().all(is_plain) {
+        if text.iter().all(|octet| is_plain(*octet) || (self.ansi && *octet == 0x1b)) {
             self.inner.write_all(line)?;
             return Ok(line.len());
         }
