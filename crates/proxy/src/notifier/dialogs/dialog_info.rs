@@ -62,12 +62,12 @@ impl Document<'_> {
         out.push(b'>');
         out.extend_from_slice(dialog.state.as_str().as_bytes());
         out.extend_from_slice(b"</state>\n");
-        // The rest of an ended dialog tells nothing, and phones forget the dialog.
         if dialog.state.end().is_none() {
             element(out, "duration", |out| parser::write_decimal(out, self.at.millis_since(dialog.since) / 1000));
-            write_participant(out, "local", entity, b"");
-            write_participant(out, "remote", &dialog.remote.uri, &dialog.remote.display);
         }
+        // An ended dialog has both sides too: pjsip 2.15 crashes if a dialog has none and an earlier one had.
+        write_participant(out, "local", entity, b"");
+        write_participant(out, "remote", &dialog.remote.uri, &dialog.remote.display);
         out.extend_from_slice(b"</dialog>\n");
     }
 }

@@ -294,6 +294,18 @@ mod tests {
     }
 
     #[test]
+    fn an_ended_dialog_has_both_sides() {
+        let (document, _) = written(&dialogs(&[]), Some(&dialogs(&[dialog(1, DialogState::Early)])));
+        let (_, body) = document.split_once("office.example\">\n").unwrap();
+        assert_eq!(
+            body,
+            "<dialog id=\"0000000000000001\" direction=\"recipient\">\n<state>terminated</state>\n<local>\
+             <identity>sip:bob@office.example</identity><target uri=\"sip:bob@office.example\"/></local>\n<remote>\
+             <identity>sip:a@b</identity><target uri=\"sip:a@b\"/></remote>\n</dialog>\n</dialog-info>\n"
+        );
+    }
+
+    #[test]
     fn only_what_changed_is_reported() {
         use DialogState::{Confirmed, Early, Terminated, Trying};
         const BUSY: DialogState = Terminated(End { event: Some(EndEvent::Rejected), status: Some(486) });
