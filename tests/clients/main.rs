@@ -29,6 +29,7 @@ mod baresip;
 mod calls;
 mod jssip;
 mod kamailio;
+mod lamps;
 mod linphone;
 mod pjsua;
 mod sipp;

@@ -1,13 +1,17 @@
 """pjsua, driven by lines on its standard input, without sound.
 
 Arguments: address to bind, "udp" or "tcp", identity, registrar, user, password, and perhaps an outbound proxy.
-Commands:  call URI, answer, decline, hangup, unregister, quit. Each event is one line of output.
+Commands:  call URI, answer, decline, hangup, watch URI, unregister, quit. Each event is one line of output.
 """
 
+import ctypes
 import select
 import sys
 
 import pjsua2 as pj
+
+# The bindings lack the functions for dialog events (RFC 4235), but the library behind them has them.
+pjsua = ctypes.CDLL(pj._pjsua2.__file__)
 
 
 def say(text):
@@ -22,8 +26,44 @@ class Call(pj.Call):
             self.phone.call = None
 
 
+class Text(ctypes.Structure):
+    """pj_str_t"""
+
+    _fields_ = [("start", ctypes.POINTER(ctypes.c_char)), ("length", ctypes.c_ssize_t)]
+
+    def __str__(self):
+        return self.start[: self.length].decode()
+
+
+class DialogEvent(ctypes.Structure):
+    """pjsua_buddy_dlg_event_info of pjsip 2.15. The fields behind its state, and its buffer, have room in `rest`."""
+
+    _fields_ = [
+        ("number", ctypes.c_int),
+        *[(name, Text) for name in ("uri", "dialog", "kind", "entity", "call_id", "to_tag", "from_tag", "direction")],
+        ("state", Text),
+        ("rest", ctypes.c_char * 8192),
+    ]
+
+
+class Watched(pj.Buddy):
+    """A user whose lamp is watched. Of the dialogs in a NOTIFY, pjsua keeps the first one."""
+
+    shown = None
+
+    def look(self):
+        event = DialogEvent()
+        pjsua.pjsua_buddy_get_dlg_event_info(self.getId(), ctypes.byref(event))
+        # There is an entity after the first NOTIFY.
+        state = str(event.state) or "no dialog"
+        if event.entity.length > 0 and state != self.shown:
+            self.shown = state
+            say(f"lamp {state}")
+
+
 class Phone(pj.Account):
     call = None
+    watched = None
 
     def onRegState(self, prm):
         say(f"{'registered' if self.getInfo().regIsActive else 'not registered'} {prm.code} {prm.expiration}")
@@ -52,6 +92,12 @@ class Phone(pj.Account):
             self.reply(603)
         elif command == "hangup":
             self.call.hangup(pj.CallOpParam())
+        elif command == "watch":
+            config = pj.BuddyConfig()
+            config.uri = words[0]
+            self.watched = Watched()
+            self.watched.create(self, config)
+            pjsua.pjsua_buddy_subscribe_dlg_event(self.watched.getId(), 1)
         elif command == "unregister":
             self.setRegistration(False)
 
@@ -93,6 +139,8 @@ def main(address, transport, identity, registrar, user, password, *proxy):
         if select.select([lines], [], [], 0)[0]:
             command, *words = (lines.readline().decode() or "quit").split() or [""]
             phone.obey(command, *words)
+        if phone.watched:
+            phone.watched.look()
     phone.shutdown()
     endpoint.libDestroy()
 

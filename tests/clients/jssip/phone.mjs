@@ -2,7 +2,7 @@
 // RTCPeerConnection below only makes session descriptions.
 //
 // Arguments: folder of the npm packages, URL of the server, identity, user, password.
-// Commands:  call URI, answer, decline, hangup, unregister, quit. Each event is one line of output.
+// Commands:  call URI, answer, decline, hangup, watch URI, unregister, quit. Each event is one line of output.
 
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
@@ -90,11 +90,23 @@ agent.on("newRTCSession", ({ originator, session }) => {
 });
 agent.start();
 
+// The lamp of a user (RFC 4235): "no dialog", or the states of the dialogs in the order of the document.
+function watch(target) {
+  const subscriber = agent.subscribe(target, "dialog", "application/dialog-info+xml", { params: {}, extraHeaders: [] });
+  subscriber.on("notify", (isFinal, request, body) => {
+    const states = [...body.matchAll(/<state[^>]*>([a-z]+)<\/state>/g)].map(([, state]) => state);
+    say(`lamp ${states.join(" ") || "no dialog"}`);
+  });
+  subscriber.on("terminated", (code) => say(`lamp out ${code}`));
+  subscriber.subscribe();
+}
+
 const commands = {
   call: (target) => agent.call(target, NO_MEDIA),
   answer: () => call.answer(NO_MEDIA),
   decline: () => call.terminate({ status_code: 603 }),
   hangup: () => call.terminate(),
+  watch,
   unregister: () => agent.unregister(),
   quit: () => process.exit(0),
 };
