@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 use super::facts::{DiversionReason, TriedPhones};
 use super::index::Name;
 use super::record::{CallEnd, CallRecord, CallSide, Reached};
+use super::room::Caller;
 use super::text::{Piece, Texts, cut};
 use super::view::{CallDialog, CallInProgress, DialogEnd, DialogState};
 
@@ -87,6 +88,8 @@ impl RequestAnswer {
 pub(super) struct Call {
     /// The hash by which requests find it.
     pub(super) key: u64,
+    /// Where it is counted.
+    pub(super) counted: Caller,
     texts: Texts,
     call_id: Piece,
     caller_tag: Piece,
@@ -131,13 +134,14 @@ struct Pending {
 }
 
 impl Call {
-    pub(super) fn new(key: u64, request: &CallRequest<'_>, now: Wall) -> Self {
+    pub(super) fn new((key, counted): (u64, Caller), request: &CallRequest<'_>, now: Wall) -> Self {
         let mut texts = Texts::default();
         let (call_id, caller_tag) = (texts.add_whole(request.call_id), texts.add_whole(request.caller_tag));
         let (from, to) = (texts.add(request.from.as_bytes()), texts.add(request.to.as_bytes()));
         let caller = if request.caller == request.from { from } else { texts.add(request.caller.as_bytes()) };
         Self {
             key,
+            counted,
             texts,
             call_id,
             caller_tag,
@@ -160,7 +164,7 @@ impl Call {
     }
 
     /// A call that an earlier run of the server has saved. `None` if it was not answered: what could have ended it is gone.
-    pub(super) fn restored(key: u64, saved: CallInProgress) -> Option<Self> {
+    pub(super) fn restored(place: (u64, Caller), saved: CallInProgress) -> Option<Self> {
         saved.answered?;
         let request = CallRequest {
             call_id: &saved.call_id,
@@ -171,7 +175,7 @@ impl Call {
             to: &saved.to,
             targets: saved.targets,
         };
-        let mut this = Self::new(key, &request, saved.began);
+        let mut this = Self::new(place, &request, saved.began);
         for CallDialog { callee_tag, user, state, since, was_answered, end } in saved.dialogs.iter().take(MAX_DIALOGS) {
             let (callee_tag, user) = (this.texts.add(callee_tag), this.texts.add(user));
             let (state, since, was_answered, end) = (*state, *since, *was_answered, *end);

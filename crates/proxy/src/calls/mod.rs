@@ -26,6 +26,7 @@ mod index;
 mod interest;
 mod passing;
 mod record;
+mod room;
 mod shard;
 mod table;
 mod text;

@@ -20,6 +20,7 @@ use super::index::Name;
 use super::interest::Interest;
 use super::passing::{PassingRequest, PassingRequests};
 use super::record::{CallEnd, CallRecord, CallSide, Reached};
+use super::room::{Caller, Room};
 use super::shard::{CallRef, SHARDS, Shard, Slot, shard_of};
 use super::view::{CallInProgress, DialogEnd};
 
@@ -35,8 +36,7 @@ pub struct CallTable {
     pending: Box<[Mutex<Pending>]>,
     /// Its random key makes it impossible to find two calls with an equal hash: no hash is ever sent.
     hasher: DefaultHashBuilder,
-    len: AtomicUsize,
-    limit: usize,
+    room: Room,
     elsewhere: Elsewhere,
     passing: PassingRequests,
 }
@@ -110,8 +110,7 @@ impl CallTable {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             pending: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: DefaultHashBuilder::default(),
-            len: AtomicUsize::new(0),
-            limit,
+            room: Room::new(limit),
             elsewhere: Elsewhere::default(),
             passing: PassingRequests::default(),
         }
@@ -119,7 +118,7 @@ impl CallTable {
 
     /// The number of calls.
     pub fn len(&self) -> usize {
-        self.len.load(Ordering::Relaxed)
+        self.room.len()
     }
 
     /// Whether there is no call.
@@ -165,7 +164,7 @@ impl CallTable {
 
     /// The most calls that are known.
     pub(crate) const fn limit(&self) -> usize {
-        self.limit
+        self.room.limit()
     }
 
     /// The calls that a user began, and those that phones of the user take part in: at most so many, the oldest ones that
@@ -214,7 +213,8 @@ impl CallTable {
             return false;
         }
         let CallKey(key) = self.key(&saved.call_id, &saved.caller_tag, saved.source);
-        Call::restored(key, saved).is_some_and(|call| self.insert(key, || call).is_some())
+        let caller = self.caller(&saved.caller);
+        Call::restored((key, caller), saved).is_some_and(|call| self.insert((key, caller), || call).is_some())
     }
 
     /// Ends the calls without a request for `lifetime`, and the dialogs whose BYE got no response for `bye_timeout`. To be
@@ -231,7 +231,6 @@ impl CallTable {
         let (mut records, mut changed, mut transactions) = (Vec::new(), Vec::new(), Vec::new());
         for (number, shard) in self.shards.iter().enumerate() {
             let mut shard = shard.lock();
-            let before = records.len();
             for index in 0..shard.slots.len() {
                 let Some(Slot { generation, call: Some(call) }) = shard.slots.get_mut(index) else { continue };
                 let has_changed = call.end_unanswered(bye_before, now, &mut transactions);
@@ -250,6 +249,7 @@ impl CallTable {
                 if is_over {
                     transactions.extend(call.transactions());
                     let end = if call.is_answered() { CallEnd::Lost } else { CallEnd::Unanswered };
+                    self.room.release(call.counted);
                     records.push(call.record(end, now));
                     shard.remove(index);
                 }
@@ -257,7 +257,6 @@ impl CallTable {
             if !is_watched {
                 shard.drop_unused_index();
             }
-            self.len.fetch_sub(records.len() - before, Ordering::Relaxed);
             transactions.drain(..).for_each(|transaction| self.forget(transaction));
         }
         (records, changed)
@@ -268,10 +267,11 @@ impl CallTable {
         CallKey(self.hasher.hash_one((call_id, caller_tag, source)))
     }
 
-    /// Adds a call. `None` if the limit is reached.
+    /// Adds a call. `None` if there is no room for it.
     pub(crate) fn begin(&self, request: &CallRequest<'_>, now: Wall) -> Option<CallRef> {
         let CallKey(key) = self.key(request.call_id, request.caller_tag, request.source);
-        self.insert(key, || Call::new(key, request, now))
+        let caller = self.caller(request.caller);
+        self.insert((key, caller), || Call::new((key, caller), request, now))
     }
 
     /// The call with this key; `None` if there are several.
@@ -380,17 +380,20 @@ impl CallTable {
         calls.into_iter().flatten().for_each(|at| apply(self.change(at, CallEnd::Lost, moment, answered)));
     }
 
-    fn insert(&self, key: u64, call: impl FnOnce() -> Call) -> Option<CallRef> {
-        if self.len.fetch_add(1, Ordering::Relaxed) >= self.limit {
-            self.len.fetch_sub(1, Ordering::Relaxed);
+    fn insert(&self, (key, caller): (u64, Caller), call: impl FnOnce() -> Call) -> Option<CallRef> {
+        if !self.room.take(caller) {
             return None;
         }
         let number = shard_of(key);
         let inserted = self.shards.get(number).and_then(|shard| shard.lock().insert(key, call));
         if inserted.is_none() {
-            self.len.fetch_sub(1, Ordering::Relaxed);
+            self.room.release(caller);
         }
         inserted.and_then(|(slot, generation)| CallRef::new(number, slot, generation))
+    }
+
+    fn caller(&self, caller: &Aor) -> Caller {
+        Caller::of(self.hasher.hash_one(caller.as_bytes()))
     }
 
     /// Changes a call. `end`: how it ended, if it ends by that and no message said how.
@@ -418,9 +421,8 @@ impl CallTable {
         }
         call.transactions().for_each(|transaction| self.forget(transaction));
         let record = Some(Box::new(call.record(end, moment.now)));
+        self.room.release(call.counted);
         shard.remove(index);
-        drop(shard);
-        self.len.fetch_sub(1, Ordering::Relaxed);
         Effect { record, change }
     }
 
