@@ -20,6 +20,13 @@ pub(crate) struct Map {
     shards: Box<[RwLock<Shard>]>,
     /// Randomly keyed: lookups do not insert, and hashes are never exposed, so collisions cannot be forced.
     hasher: DefaultHashBuilder,
+    gauges: Gauges,
+}
+
+/// Alone in their cache line: registrations change them, while each lookup of any worker reads what [`Map`] has besides.
+#[derive(Default)]
+#[repr(align(64))]
+struct Gauges {
     users: AtomicU64,
     bindings: AtomicU64,
     octets: AtomicU64,
@@ -53,10 +60,7 @@ impl Map {
         Self {
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
             hasher: DefaultHashBuilder::default(),
-            users: AtomicU64::new(0),
-            bindings: AtomicU64::new(0),
-            octets: AtomicU64::new(0),
-            records: AtomicU64::new(0),
+            gauges: Gauges::default(),
         }
     }
 
@@ -173,17 +177,20 @@ impl Map {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        Counts { users: self.users.load(Ordering::Relaxed), bindings: self.bindings.load(Ordering::Relaxed) }
+        Counts {
+            users: self.gauges.users.load(Ordering::Relaxed),
+            bindings: self.gauges.bindings.load(Ordering::Relaxed),
+        }
     }
 
     /// The octets of all records together.
     pub(crate) fn octets(&self) -> u64 {
-        self.octets.load(Ordering::Relaxed)
+        self.gauges.octets.load(Ordering::Relaxed)
     }
 
     /// The number of records.
     pub(crate) fn records(&self) -> u64 {
-        self.records.load(Ordering::Relaxed)
+        self.gauges.records.load(Ordering::Relaxed)
     }
 
     fn sweep_shard(&self, shard: &mut Shard, now: Wall, max: usize) -> (usize, usize) {
@@ -253,13 +260,13 @@ impl Map {
         let live = |record: Option<&Record>| record.map_or(0, |record| record.meta().live());
         self.count_live(live(before), live(after));
         let octets = |record: Option<&Record>| record.map_or(0, |record| record.octets().len() as u64);
-        adjust(&self.octets, octets(before), octets(after));
-        adjust(&self.records, u64::from(before.is_some()), u64::from(after.is_some()));
+        adjust(&self.gauges.octets, octets(before), octets(after));
+        adjust(&self.gauges.records, u64::from(before.is_some()), u64::from(after.is_some()));
     }
 
     fn count_live(&self, before: u32, after: u32) {
-        adjust(&self.bindings, before.into(), after.into());
-        adjust(&self.users, u64::from(before > 0), u64::from(after > 0));
+        adjust(&self.gauges.bindings, before.into(), after.into());
+        adjust(&self.gauges.users, u64::from(before > 0), u64::from(after > 0));
     }
 
     fn locate(&self, aor: &[u8]) -> Option<(Tag, &RwLock<Shard>)> {

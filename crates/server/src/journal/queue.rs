@@ -12,7 +12,10 @@ use tracing::{Level, enabled, info, warn};
 use super::rate_limit::{REFUSAL_KINDS, RefusalKind};
 
 /// Events of one worker that have not been read yet.
+///
+/// Alone in its cache lines: each worker locks its own for each event that it queues.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct EventQueue {
     waiting: Mutex<Waiting>,
     capacity: usize,

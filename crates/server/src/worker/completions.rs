@@ -22,7 +22,10 @@ pub(crate) enum CommitOutcome {
 }
 
 /// Outcomes of commits of one worker. Bounded by the pending commits of the worker.
+///
+/// Alone in its cache lines: each worker locks its own in each turn.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub(crate) struct Completions {
     list: Mutex<Vec<(u64, CommitOutcome)>>,
     wake: Notify,

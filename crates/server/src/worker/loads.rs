@@ -8,7 +8,9 @@ use proxy::Load;
 #[derive(Debug)]
 pub(crate) struct Loads(Box<[WorkerLoad]>);
 
+/// Alone in its cache lines: each worker writes its own in each turn.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 struct WorkerLoad {
     transactions: AtomicUsize,
     pins: AtomicUsize,
