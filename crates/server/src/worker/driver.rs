@@ -97,6 +97,9 @@ impl Worker {
     /// Runs until it is stopped.
     pub(crate) async fn run(mut self) {
         let mut timer = pin!(sleep_until(tokio::time::Instant::now()));
+        // Each poll locks the token, so the worker has one of its own.
+        let stop = self.stop.child_token();
+        let mut stop = pin!(stop.cancelled());
         let completions = Arc::clone(&self.completions);
         let mut inbound = std::mem::take(&mut self.scratch.inbound);
         loop {
@@ -108,11 +111,11 @@ impl Worker {
                         None => std::future::pending().await,
                     }
                 };
-                let (mut notified, mut stopped) = (pin!(notified), pin!(self.stop.cancelled()));
+                let mut notified = pin!(notified);
                 let (Transports { udp, streams, .. }, inbox) = (&self.transports, &mut self.inbox);
                 poll_fn(|cx| {
                     // Every source is polled, so that each of them registers the waker.
-                    let stopped = stopped.as_mut().poll(cx).is_ready();
+                    let stopped = stop.as_mut().poll(cx).is_ready();
                     let mut ready = notified.as_mut().poll(cx).is_ready();
                     ready |= has_timer && timer.as_mut().poll(cx).is_ready();
                     ready |= udp.iter().fold(false, |ready, udp| ready | udp.socket().poll_recv_ready(cx).is_ready());
