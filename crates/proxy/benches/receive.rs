@@ -96,14 +96,7 @@ fn calls(bencher: Bencher<'_, '_>, mut driver: CoreDriver) {
     let mut turn = 0;
     bencher.bench_local(|| {
         turn += 1;
-        driver.receive(request("INVITE", 1, turn), caller());
-        let answer = ok(driver.sent());
-        driver.receive(answer, phone(1));
-        let answer = driver.sent().to_owned();
-        driver.receive(within(&answer, "ACK", false, turn), caller());
-        driver.receive(within(&answer, "BYE", false, turn), caller());
-        let answer = ok(driver.sent());
-        driver.receive(answer, phone(1))
+        driver.call(1, turn)
     });
 }
 

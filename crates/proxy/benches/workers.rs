@@ -1,5 +1,5 @@
-//! How much more two workers do than one: two cores on two threads, which share only the location map. Without sockets,
-//! because a load generator would need one of the two processors.
+//! How much more two workers do than one: two cores on two threads, which share the location map, the calls and the
+//! settings. Without sockets, because a load generator would need one of the two processors.
 //!
 //! As a reference, sums that need no memory are measured in the same way. They show what two threads can do at most:
 //! the processors may share a power budget, or may be two threads of one core.
@@ -28,6 +28,9 @@ use core_driver::{CoreDriver, USERS, caller, phone, register, request};
 /// uses the processors.
 const BATCH: u32 = 500;
 
+/// Calls that a worker handles in one batch.
+const CALLS: u32 = 100;
+
 /// A message and its source.
 type Datagram = (Bytes, SocketAddr);
 
@@ -37,6 +40,7 @@ fn main() {
     compare("sums", rounds, |_, _| (), |_, ()| sums());
     compare("REGISTER again", rounds, registers, receive);
     compare("MESSAGE forwarded", rounds, messages, receive);
+    compare("call", rounds, |worker, round| (2 * round + worker) * CALLS, calls);
 }
 
 /// Prints how much more two workers do in the same time than one, by the best round of each.
@@ -100,6 +104,13 @@ fn registers(worker: u32, round: u32) -> Vec<Datagram> {
 fn messages(worker: u32, round: u32) -> Vec<Datagram> {
     let turns = (0..BATCH).map(|turn| (2 * round + worker) * BATCH + turn);
     turns.map(|turn| (request("MESSAGE", turn * 7 % USERS, turn), caller())).collect()
+}
+
+/// Calls to all users, with numbers from `first`. Their messages are written meanwhile.
+fn calls(driver: &mut CoreDriver, first: u32) {
+    for turn in first..first + CALLS {
+        black_box(driver.call(turn * 7 % USERS, turn));
+    }
 }
 
 fn sums() {

@@ -29,6 +29,7 @@ const MAX_CALLS: usize = 1_000_000;
 /// A core that serves `office.example`, with its store.
 pub(crate) struct CoreDriver {
     core: Core,
+    settings: Arc<Settings>,
     store: Arc<MemoryStore>,
     calls: Arc<CallTable>,
     outbox: Outbox,
@@ -40,7 +41,7 @@ pub(crate) struct CoreDriver {
 impl CoreDriver {
     /// With [`USERS`] users, each registered with one phone.
     pub(crate) fn new() -> Self {
-        let mut driver = Self::over(Arc::new(MemoryStore::new()), 0, settings());
+        let mut driver = Self::over(Arc::new(MemoryStore::new()), 0, settings().into());
         for user in 0..USERS {
             driver.take(register(user, 1), phone(user));
         }
@@ -67,7 +68,7 @@ impl CoreDriver {
             let secrets = Secrets { md5: Some(md5(&a1(user))), ..Secrets::default() };
             settings.accounts.insert(Aor::new(name(user).as_bytes(), DOMAIN.as_bytes()), secrets.into());
         }
-        let mut driver = Self::over(Arc::new(MemoryStore::new()), 0, settings);
+        let mut driver = Self::over(Arc::new(MemoryStore::new()), 0, settings.into());
         let nonces = (0..USERS).map(|user| driver.sign_in(user)).collect();
         (driver, nonces)
     }
@@ -94,9 +95,9 @@ impl CoreDriver {
         driver
     }
 
-    /// Another worker's core, with the same location map and calls.
+    /// Another worker's core, with the same location map, settings and calls.
     pub(crate) fn beside(&self, worker: u8) -> Self {
-        let mut driver = Self::over(Arc::clone(&self.store), worker, settings());
+        let mut driver = Self::over(Arc::clone(&self.store), worker, Arc::clone(&self.settings));
         driver.core = driver.core.with_calls(Arc::clone(&self.calls));
         driver.calls = Arc::clone(&self.calls);
         driver
@@ -108,12 +109,12 @@ impl CoreDriver {
         self
     }
 
-    fn over(store: Arc<MemoryStore>, worker: u8, settings: Settings) -> Self {
+    fn over(store: Arc<MemoryStore>, worker: u8, settings: Arc<Settings>) -> Self {
         let calls = Arc::new(CallTable::new(MAX_CALLS));
-        let core = Core::new(settings.into(), &sim::KEYS, worker, 1, SubscriberIndex::new(2).into());
+        let core = Core::new(Arc::clone(&settings), &sim::KEYS, worker, 1, SubscriberIndex::new(2).into());
         let core = core.with_calls(Arc::clone(&calls));
         let now = Now { mono: Instant::from_micros(0), wall: Wall(1_700_000_000_000) };
-        Self { core, store, calls, outbox: Outbox::new(), questions: Vec::new(), now, turn: 0 }
+        Self { core, settings, store, calls, outbox: Outbox::new(), questions: Vec::new(), now, turn: 0 }
     }
 
     /// The next number: of a user, of a transaction.
@@ -141,6 +142,18 @@ impl CoreDriver {
             }
         }
         self.outbox.bytes.len()
+    }
+
+    /// The messages of a call to a user, and the response to its BYE.
+    pub(crate) fn call(&mut self, user: u32, turn: u32) -> usize {
+        self.receive(request("INVITE", user, turn), caller());
+        let answer = ok(self.sent());
+        self.receive(answer, phone(user));
+        let answer = self.sent().to_owned();
+        self.receive(within(&answer, "ACK", false, turn), caller());
+        self.receive(within(&answer, "BYE", false, turn), caller());
+        let answer = ok(self.sent());
+        self.receive(answer, phone(1))
     }
 
     /// The last message that it sent.
