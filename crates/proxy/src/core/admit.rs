@@ -1,12 +1,10 @@
 //! Decides who may send a request: the steps that ask for credentials (RFC 3261 10.3 steps 2 to 5, 16.3 step 6).
 
-use std::sync::Arc;
-
 use location::Aor;
 use parser::{HeaderName, Method};
 
 use super::Core;
-use crate::auth::{Denied, Presented};
+use crate::auth::{Authenticator, Denied, Presented};
 use crate::clock::Now;
 use crate::dialog::InDialog;
 use crate::event::{AuthenticationFailure, Event};
@@ -30,14 +28,14 @@ impl Core {
         destination: &Destination,
         outbox: &mut Outbox,
     ) -> Result<Proven, Reject> {
-        let settings = Arc::clone(&self.settings);
-        let AuthRequirement::Credentials(domain) = route::auth_requirement(request, destination, &settings)? else {
+        let settings = &*self.settings;
+        let AuthRequirement::Credentials(domain) = route::auth_requirement(request, destination, settings)? else {
             return Ok(Proven::Nobody);
         };
         // A sender whose From names no possible user is challenged as well, and logged: this is what a trunk looks like
         // that is missing from `trusted`.
         if presented.is_empty()
-            && let Some(reject) = route::refusal_of_stranger(request, destination, &settings)
+            && let Some(reject) = route::refusal_of_stranger(request, destination, settings)
         {
             match request.method() {
                 // It may come again with credentials: it is no call that was refused.
@@ -45,7 +43,8 @@ impl Core {
                 _ => self.report(now, request, reject, outbox),
             }
         }
-        let proven = self.authenticate(now, request, presented, ChallengeFor::Proxy, domain.as_bytes(), outbox)?;
+        let of = (ChallengeFor::Proxy, domain.as_bytes());
+        let proven = Self::authenticate((&mut self.authenticator, settings), now, request, presented, of, outbox)?;
         self.admit_as(request, proven, outbox)
     }
 
@@ -68,21 +67,22 @@ impl Core {
         dialog: &InDialog,
         outbox: &mut Outbox,
     ) -> Result<(), Reject> {
-        let settings = Arc::clone(&self.settings);
-        let sender = dialog.sender_user(&settings);
+        let settings = &*self.settings;
+        let sender = dialog.sender_user(settings);
         let AuthRequirement::Credentials(domain) =
-            route::auth_requirement_in_dialog(request, sender.as_ref(), &settings)?
+            route::auth_requirement_in_dialog(request, sender.as_ref(), settings)?
         else {
             return Ok(());
         };
-        let presented = self.authenticator.read(request, &settings);
-        let proven = self.authenticate(now, request, &presented, ChallengeFor::Proxy, domain.as_bytes(), outbox)?;
+        let presented = self.authenticator.read(request, settings);
+        let of = (ChallengeFor::Proxy, domain.as_bytes());
+        let proven = Self::authenticate((&mut self.authenticator, settings), now, request, &presented, of, outbox)?;
         let is_side = sender.is_some_and(|sender| {
             // The user may have called by another name that its account lists.
             let named = Named { address: sender, is_ours: true };
             named.address == proven || settings.accounts.may_call_as(&proven, &named)
         });
-        let may = is_side && dialog.may_use_from(request, &settings);
+        let may = is_side && dialog.may_use_from(request, settings);
         if may { Ok(()) } else { Err(self.impostor(request, outbox)) }
     }
 
@@ -92,11 +92,11 @@ impl Core {
         if presented.is_empty() {
             return;
         }
-        let settings = Arc::clone(&self.settings);
+        let settings = &*self.settings;
         for domain in &settings.domains {
             // Credentials that do not verify do no harm here.
             let of = ChallengeFor::Proxy;
-            let _ = self.authenticator.authenticate(request, presented, of, domain.as_bytes(), &settings, now);
+            let _ = self.authenticator.authenticate(request, presented, of, domain.as_bytes(), settings, now);
         }
     }
 
@@ -110,15 +110,16 @@ impl Core {
         sender: &Aor,
         outbox: &mut Outbox,
     ) -> Result<Proven, Reject> {
-        let settings = Arc::clone(&self.settings);
+        let settings = &*self.settings;
         if request.method() == Method::Ack || settings.authentication == Authentication::Off {
             return if is_at_own_flow { Ok(Proven::Nobody) } else { Err(Reject::Relay) };
         }
-        let presented = self.authenticator.read(request, &settings);
+        let presented = self.authenticator.read(request, settings);
         if !is_at_own_flow && presented.is_empty() {
             return Err(Reject::Relay);
         }
-        let proven = self.authenticate(now, request, &presented, ChallengeFor::Proxy, sender.domain(), outbox)?;
+        let of = (ChallengeFor::Proxy, sender.domain());
+        let proven = Self::authenticate((&mut self.authenticator, settings), now, request, &presented, of, outbox)?;
         self.admit_as(request, proven, outbox)
     }
 
@@ -133,7 +134,9 @@ impl Core {
         ingress::understood(&request.message, HeaderName::Require, EXTENSIONS)?;
         let aor = address_of_record(request, &self.settings)?;
         if self.settings.authentication == Authentication::Required {
-            let proven = self.authenticate(now, request, presented, ChallengeFor::Registrar, aor.domain(), outbox)?;
+            let of = (ChallengeFor::Registrar, aor.domain());
+            let proven =
+                Self::authenticate((&mut self.authenticator, &self.settings), now, request, presented, of, outbox)?;
             // RFC 3261 10.3 step 4
             if !self.settings.accounts.may_register(&proven, &aor) {
                 return Err(self.impostor(request, outbox));
@@ -153,43 +156,45 @@ impl Core {
         (package, aor): (EventPackage, &Aor),
         outbox: &mut Outbox,
     ) -> Result<Subscriber, Reject> {
-        let settings = Arc::clone(&self.settings);
+        let settings = &*self.settings;
         let user = if settings.authentication == Authentication::Required {
-            let presented = self.authenticator.read(request, &settings);
-            self.authenticate(now, request, &presented, ChallengeFor::Registrar, aor.domain(), outbox)?
+            let presented = self.authenticator.read(request, settings);
+            let of = (ChallengeFor::Registrar, aor.domain());
+            Self::authenticate((&mut self.authenticator, settings), now, request, &presented, of, outbox)?
         } else {
             if !settings.accounts.is_empty() && settings.accounts.find(aor).is_none() {
                 return Err(Reject::NotFound);
             }
             request.uri_of_from().map(|caller| settings.aor_named_by(&caller)).ok_or(Reject::Subscriber)?
         };
-        let subscriber = Subscriber::new(user, &settings);
-        if subscriber.may_subscribe(package, aor, &settings) {
+        let subscriber = Subscriber::new(user, settings);
+        if subscriber.may_subscribe(package, aor, settings) {
             return Ok(subscriber);
         }
-        Self::report_failure(request, AuthenticationFailure::Identity, (false, None), &settings, outbox);
+        Self::report_failure(request, AuthenticationFailure::Identity, (false, None), settings, outbox);
         Err(Reject::Subscriber)
     }
 
+    /// Takes parts of the core, because `domain` may be a part of the settings. A reference to them that is counted for each
+    /// request would be counted by all workers in one cache line.
     fn authenticate(
-        &mut self,
+        (authenticator, settings): (&mut Authenticator, &Settings),
         now: Now,
         request: &Request,
         presented: &[Presented<'_>],
-        of: ChallengeFor,
-        domain: &[u8],
+        (of, domain): (ChallengeFor, &[u8]),
         outbox: &mut Outbox,
     ) -> Result<Aor, Reject> {
-        let proven = self.authenticator.authenticate(request, presented, of, domain, &self.settings, now);
-        self.authenticator.take_limits().for_each(|limit| outbox.emit(Event::LimitReached(limit)));
+        let proven = authenticator.authenticate(request, presented, of, domain, settings, now);
+        authenticator.take_limits().for_each(|limit| outbox.emit(Event::LimitReached(limit)));
         proven.map_err(|Denied { reject, failure, counts }| {
             if let Some(reason) = failure {
                 // If From names no local user, the username of the credentials is the claimed user.
-                let by_credentials = || match request.uri_of_from().and_then(|it| self.settings.domain_named_by(&it)) {
-                    None if of == ChallengeFor::Proxy => self.authenticator.user_in(presented, domain),
+                let by_credentials = || match request.uri_of_from().and_then(|it| settings.domain_named_by(&it)) {
+                    None if of == ChallengeFor::Proxy => authenticator.user_in(presented, domain),
                     _ => None,
                 };
-                Self::report_failure(request, reason, (counts, by_credentials()), &self.settings, outbox);
+                Self::report_failure(request, reason, (counts, by_credentials()), settings, outbox);
             }
             reject
         })

@@ -2,8 +2,6 @@
 //! to the other side passes at once. For any other, the registrations of both sides are loaded. If they do not help
 //! either, the request is authenticated like one outside of a dialog.
 
-use std::sync::Arc;
-
 use location::Aor;
 use parser::{Method, Uri};
 
@@ -204,9 +202,8 @@ impl Core {
         if is_ack || route::check_outside_of_dialogs(request, &self.settings).is_err() {
             return Err(Reject::NotThePeer);
         }
-        let settings = Arc::clone(&self.settings);
-        route::called_by_trunk(request, destination.clone(), &settings)?;
-        let presented = self.authenticator.read(request, &settings);
+        route::called_by_trunk(request, destination.clone(), &self.settings)?;
+        let presented = self.authenticator.read(request, &self.settings);
         self.admit(now, request, &presented, destination, outbox).map(|_| ())
     }
 
