@@ -34,10 +34,11 @@ pub fn hex_number(value: u64) -> [u8; 16] {
     digits.as_flattened().last_chunk().copied().unwrap_or_default()
 }
 
-/// Appends the last `width` digits of `value`, at most 16.
+/// Appends the last `width` digits of `value`, at most 32.
 #[inline]
-pub fn write_hex(out: &mut Vec<u8>, value: u64, width: usize) {
-    out.extend_from_slice(hex_number(value).get(16_usize.saturating_sub(width)..).unwrap_or_default());
+pub fn write_hex(out: &mut Vec<u8>, value: impl Into<u128>, width: usize) {
+    let digits = hex_digits(value.into().to_be_bytes());
+    out.extend_from_slice(digits.as_flattened().get(32_usize.saturating_sub(width)..).unwrap_or_default());
 }
 
 /// The number that 1 to 16 lower-case digits stand for; `None` for any other text. Upper-case digits are refused, so
@@ -111,16 +112,16 @@ mod tests {
 
     #[test]
     fn numbers_round_trip() {
-        let written = |value, width| {
+        let written = |value: u128, width| {
             let mut out = Vec::new();
             write_hex(&mut out, value, width);
             out
         };
         assert_eq!(written(0xab, 4), b"00ab");
         assert_eq!(written(0xabcd, 2), b"cd");
-        assert_eq!(written(u64::MAX, 17), b"ffffffffffffffff");
+        assert_eq!(written(u128::MAX, 33), [b'f'; 32]);
         assert_eq!(read_hex(&written(0xab, 4)), Some(0xab));
-        assert_eq!(read_hex(&written(u64::MAX, 16)), Some(u64::MAX));
+        assert_eq!(read_hex(&written(u64::MAX.into(), 16)), Some(u64::MAX));
         for bad in ["", "00AB", "0g", "00000000000000000"] {
             assert_eq!(read_hex(bad.as_bytes()), None, "{bad}");
         }

@@ -258,15 +258,19 @@ impl Peer {
         }
     }
 
+    /// Appends the peer as text.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        let start = u64::from(self.listener) << 16 | u64::from(self.remote.port());
+        self.write_after((0, 0), out);
+    }
+
+    /// Appends the last `digits` digits of a number, at most 18, and the peer. All are converted to text at once.
+    pub(crate) fn write_after(&self, (number, digits): (u128, usize), out: &mut Vec<u8>) {
+        let start = number << 24 | u128::from(self.listener) << 16 | u128::from(self.remote.port());
         match self.remote.ip() {
-            IpAddr::V4(ip) => write_hex(out, start << 32 | u64::from(ip.to_bits()), 14),
+            IpAddr::V4(ip) => write_hex(out, start << 32 | u128::from(ip.to_bits()), digits + 14),
             IpAddr::V6(ip) => {
-                let bits = ip.to_bits();
-                write_hex(out, start, 6);
-                write_hex(out, (bits >> 64) as u64, 16);
-                write_hex(out, bits as u64, 16);
+                write_hex(out, start, digits + 6);
+                write_hex(out, ip.to_bits(), 32);
             }
         }
         if let Some(connection) = self.connection {

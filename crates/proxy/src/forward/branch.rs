@@ -148,9 +148,9 @@ impl Origin {
         Some(Self { at_node: Some(remote), ..Self::parse(origin)? })
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
-        write_hex(out, self.mark, 16);
-        self.peer.write(out);
+    /// Appends the last `digits` digits of a number, at most 2, and the origin.
+    fn write_after(&self, (number, digits): (u8, usize), out: &mut Vec<u8>) {
+        self.peer.write_after((u128::from(number) << 64 | u128::from(self.mark), digits + 16), out);
         if let Some(remote) = self.at_node {
             out.push(b'x');
             Peer { listener: 0, remote, connection: None, node: None }.write(out);
@@ -305,35 +305,31 @@ impl ViaBranch {
         match self {
             Self::Stateless(origin) => {
                 out.push(kind((b's', b'v'), origin));
-                origin.write(out);
+                origin.write_after((0, 0), out);
             }
             Self::ForNode(origin) => {
                 out.push(b'd');
-                origin.write(out);
+                origin.write_after((0, 0), out);
             }
             Self::Pinned { worker, origin } => {
                 out.push(kind((b'p', b'q'), origin));
-                write_hex(out, u64::from(*worker), 2);
-                origin.write(out);
+                origin.write_after((*worker, 2), out);
             }
             Self::Transaction { worker, id, loop_mark, origin } => {
                 out.push(kind(if origin.is_renumbered { (b'u', b'y') } else { (b't', b'x') }, origin));
-                write_hex(out, u64::from(*worker), 2);
-                write_hex(out, id.context, 16);
-                write_hex(out, u64::from(id.index), 2);
-                write_hex(out, *loop_mark, 16);
-                origin.write(out);
+                write_hex(out, u128::from(*worker) << 64 | u128::from(id.context), 18);
+                write_hex(out, u128::from(id.index) << 64 | u128::from(*loop_mark), 18);
+                origin.write_after((0, 0), out);
             }
             Self::Notify { worker, id } | Self::Trunk { worker, id } => {
                 out.push(if matches!(self, Self::Notify { .. }) { b'n' } else { b'r' });
-                write_hex(out, u64::from(*worker), 2);
+                write_hex(out, *worker, 2);
                 write_hex(out, id.subscription, 16);
-                write_hex(out, u64::from(id.sequence), 8);
+                write_hex(out, id.sequence, 8);
             }
             Self::LargeAck { mark, over_udp } => {
                 out.push(b'a');
-                write_hex(out, *mark, 16);
-                over_udp.write(out);
+                over_udp.write_after(((*mark).into(), 16), out);
             }
         }
     }

@@ -70,7 +70,7 @@ impl LocalTag {
     }
 
     pub(super) fn write(self, out: &mut Vec<u8>) {
-        write_hex(out, self.worker.into(), 2);
+        write_hex(out, self.worker, 2);
         write_hex(out, self.id, 16);
     }
 }

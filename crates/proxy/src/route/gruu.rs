@@ -209,7 +209,7 @@ fn write_param(out: &mut Vec<u8>, value: &[u8]) {
             out.push(octet);
         } else {
             out.push(b'%');
-            write_hex(out, octet.into(), 2);
+            write_hex(out, octet, 2);
         }
     }
 }
