@@ -60,11 +60,12 @@ impl Core {
         answered_by: Option<Hop>,
         outbox: &mut Outbox,
     ) {
-        let dialog = route::accept_routes(&mut request, &self.settings, &self.mac).ok();
-        match (dialog.filter(|_| ingress::check_max_forwards(request.hops).is_ok()), answered_by) {
-            (Some(Some(dialog)), _) => self.acknowledge_between_sides(now, request, dialog, outbox),
-            (Some(None), None) => self.acknowledge_contact(now, request, outbox),
-            (Some(None), Some(hop)) if request.next_route().is_none() => {
+        let mut dialog = route::accept_routes(&mut request, &self.settings, &self.mac);
+        let has_hops = ingress::check_max_forwards(request.hops).is_ok();
+        match (&mut dialog, answered_by) {
+            (Ok(Some(dialog)), _) if has_hops => self.acknowledge_between_sides(now, request, dialog, outbox),
+            (Ok(None), None) if has_hops => self.acknowledge_contact(now, request, outbox),
+            (Ok(None), Some(hop)) if has_hops && request.next_route().is_none() => {
                 self.acknowledge_phone(now, &request, hop, outbox);
             }
             _ => outbox.emit(Event::Dropped(Drop::StrayAck)),

@@ -123,7 +123,7 @@ impl Core {
             return Ok(Handling::Serve);
         }
         self.check_forwardable(request)?;
-        let (toward, proven) = match dialog.take() {
+        let (toward, proven) = match dialog {
             Some(dialog) => match self.enter_dialog(now, request, uri, dialog, &destination, outbox) {
                 Ok(toward) => {
                     self.spend_credentials(now, request, &presented);

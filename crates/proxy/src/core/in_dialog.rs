@@ -23,7 +23,7 @@ impl Core {
         now: Now,
         request: &Request,
         uri: Option<&Uri<'_>>,
-        mut dialog: InDialog,
+        dialog: &mut InDialog,
         destination: &Destination,
         outbox: &mut Outbox,
     ) -> Result<Toward, Box<DialogCheck>> {
@@ -36,20 +36,20 @@ impl Core {
         let to_other = *destination == Destination::Elsewhere
             && next.as_ref().is_some_and(|next| dialog.leads_to_other(next, settings));
         let passes = from_sender && to_other;
-        if passes && !next.as_ref().is_some_and(|next| self.may_have_moved(&dialog, next)) {
-            self.record_move(now, &dialog, request, outbox);
-            self.note_request(now, &dialog, request, outbox);
+        if passes && !next.as_ref().is_some_and(|next| self.may_have_moved(dialog, next)) {
+            self.record_move(now, dialog, request, outbox);
+            self.note_request(now, dialog, request, outbox);
             let flow = next.and_then(|next| dialog.flow_to_other(&next));
             return Ok(Toward::OtherSide { address: dialog.address_of_other(), flow });
         }
-        let to_other = to_other || self.names_other(&dialog, request, destination);
+        let to_other = to_other || self.names_other(dialog, request, destination);
         let next_load = match may_use_from {
             _ if passes => NextLoad::Flow,
             // With a From that the sender may not use, its registration makes no difference.
             true => NextLoad::Sender,
             false => NextLoad::OtherSide,
         };
-        let destination = destination.clone();
+        let (dialog, destination) = (dialog.clone(), destination.clone());
         Err(Box::new(DialogCheck { dialog, destination, from_sender, to_other, next_load }))
     }
 
@@ -256,7 +256,7 @@ impl Core {
         &mut self,
         now: Now,
         request: Box<Request>,
-        dialog: InDialog,
+        dialog: &mut InDialog,
         outbox: &mut Outbox,
     ) {
         let entered = request.typed_uri().and_then(|uri| {

@@ -15,7 +15,7 @@ use super::mark::{is_valid_mark, split_mark};
 use super::moved::{Moved, MovedSides, SideOfDialog};
 use super::next_hop::{literal_address, next_hop_hash};
 use super::record_route::{first_domain, identity_hash, is_allowed_target};
-use super::token::{DialogId, DialogToken, Side, UnverifiedToken};
+use super::token::{DialogId, DialogToken, MAX_TOKEN, Side, UnverifiedToken};
 use super::user::User;
 use crate::clock::Wall;
 use crate::connections::Connections;
@@ -30,7 +30,7 @@ use crate::request::{FlowToPeer, Request};
 use crate::settings::{Authentication, Named, Settings};
 
 /// What the token in a request says about the two sides of its dialog.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InDialog {
     sender: Side,
     other: Side,
@@ -88,7 +88,8 @@ impl InDialog {
         // RFC 3261 19.1.4: an escape is equal to its character. Twinkle writes each Z in a Route as %5a.
         let user = unescape(user);
         let (text, mark) = split_mark(&user);
-        let unverified = UnverifiedToken::decode(text)?;
+        let mut octets = [0; MAX_TOKEN];
+        let unverified = UnverifiedToken::decode(text, &mut octets)?;
         let call_id = request.call_id();
         let [from_tag, to_tag] = request.tags();
         let signed_with = |caller_tag| {

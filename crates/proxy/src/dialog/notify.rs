@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use super::mark::{split_mark, write_mark};
 use super::record_route::{contact, target_of, uri_of_route};
-use super::token::{DialogId, DialogToken, Target, TokenText, UnverifiedToken};
+use super::token::{DialogId, DialogToken, MAX_TOKEN, Target, TokenText, UnverifiedToken};
 use crate::mac::Mac;
 use crate::request::Request;
 use crate::settings::Settings;
@@ -57,7 +57,8 @@ fn for_subscriber(
 ) -> Option<(TokenText, Option<SocketAddr>)> {
     let message = &request.message;
     let (token, _) = split_mark(user);
-    let unverified = UnverifiedToken::decode(token)?;
+    let mut octets = [0; MAX_TOKEN];
+    let unverified = UnverifiedToken::decode(token, &mut octets)?;
     let call_id = message.value(HeaderName::CallId)?;
     let [notifier, subscriber] = request.tags();
     let verify = |caller_tag| {

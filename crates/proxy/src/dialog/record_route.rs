@@ -13,7 +13,7 @@ use parser::{Header as _, HeaderName, Message, Method, Rewrite, SipUri, Transpor
 
 use super::mark::{split_mark, write_mark};
 use super::next_hop::{bracketed_uri, literal_address, next_hop_hash, plain_address, plain_uri};
-use super::token::{DialogId, DialogToken, Side, Target, TokenText, UnverifiedToken};
+use super::token::{DialogId, DialogToken, MAX_TOKEN, Side, Target, TokenText, UnverifiedToken};
 use super::user::User;
 use crate::hop::Hop;
 use crate::mac::{Mac, Purpose};
@@ -173,7 +173,7 @@ fn is_own_value(uri: &SipUri<'_>, user: &[u8], response: &Message, settings: &Se
     let is_signed = || {
         let caller_tag = tag_of(response, HeaderName::From)?;
         let id = DialogId { call_id: response.value(HeaderName::CallId)?, caller_tag };
-        UnverifiedToken::decode(split_mark(&unescape(user)).0)?.find(id, mac)
+        UnverifiedToken::decode(split_mark(&unescape(user)).0, &mut [0; MAX_TOKEN])?.find(id, mac)
     };
     settings.is_own(&uri.host, uri.port) || (settings.nodes.is_cluster() && is_signed().is_some())
 }
@@ -188,7 +188,7 @@ fn refreshed(
 ) -> Option<TokenText> {
     let caller_tag = tag_of(response, HeaderName::From).unwrap_or_default();
     let id = DialogId { call_id: response.value(HeaderName::CallId)?, caller_tag };
-    let (token, mac) = UnverifiedToken::decode(token)?.find(id, mac)?;
+    let (token, mac) = UnverifiedToken::decode(token, &mut [0; MAX_TOKEN])?.find(id, mac)?;
     let target = Target { of_callee: true, next_hop: target_of(next, &token.callee, settings, &mac)? };
     Some(DialogToken { target: Some(target), ..token }.text(id, &mac))
 }

@@ -51,7 +51,7 @@ const START: usize = HEAD + 2;
 const MAX_PEER: usize = 52;
 
 /// The most octets of a token: two IPv6 peers with connections at nodes, two users, and all other parts.
-const MAX_TOKEN: usize = START + 2 * MAX_PEER + 4 + 2 * (1 + MAX_USER + 4) + 2 * 4 + 3 * 4;
+pub(super) const MAX_TOKEN: usize = START + 2 * MAX_PEER + 4 + 2 * (1 + MAX_USER + 4) + 2 * 4 + 3 * 4;
 
 mod flag {
     pub(super) const TARGET: u8 = 1;
@@ -189,21 +189,20 @@ impl DialogToken {
 }
 
 /// A token whose MAC has not been verified.
-pub(super) struct UnverifiedToken {
-    octets: [u8; MAX_TOKEN],
-    length: usize,
+pub(super) struct UnverifiedToken<'a> {
+    octets: &'a [u8],
 }
 
-impl UnverifiedToken {
-    /// Decodes a token; `None` for other text.
-    pub(super) fn decode(text: &[u8]) -> Option<Self> {
-        let mut octets = [0; MAX_TOKEN];
+impl<'a> UnverifiedToken<'a> {
+    /// Decodes a token into `octets`; `None` for other text.
+    pub(super) fn decode(text: &[u8], octets: &'a mut [u8; MAX_TOKEN]) -> Option<Self> {
         // The length of the text is not limited, so it is checked first.
         let longest = MAX_TOKEN.div_ceil(3) * 4;
         let text = Some(text).filter(|text| text.len() <= longest)?;
-        let length = URL_SAFE_NO_PAD.decode_slice(text, &mut octets).ok()?;
+        let length = URL_SAFE_NO_PAD.decode_slice(text, octets).ok()?;
+        let octets = octets.get(..length).filter(|_| length > START)?;
         let is_known = octets.first().is_some_and(|version| *version == VERSION || RENUMBERED.contains(version));
-        (length > START && is_known).then_some(Self { octets, length })
+        is_known.then_some(Self { octets })
     }
 
     /// Whether the checksum is that of this tag: without it, verification as the caller's token is not worth a MAC.
@@ -219,13 +218,13 @@ impl UnverifiedToken {
 
     /// The MAC with the key that it was signed with; `None` if this server did not write it for this dialog.
     pub(super) fn signed_with(&self, id: DialogId<'_>, mac: &Mac) -> Option<Mac> {
-        let (&[_, ref given @ ..], covered) = self.octets.get(..self.length)?.split_first_chunk::<HEAD>()?;
+        let (&[_, ref given @ ..], covered) = self.octets.split_first_chunk::<HEAD>()?;
         mac.find(|mac| (*given == signature(id, covered, mac)).then_some(*mac))
     }
 
     /// The content, which proves nothing by itself.
     pub(super) fn content(&self) -> Option<DialogToken> {
-        let (&[version, ..], covered) = self.octets.get(..self.length)?.split_first_chunk::<HEAD>()?;
+        let (&[version, ..], covered) = self.octets.split_first_chunk::<HEAD>()?;
         let &[flags, _, ref rest @ ..] = covered else { return None };
         DialogToken::parse(version, flags, rest)
     }
@@ -304,7 +303,7 @@ mod tests {
     }
 
     fn read(text: &[u8], id: DialogId<'_>, mac: &Mac) -> Option<DialogToken> {
-        UnverifiedToken::decode(text)?.find(id, mac).map(|(token, _)| token)
+        UnverifiedToken::decode(text, &mut [0; MAX_TOKEN])?.find(id, mac).map(|(token, _)| token)
     }
 
     #[test]
@@ -316,7 +315,8 @@ mod tests {
                 "the text may be the user part of a URI"
             );
             assert_eq!(read(&text, ID, &MAC), Some(token.clone()));
-            let unverified = UnverifiedToken::decode(&text).unwrap();
+            let mut octets = [0; MAX_TOKEN];
+            let unverified = UnverifiedToken::decode(&text, &mut octets).unwrap();
             assert!(unverified.may_be_of_caller(b"a1") && !unverified.may_be_of_caller(b"b2"));
         }
         let usual = text(&tokens()[0]);

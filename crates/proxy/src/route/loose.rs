@@ -25,7 +25,7 @@ pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Ma
     // The request may have been here before, while it waited for a lookup.
     (request.own_routes, request.has_only_own_routes) = (0, true);
     // Both functions look for a parameter. Most Request-URIs have none.
-    if request.message.request_uri().contains(&b';') {
+    if memchr::memchr(b';', request.message.request_uri()).is_some() {
         dialog = restore_from_strict_router(request, settings, mac);
         strip_own_maddr(request, settings);
     }
@@ -42,20 +42,20 @@ pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Ma
         };
         // Fast path: the value is exactly what this server wrote into its Record-Route. Other values are parsed.
         let as_written = own_user_part(value, settings).filter(|token| request.in_dialog && *token != last);
-        let as_written = as_written.and_then(|token| Some((token, Some(InDialog::read(token, request, mac)?))));
-        let (token, read) = match as_written {
-            Some(as_written) => as_written,
+        let mut read = as_written.and_then(|token| InDialog::read(token, request, mac));
+        let token = match as_written.filter(|_| read.is_some()) {
+            Some(token) => token,
             None => {
                 let uri = route_uri(value).ok_or_else(|| defect_of_routes(&request.message))?;
                 let token = uri.user.unwrap_or_default();
-                let read = (request.in_dialog && token != last).then(|| InDialog::read(token, request, mac)).flatten();
+                read = (request.in_dialog && token != last).then(|| InDialog::read(token, request, mac)).flatten();
                 // A node takes what another node wrote as its own. That is no way through this server for others: the value
                 // is removed, and the token permits what it would permit there.
                 let is_of_node = settings.nodes.is_cluster() && (read.is_some() || (token == last && dialog.is_some()));
                 if !is_of_node && !is_ours(&uri, settings) {
                     break;
                 }
-                (token, read)
+                token
             }
         };
         // RFC 5658: both values of a double Record-Route have the same token.
