@@ -125,9 +125,9 @@ impl ResponseContext {
         loop_mark: u64,
         settings: Arc<Settings>,
         context: &mut Context<'_>,
-    ) -> Self {
+    ) -> Box<Self> {
         let (phones, course) = (plan.phones(), plan.course.take());
-        let mut this = Self::new(id, request, plan, is_joinable, loop_mark, settings, context.now.mono);
+        let mut this = Box::new(Self::new(id, request, plan, is_joinable, loop_mark, settings, context.now.mono));
         if let Some(course) = course {
             this.follow_course(*course, context);
         }
@@ -147,9 +147,9 @@ impl ResponseContext {
         call: Option<CallRef>,
         settings: Arc<Settings>,
         context: &mut Context<'_>,
-    ) -> Self {
+    ) -> Box<Self> {
         let plan = Plan { call, ..Plan::default() };
-        let mut this = Self::new(id, request, plan, false, 0, settings, context.now.mono);
+        let mut this = Box::new(Self::new(id, request, plan, false, 0, settings, context.now.mono));
         this.phase = Phase::Closed { caller_cancelled: true };
         this.answer_cancelled(context);
         this

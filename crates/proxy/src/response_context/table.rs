@@ -86,14 +86,13 @@ impl ResponseContexts {
         id: u64,
         key: TransactionKey,
         callee: Option<Aor>,
-        response_context: ResponseContext,
+        response_context: Box<ResponseContext>,
         timers: &mut TimerQueue,
     ) {
         self.by_key.insert(key, id);
         if let Some(callee) = &callee {
             self.by_callee.entry_ref(callee).or_default().push(id);
         }
-        let response_context = Box::new(response_context);
         self.by_id
             .insert(id, Entry { response_context, key, callee, held: 0, timer: Armed::default(), is_completed: false });
         self.settle(id, timers);
