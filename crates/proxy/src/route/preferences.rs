@@ -123,7 +123,7 @@ pub(super) fn apply_preferences(message: &Message, candidates: &mut Candidates<'
     } else if candidates.len() > 1 {
         let is_suitable = |candidate: &Candidate<'_>| is_suitable(message, candidate.features());
         // 7.2.4: if no phone is suitable, all are tried, and the response of one tells the caller why.
-        if candidates.iter().any(is_suitable) {
+        if !candidates.iter().all(is_suitable) && candidates.iter().any(is_suitable) {
             candidates.retain(|candidate| is_suitable(candidate));
         }
     }
