@@ -16,23 +16,34 @@ pub(crate) fn address_and_port(text: &[u8]) -> Option<(SocketAddr, &[u8])> {
 
 /// A decimal number without leading zeros, and the text behind it.
 fn number(text: &[u8]) -> Option<(u16, &[u8])> {
-    let (mut value, mut rest) = (0_u32, text);
-    while let [digit @ b'0'..=b'9', after @ ..] = rest {
-        value = value.wrapping_mul(10).wrapping_add(u32::from(digit - b'0'));
+    let (&first, mut rest) = text.split_first().filter(|(first, _)| first.is_ascii_digit())?;
+    let mut value = u32::from(first - b'0');
+    // Neither a leading zero nor a digit after a number that is too large.
+    while let 1..=0xffff = value
+        && let [digit @ b'0'..=b'9', after @ ..] = rest
+    {
+        value = value * 10 + u32::from(digit - b'0');
         rest = after;
     }
-    let length = text.len() - rest.len();
-    let is_plain = length == 1 || (2..=5).contains(&length) && text.first() != Some(&b'0');
-    u16::try_from(value).ok().filter(|_| is_plain).map(|value| (value, rest))
+    u16::try_from(value).ok().map(|value| (value, rest))
 }
 
-/// The address and the branch in a Via that begins with `SIP/2.0/TRANSPORT ADDRESS:PORT;branch=BRANCH`. The branch is not
-/// checked.
+/// The address and the branch in a Via that begins with `SIP/2.0/TRANSPORT ADDRESS:PORT;branch=BRANCH;`. Of the branch only
+/// the ends are checked: there is neither white space nor a quote.
 pub(crate) fn via_with_branch(value: &[u8]) -> Option<(SocketAddr, &[u8])> {
     let rest = value.strip_prefix(b"SIP/2.0/")?;
     let (address, rest) = address_and_port(rest.get(memchr::memchr(b' ', rest)? + 1..)?)?;
     let rest = rest.strip_prefix(b";branch=")?;
-    Some((address, rest.get(..memchr::memchr(b';', rest)?)?))
+    let branch = rest.get(..memchr::memchr(b';', rest)?)?;
+    matches!(branch, [b'0'..=b'z', .., b'0'..=b'z']).then_some((address, branch))
+}
+
+/// The tag in a From or To that ends with `>;tag=TAG`.
+pub(crate) fn plain_tag(value: &[u8]) -> Option<&[u8]> {
+    let (address, tag) = value.split_at_checked(memchr::memrchr(b';', value)?)?;
+    let tag = tag.strip_prefix(b";tag=").filter(|_| address.ends_with(b">"))?;
+    // Neither white space nor a quote.
+    matches!(tag, [b'#'..=b'~', .., b'#'..=b'~']).then_some(tag)
 }
 
 #[cfg(test)]
@@ -66,8 +77,23 @@ mod tests {
     fn a_via_is_read_as_this_server_writes_it() {
         let branch = |value: &'static str| via_with_branch(value.as_bytes()).map(|(_, branch)| branch);
         assert_eq!(branch("SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKs1;rport"), Some(&b"z9hG4bKs1"[..]));
-        for other in ["SIP/2.0/UDP a:5060;branch=z;rport", "SIP/2.0/UDP 192.0.2.1:5060;rport;branch=z", "SIP / 2.0"] {
+        for other in [
+            "SIP/2.0/UDP a:5060;branch=z;rport",
+            "SIP/2.0/UDP 192.0.2.1:5060;rport;branch=z",
+            "SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK1 ;rport",
+            "SIP/2.0/UDP 192.0.2.1:5060;branch=\"z;\";rport",
+            "SIP / 2.0",
+        ] {
             assert_eq!(branch(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_tag_at_the_end_is_found() {
+        let tag = |value: &'static str| plain_tag(value.as_bytes());
+        assert_eq!(tag("\"A>;tag=b\" <sip:a@b;x>;tag=a-1.x"), Some(&b"a-1.x"[..]));
+        for other in ["<sip:a@b>", "<sip:a@b>;tag=", "<sip:a@b>;tag=a;x", "<sip:a@b>;x=\">;tag=a\"", "sip:a@b;tag=a"] {
+            assert_eq!(tag(other), None, "{other}");
         }
     }
 }

@@ -119,16 +119,14 @@ impl Core {
     ) {
         let below = via_below(response);
         let address = branch.origin().map(Origin::response_address);
-        let method = below.as_ref().zip(address).and_then(|(below, address)| {
+        let method = below.zip(address).and_then(|(below, address)| {
             self.mac.find(|mac| {
                 let (key, method) = TransactionKey::of(response, below, address, mac)?;
                 let is_valid = source.is_none_or(|source| branch.verify(key, source, &self.settings, mac));
                 is_valid.then_some(method)
             })
         });
-        let Some((method, Via { .. })) = method.zip(below) else {
-            return outbox.emit(Event::Dropped(Drop::StrayResponse));
-        };
+        let Some(method) = method else { return outbox.emit(Event::Dropped(Drop::StrayResponse)) };
         let hop = self.settings.nodes.own_address().zip(address);
         let hop = hop.and_then(|(own, address)| Hop::to_node_at(own.transport, address, &self.settings));
         let Some(hop) = hop else { return outbox.emit(Event::Dropped(Drop::Unroutable)) };

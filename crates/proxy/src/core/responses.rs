@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use location::Flow;
 use parser::headers::Via;
-use parser::{Header as _, HeaderName, Message, Method, ParseError, Reply, Rewrite, Span, Stamp, reason_phrase};
+use parser::{HeaderName, Message, Method, ParseError, Reply, Rewrite, Span, Stamp, reason_phrase};
 
 use super::Core;
 use super::calls::pin_responded;
@@ -19,7 +19,7 @@ use crate::forward::{Origin, ViaBranch, write_response};
 use crate::mac::Mac;
 use crate::outbox::{CoreMessage, Handover, Outbox, Passed};
 use crate::pin::{Pin, tag_checksum};
-use crate::request::{Received, TransactionKey, sent_by_name, tag_of};
+use crate::request::{Received, SentBy, TransactionKey, tag_of};
 use crate::response_context::status_for_caller;
 use crate::route::may_respond;
 
@@ -48,7 +48,7 @@ impl Core {
     ) -> Option<Forwarded<'m>> {
         let below = via_below(response);
         let response_address = branch.origin().map(Origin::response_address);
-        let known = below.as_ref().zip(response_address).and_then(|(below, address)| {
+        let known = below.zip(response_address).and_then(|(below, address)| {
             self.mac.find(|mac| {
                 let (key, method) = TransactionKey::of(response, below, address, mac)?;
                 let sent_to = source.and_then(|source| self.sent_to(branch, key, source, mac));
@@ -67,7 +67,7 @@ impl Core {
             }
             return None;
         };
-        let sent_by = below.as_ref().and_then(sent_by_name);
+        let sent_by = below.and_then(|below| below.name());
         let hop = branch.origin().and_then(|origin| origin.peer.hop(&self.settings));
         let Some(hop) = hop.map(|hop| hop.for_response(sent_by, &self.connections)) else {
             outbox.emit(Event::Dropped(Drop::Unroutable));
@@ -113,7 +113,7 @@ impl Core {
             Some(branch @ ViaBranch::ForNode(_)) if sent.is_request() => {
                 let Some(key) = via_below(&sent).and_then(|below| {
                     let address = branch.origin()?.response_address();
-                    Some(TransactionKey::of(&sent, &below, address, &self.mac)?.0)
+                    Some(TransactionKey::of(&sent, below, address, &self.mac)?.0)
                 }) else {
                     return;
                 };
@@ -127,7 +127,7 @@ impl Core {
             // No state is needed: the response is made from the request as it was sent, and goes to where its Via says.
             Some(ViaBranch::Stateless(origin) | ViaBranch::Pinned { origin, .. }) if sent.is_request() => {
                 let key = via_below(&sent)
-                    .and_then(|below| TransactionKey::of(&sent, &below, origin.response_address(), &self.mac));
+                    .and_then(|below| TransactionKey::of(&sent, below, origin.response_address(), &self.mac));
                 let Some((key, _)) = key else { return };
                 let pin = self.pins.find(key);
                 // This is a retransmission of an INVITE that was accepted: a failure now would end the call at the
@@ -214,6 +214,6 @@ fn with_status_for_caller(response: &Message, rewrite: &mut Rewrite) -> Option<M
 }
 
 /// The Via below ours.
-pub(super) fn via_below(message: &Message) -> Option<Via<'_>> {
-    Via::parse(message.values(HeaderName::Via).nth(1)?).ok()
+pub(super) fn via_below(message: &Message) -> Option<SentBy<'_>> {
+    message.values(HeaderName::Via).nth(1).and_then(SentBy::of)
 }

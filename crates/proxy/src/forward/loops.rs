@@ -3,12 +3,11 @@
 //!
 //! Must not refuse a request; that is done by `core`.
 
-use parser::headers::Via;
 use parser::{HeaderName, Message};
 
 use super::ViaBranch;
 use crate::mac::{Mac, Purpose};
-use crate::request::Request;
+use crate::request::{Request, SentBy};
 use crate::settings::Settings;
 
 /// The hash in our branch: of all values that routing depends on (RFC 5393 4.2.1).
@@ -23,8 +22,8 @@ pub(crate) fn loop_mark(request: &Request, mac: &Mac) -> u64 {
 /// Whether the request has a Via of ours with this hash: then it is a loop. With another hash it is a spiral (RFC 5393
 /// 4.2.2).
 pub(crate) fn is_looped(message: &Message, mark: u64, settings: &Settings) -> bool {
-    message.headers::<Via<'_>>().flatten().any(|via| {
-        let ours = matches!(via.branch().and_then(ViaBranch::parse),
+    message.values(HeaderName::Via).filter_map(SentBy::of).any(|via| {
+        let ours = matches!(ViaBranch::parse(via.branch),
             Some(ViaBranch::Transaction { loop_mark, .. }) if loop_mark == mark);
         ours && settings.is_own(&via.host, via.port)
     })

@@ -4,14 +4,48 @@
 
 use std::net::SocketAddr;
 
-use parser::headers::{NameAddr, Via};
-use parser::{HeaderName, Host, Message, Method, headers};
+use parser::headers::Via;
+use parser::{Header as _, HeaderName, Host, Message, Method, headers};
 
+use super::tag_of;
 use crate::mac::{Mac, Purpose, octets_of};
+use crate::plain::via_with_branch;
 
 /// A keyed hash of the values that identify a transaction. All of them come back in its responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TransactionKey(pub(crate) u64);
+
+/// What identifies a transaction in a Via (RFC 3261 17.2.3).
+#[derive(Clone, Copy)]
+pub(crate) struct SentBy<'v> {
+    pub(crate) host: Host<'v>,
+    pub(crate) port: Option<u16>,
+    pub(crate) branch: &'v [u8],
+}
+
+impl<'v> From<&Via<'v>> for SentBy<'v> {
+    fn from(via: &Via<'v>) -> Self {
+        Self { host: via.host, port: via.port, branch: via.branch().unwrap_or_default() }
+    }
+}
+
+impl<'v> SentBy<'v> {
+    /// In a Via value; `None` if it is malformed.
+    pub(crate) fn of(value: &'v [u8]) -> Option<Self> {
+        match via_with_branch(value) {
+            Some((address, branch)) => Some(Self { host: address.ip().into(), port: Some(address.port()), branch }),
+            None => Some(Self::from(&Via::parse(value).ok()?)),
+        }
+    }
+
+    /// The host name; `None` if it is an address.
+    pub(crate) fn name(&self) -> Option<&'v str> {
+        match self.host {
+            Host::Name(name) => std::str::from_utf8(name).ok(),
+            Host::V4(_) | Host::V6(_) => None,
+        }
+    }
+}
 
 impl TransactionKey {
     /// The key of a request.
@@ -21,7 +55,7 @@ impl TransactionKey {
     /// Everybody on the path can read and repeat these values. So the key also has the address that responses go
     /// to: with it, nobody at another address can match a transaction, and so cancel a call.
     pub(super) fn new(
-        (via, response_address): (&Via<'_>, SocketAddr),
+        (via, response_address): (SentBy<'_>, SocketAddr),
         (sequence, method): (u32, Method<'_>),
         (call_id, from_tag): (&[u8], Option<&[u8]>),
         mac: &Mac,
@@ -40,7 +74,7 @@ impl TransactionKey {
         numbers[24] = kind;
         // Responses usually go to the sent-by address, which `numbers` then already contains.
         let sent_by = if numbers.starts_with(&sent_by) { &b""[..] } else { &sent_by };
-        let branch = via.branch().unwrap_or_default();
+        let branch = via.branch;
         let from_tag = from_tag.unwrap_or_default();
         if name.is_empty() && method.is_empty() && sent_by.is_empty() {
             return Self(mac.sign(Purpose::Transaction, &[branch, &numbers, call_id, from_tag]));
@@ -52,13 +86,12 @@ impl TransactionKey {
     /// request arrived with, and `response_address` the address that its responses go to.
     pub(crate) fn of<'m>(
         message: &'m Message,
-        via: &Via<'_>,
+        via: SentBy<'_>,
         response_address: SocketAddr,
         mac: &Mac,
     ) -> Option<(Self, Method<'m>)> {
         let headers::CSeq { number, method } = message.header().ok()??;
-        let from = NameAddr::params_of(message.value(HeaderName::From)?);
-        let names = (message.value(HeaderName::CallId).unwrap_or_default(), from.value("tag"));
+        let names = (message.value(HeaderName::CallId).unwrap_or_default(), tag_of(message, HeaderName::From));
         Some((Self::new((via, response_address), (number, method), names, mac), method))
     }
 }

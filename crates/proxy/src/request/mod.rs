@@ -13,18 +13,19 @@ use std::num::NonZeroU64;
 use hashbrown::DefaultHashBuilder;
 use location::{Aor, Flow};
 use parser::headers::{NameAddr, Via};
-use parser::{HeaderName, Host, Message, Method, SipUri, Span, Stamp, Uri, headers};
+use parser::{HeaderName, Message, Method, SipUri, Span, Stamp, Uri, headers};
 
 use crate::calls::FoundCalls;
 use crate::hop::Hop;
 use crate::ingress;
 use crate::mac::{Mac, Purpose};
 use crate::peer::Peer;
+use crate::plain::plain_tag;
 use crate::reject::Reject;
 use crate::renumbering::Renumbering;
 use crate::settings::Settings;
 
-pub(crate) use key::TransactionKey;
+pub(crate) use key::{SentBy, TransactionKey};
 pub(crate) use source::RequestSource;
 
 /// RFC 5393 5.3.3: the Max-Breadth of a request that has none, and the highest value that is accepted.
@@ -195,9 +196,9 @@ impl Request {
         let key = match (&head, via) {
             (Some(head), _) => {
                 let (numbers, names) = ((head.sequence, message.method()), (head.call_id, head.from_tag));
-                Some(TransactionKey::new((&head.via, back), numbers, names, mac))
+                Some(TransactionKey::new(((&head.via).into(), back), numbers, names, mac))
             }
-            (None, Some(via)) => TransactionKey::of(message, via, back, mac).map(|(key, _)| key),
+            (None, Some(via)) => TransactionKey::of(message, via.into(), back, mac).map(|(key, _)| key),
             (None, None) => None,
         };
         // A request without the values of a key is refused. Its retransmissions are equal and must get the same
@@ -304,7 +305,7 @@ impl Request {
 
     /// The host name in its top Via; `None` if that has an address.
     pub(crate) fn sent_by_name(&self) -> Option<&str> {
-        self.message.header::<Via<'_>>().ok().flatten().as_ref().and_then(sent_by_name)
+        self.message.value(HeaderName::Via).and_then(SentBy::of)?.name()
     }
 
     /// The From tag and the To tag; empty if there is none.
@@ -347,9 +348,9 @@ impl Request {
 
     /// The Route values behind ours.
     pub(crate) fn routes(&self) -> impl Iterator<Item = &[u8]> {
-        let hidden = usize::from(self.last_route_is_uri);
-        let count = self.message.values(HeaderName::Route).count().saturating_sub(hidden);
-        self.message.values(HeaderName::Route).take(count).skip(self.own_routes.into())
+        let all = || self.message.values(HeaderName::Route);
+        let count = if self.last_route_is_uri { all().count().saturating_sub(1) } else { usize::MAX };
+        all().take(count).skip(self.own_routes.into())
     }
 }
 
@@ -363,14 +364,6 @@ fn response_address(via: &Via<'_>, flow: &Flow, at_source: bool) -> SocketAddr {
         back.set_port(via.port.unwrap_or_else(|| flow.transport.default_port()));
     }
     back
-}
-
-/// The host name in a Via; `None` if it has an address.
-pub(crate) fn sent_by_name<'v>(via: &Via<'v>) -> Option<&'v str> {
-    match via.host {
-        Host::Name(name) => std::str::from_utf8(name).ok(),
-        Host::V4(_) | Host::V6(_) => None,
-    }
 }
 
 /// `received` and `rport` for the top Via (RFC 3261 18.2.1, RFC 3581 4).
@@ -389,5 +382,6 @@ pub(crate) fn checksum(text: &[u8]) -> u64 {
 
 /// The tag in the From or To of a valid message.
 pub(crate) fn tag_of(message: &Message, name: HeaderName) -> Option<&[u8]> {
-    NameAddr::params_of(message.value(name)?).value("tag")
+    let value = message.value(name)?;
+    plain_tag(value).or_else(|| NameAddr::params_of(value).value("tag"))
 }
