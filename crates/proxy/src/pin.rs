@@ -24,11 +24,12 @@ use crate::event::{CalledPhone, TriedPhones};
 use crate::forward::ViaBranch;
 use crate::hop::Hop;
 use crate::request::{ContentHasher, Request, RequestSource, TransactionKey, checksum};
+use crate::route::Plan;
 use crate::target::Target;
 use crate::timer_queue::{Armed, Timer, TimerQueue};
 
-/// The target, the next hop and the Via branch that a request was sent with.
-type Way<'a> = (Target, &'a Hop, &'a ViaBranch);
+/// The plan, the next hop and the Via branch that a request was sent with. The pin takes the target of the plan.
+type Way<'a> = (&'a mut Plan, &'a Hop, &'a ViaBranch);
 
 /// The route of one request.
 #[derive(Clone, Debug)]
@@ -196,17 +197,18 @@ impl Pins {
         }
     }
 
-    /// Adds a pin. False if there is one with this key.
+    /// Adds a pin. False if there is one with this key, or the plan has no target.
     fn insert_until(
         &mut self,
         (request, call): (&Request, Option<CallRef>),
-        (target, hop, branch): Way<'_>,
+        (plan, hop, branch): Way<'_>,
         (given_up, until): (Instant, Instant),
         is_answered: bool,
         timers: &mut TimerQueue,
     ) -> bool {
         let (source, content) = (request.source(), request.content(&self.hasher));
         let Entry::Vacant(slot) = self.by_key.entry(request.key) else { return false };
+        let Some(target) = plan.take_single() else { return false };
         let in_dialog = request.in_dialog;
         // RFC 3261 12.2.2: a final response to a request in a dialog has the To tag of the request.
         let [_, to_tag] = request.tags();

@@ -24,7 +24,7 @@ impl Core {
         now: Now,
         request: &Request,
         target: &Target,
-        (over_udp, hop): (Sent, Hop),
+        (over_udp, hop): (&Sent, Hop),
         outbox: &mut Outbox,
     ) -> Sent {
         let branch = ViaBranch::of_large_ack(&over_udp.branch, &over_udp.hop, &self.settings);
@@ -33,7 +33,7 @@ impl Core {
         let link = Link { settings: &self.settings, mac: &self.mac, now: now.wall };
         send_request(&forwarding, link, &mut self.rewrite, outbox);
         outbox.emit(Event::LargeRequest { outcome: LargeRequest::OverTcp });
-        Sent { hop, branch, ..over_udp }
+        Sent { hop, branch, ..*over_udp }
     }
 
     /// Sends an ACK over UDP that nobody accepted over TCP.

@@ -56,26 +56,24 @@ impl Core {
         }
         let mark = outbox.mark();
         let Some(target) = plan.best() else { return };
-        let sent = match self.send_stateless(now, &request, target, outbox) {
+        let mut sent = self.send_stateless(now, &request, target, outbox);
+        // It is large, so that it stays where it is.
+        let sent = match &mut sent {
             Ok(sent) => sent,
-            Err(reject) => return self.refuse(now, &request, reject, outbox),
+            Err(reject) => return self.refuse(now, &request, *reject, outbox),
         };
-        let over_tcp = self.hop_over_tcp(now, &request, target, &sent);
+        let over_tcp = self.hop_over_tcp(now, &request, target, sent);
         if over_tcp.is_some() && request.method() != Method::Ack {
             // It may have to go over UDP after all, which only a response context can do.
             outbox.retract(mark);
             return self.fork(now, request, std::mem::take(plan), outbox);
         }
-        let sent = match over_tcp {
-            Some(hop) => {
-                outbox.retract(mark);
-                self.send_large_ack(now, &request, target, (sent, hop), outbox)
-            }
-            None => sent,
-        };
+        if let Some(hop) = over_tcp {
+            outbox.retract(mark);
+            *sent = self.send_large_ack(now, &request, target, (sent, hop), outbox);
+        }
         let call = self.begin_call(now, &request, plan, outbox);
-        let Some(target) = plan.take_single() else { return };
-        self.sent_stateless(now, &request, target, (&sent, call), outbox);
+        self.sent_stateless(now, &request, plan, (sent, call), outbox);
         self.memory.keep(request);
     }
 
@@ -141,9 +139,9 @@ impl Core {
         let mut sent = self.send_stateless(now, request, &target, outbox)?;
         if let Some(hop) = self.hop_over_tcp(now, request, &target, &sent) {
             outbox.retract(mark);
-            sent = self.send_large_ack(now, request, &target, (sent, hop), outbox);
+            sent = self.send_large_ack(now, request, &target, (&sent, hop), outbox);
         }
-        self.sent_stateless(now, request, target, (&sent, None), outbox);
+        self.sent_stateless(now, request, &mut Plan::with_target(target), (&sent, None), outbox);
         Ok(())
     }
 
@@ -192,7 +190,7 @@ impl Core {
         &mut self,
         now: Now,
         request: &Request,
-        target: Target,
+        plan: &mut Plan,
         (sent, call): (&Sent, Option<CallRef>),
         outbox: &mut Outbox,
     ) {
@@ -203,9 +201,9 @@ impl Core {
         let timers = &self.settings.timers;
         if request.method() == Method::Invite {
             let ends = (now.mono + timers.give_up(), now.mono + timers.c);
-            self.pins.insert((request, call), (target, &sent.hop, &sent.branch), ends, &mut self.timers);
+            self.pins.insert((request, call), (plan, &sent.hop, &sent.branch), ends, &mut self.timers);
         } else if pinned {
-            let way = (target, &sent.hop, &sent.branch);
+            let way = (plan, &sent.hop, &sent.branch);
             self.pins.insert_brief(request, way, now.mono + timers.last_copy(), &mut self.timers);
         }
         self.bound_timers();
