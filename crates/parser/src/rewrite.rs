@@ -5,7 +5,7 @@ use std::{net::IpAddr, ops::Range};
 
 use crate::{
     HeaderName, Message, Span, Stamp,
-    list::Elements,
+    list::{Elements, is_single_element},
     span::{locate, offset},
 };
 
@@ -87,7 +87,7 @@ impl Rewrite {
         let mut before = 0;
         for line in message.lines_of(name) {
             let value = message.line_value(&line);
-            let count = Elements::new(value).count();
+            let count = count_elements(value);
             if before + count > removed.first {
                 let index = removed.first - before;
                 // How many of this line's elements were already removed at its end.
@@ -113,7 +113,7 @@ impl Rewrite {
         let mut after = 0;
         for line in message.lines_of(name).rev() {
             let value = message.line_value(&line);
-            let count = Elements::new(value).count();
+            let count = count_elements(value);
             if after + count > removed.last {
                 let index = count - 1 - (removed.last - after);
                 let removed_before = removed.first.saturating_sub(total.saturating_sub(after + count));
@@ -186,6 +186,10 @@ impl Rewrite {
             None => self.removed.push(removed),
         }
     }
+}
+
+fn count_elements(value: &[u8]) -> usize {
+    if is_single_element(value) { 1 } else { Elements::new(value).count() }
 }
 
 /// The element at `index` and the comma after it, up to the next element.

@@ -82,12 +82,16 @@ impl<'a> Next<'a> {
 }
 
 impl InDialog {
-    /// Reads the token in the user part of a Route value of this server. `None` if it is not a valid token of this
-    /// dialog.
-    pub(crate) fn read(user: &[u8], request: &Request, mac: &Mac) -> Option<Self> {
+    /// Reads the token in the user part of a Route value of this server, which may be escaped. `None` if it is not a valid
+    /// token of this dialog.
+    pub(crate) fn read_escaped(user: &[u8], request: &Request, mac: &Mac) -> Option<Self> {
         // RFC 3261 19.1.4: an escape is equal to its character. Twinkle writes each Z in a Route as %5a.
-        let user = unescape(user);
-        let (text, mark) = split_mark(&user);
+        Self::read(&unescape(user), request, mac)
+    }
+
+    /// The same of a user part without escapes.
+    pub(crate) fn read(user: &[u8], request: &Request, mac: &Mac) -> Option<Self> {
+        let (text, mark) = split_mark(user);
         let mut octets = [0; MAX_TOKEN];
         let unverified = UnverifiedToken::decode(text, &mut octets)?;
         let call_id = request.call_id();

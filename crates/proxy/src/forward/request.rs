@@ -42,11 +42,29 @@ pub(crate) fn write_request(
     let Forwarding { request, target, hop, branch, breadth, history } = forwarding;
     let message = &request.message;
     rewrite.clear();
+    // Most edits are made in the order of their positions, so that there is little to sort.
+    let next_route = edit_routes(request, target, rewrite);
+    // Above the lines of others: step 8 (Via), step 4 (Record-Route), and the Path as the first Route.
+    rewrite.put_first(message, |out| {
+        out.extend_from_slice(b"Via: ");
+        write_via_value(out, hop, branch, settings);
+        write_from(out, message, branch, mac);
+        out.extend_from_slice(b"\r\n");
+        if request.forms_dialog() {
+            write_record_routes(out, forwarding, settings, mac);
+        } else if request.is_notify_in_dialog() {
+            write_record_routes_of_notify(out, request, settings, mac);
+        }
+        if let Some(route) = next_route {
+            out.extend_from_slice(b"Route: ");
+            out.extend_from_slice(&route);
+            out.extend_from_slice(b"\r\n");
+        }
+    });
     // RFC 3261 18.2.1, RFC 3581 4: the proxy below reads from `received` and `rport` where the response came from.
     if let Some(received) = request.stamp.received {
         rewrite.stamp_via(message, received, request.stamp.rport);
     }
-    let next_route = edit_routes(request, target, rewrite);
     // step 3
     let left = request.hops.map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1));
     set_number(message, HeaderName::MaxForwards, left.into(), rewrite);
@@ -72,26 +90,6 @@ pub(crate) fn write_request(
     }
     if let Some(history) = history {
         history.add_to(request, hop, settings, rewrite);
-    }
-    // Each line is put above the earlier ones: step 8 (Via), then step 4 (Record-Route), then the Path as the first
-    // Route.
-    rewrite.put_first(message, |out| {
-        out.extend_from_slice(b"Via: ");
-        write_via_value(out, hop, branch, settings);
-        write_from(out, message, branch, mac);
-        out.extend_from_slice(b"\r\n");
-    });
-    if request.forms_dialog() {
-        rewrite.put_first(message, |out| write_record_routes(out, forwarding, settings, mac));
-    } else if request.is_notify_in_dialog() {
-        rewrite.put_first(message, |out| write_record_routes_of_notify(out, request, settings, mac));
-    }
-    if let Some(route) = next_route {
-        rewrite.put_first(message, |out| {
-            out.extend_from_slice(b"Route: ");
-            out.extend_from_slice(&route);
-            out.extend_from_slice(b"\r\n");
-        });
     }
     // step 9
     if hop.leaves_over_stream() && message.count(HeaderName::ContentLength) == 0 {

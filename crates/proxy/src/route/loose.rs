@@ -48,7 +48,8 @@ pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Ma
             None => {
                 let uri = route_uri(value).ok_or_else(|| defect_of_routes(&request.message))?;
                 let token = uri.user.unwrap_or_default();
-                read = (request.in_dialog && token != last).then(|| InDialog::read(token, request, mac)).flatten();
+                read =
+                    (request.in_dialog && token != last).then(|| InDialog::read_escaped(token, request, mac)).flatten();
                 // A node takes what another node wrote as its own. That is no way through this server for others: the value
                 // is removed, and the token permits what it would permit there.
                 let is_of_node = settings.nodes.is_cluster() && (read.is_some() || (token == last && dialog.is_some()));
@@ -110,7 +111,7 @@ fn restore_from_strict_router(request: &mut Request, settings: &Settings, mac: &
     if !request.in_dialog || !uri.is_loose() || !(settings.nodes.is_cluster() || is_ours(&uri, settings)) {
         return None;
     }
-    let dialog = InDialog::read(uri.user?, request, mac)?;
+    let dialog = InDialog::read_escaped(uri.user?, request, mac)?;
     let last = request.message.values(HeaderName::Route).last().and_then(route_uri)?;
     let uri = last.as_bytes().into();
     request.set_effective_uri(uri);
