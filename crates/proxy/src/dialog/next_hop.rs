@@ -52,9 +52,9 @@ pub(super) fn plain_uri(value: &[u8]) -> Option<(&[u8], SocketAddr, &[u8])> {
 }
 
 fn plain_parts(rest: &[u8]) -> Option<(&[u8], SocketAddr, &[u8])> {
-    let (user, rest) = rest.split_at_checked(memchr::memchr(b'@', rest)?)?;
-    let (address, rest) = address_and_port(rest.get(1..)?)?;
-    memchr::memchr2(b'>', b'%', user).is_none().then_some((user, address, rest))
+    let (user, rest) = rest.split_at_checked(memchr::memchr3(b'@', b'>', b'%', rest)?)?;
+    let (address, rest) = address_and_port(rest.strip_prefix(b"@")?)?;
+    Some((user, address, rest))
 }
 
 /// The address of such a value. `None` if it may have a maddr, which would be another address.
