@@ -39,7 +39,16 @@ const LOCAL_IPV6: u8 = 8;
 /// The transports in the order of their numbers.
 const TRANSPORTS: [Transport; 5] = [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss];
 
-/// The address of a peer, and the listener or connection that leads to it.
+/// A peer as this node alone knows it: the address, and the listener or connection that leads to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LocalPeer {
+    /// Index of the listener.
+    pub(crate) listener: u8,
+    pub(crate) remote: SocketAddr,
+    pub(crate) connection: Option<ConnectionId>,
+}
+
+/// A peer as every node can find it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
     /// Index of the listener.
@@ -59,20 +68,89 @@ pub(crate) struct AtNode {
     pub(crate) local: SocketAddr,
 }
 
-impl Peer {
-    /// As this node knows it.
+impl LocalPeer {
     pub(crate) fn of_hop(hop: &Hop, settings: &Settings) -> Self {
         let listener = settings.listener_at(hop.transport, hop.local);
-        Self { listener, remote: hop.remote, connection: hop.connection(), node: None }
+        Self { listener, remote: hop.remote, connection: hop.connection() }
     }
 
-    /// As every node can find it. `only_flow`: the peer is reached over this flow only.
+    /// The hop to this peer; `None` if its listener no longer exists.
+    pub(crate) fn hop(&self, settings: &Settings) -> Option<Hop> {
+        let listener = settings.listeners.get(usize::from(self.listener))?;
+        let local = settings.local_of(listener, self.remote.ip())?;
+        let over = self.connection.map_or(Over::Address, |id| Over::accepted(id, listener.transport));
+        Some(Hop { transport: listener.transport, remote: self.remote, local, over })
+    }
+
+    /// The octets to sign, in a form of fixed length.
+    pub(crate) fn octets(&self) -> [u8; 27] {
+        let mut octets = [0; 27];
+        octets[0] = self.listener;
+        octets[1..3].copy_from_slice(&self.remote.port().to_be_bytes());
+        octets[3..19].copy_from_slice(&octets_of(self.remote.ip()));
+        octets[19..].copy_from_slice(&self.connection.map_or(0, ConnectionId::get).to_be_bytes());
+        octets
+    }
+
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
+        let (listener, port, ip, connection) = match text.len() {
+            14 | 30 => {
+                let (peer, connection) = text.split_at_checked(14)?;
+                let [_, listener, high, low, ip @ ..] = read_hex(peer)?.to_be_bytes();
+                (listener, [high, low], IpAddr::from(ip), connection)
+            }
+            38 | 54 => {
+                let (start, rest) = text.split_at_checked(6)?;
+                let (first, rest) = rest.split_at_checked(16)?;
+                let (last, connection) = rest.split_at_checked(16)?;
+                let [.., listener, high, low] = read_hex(start)?.to_be_bytes();
+                let bits = u128::from(read_hex(first)?) << 64 | u128::from(read_hex(last)?);
+                (listener, [high, low], IpAddr::V6(Ipv6Addr::from_bits(bits)), connection)
+            }
+            _ => return None,
+        };
+        Some(Self {
+            listener,
+            remote: SocketAddr::new(ip, u16::from_be_bytes(port)),
+            connection: if connection.is_empty() { None } else { Some(ConnectionId::new(read_hex(connection)?)?) },
+        })
+    }
+
+    /// Appends the peer as text.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        self.write_after((0, 0), out);
+    }
+
+    /// Appends the last `digits` digits of a number, at most 18, and the peer. All are converted to text at once.
+    pub(crate) fn write_after(&self, (number, digits): (u128, usize), out: &mut Vec<u8>) {
+        let start = number << 24 | u128::from(self.listener) << 16 | u128::from(self.remote.port());
+        match self.remote.ip() {
+            IpAddr::V4(ip) => write_hex(out, start << 32 | u128::from(ip.to_bits()), digits + 14),
+            IpAddr::V6(ip) => {
+                write_hex(out, start, digits + 6);
+                write_hex(out, ip.to_bits(), 32);
+            }
+        }
+        if let Some(connection) = self.connection {
+            write_hex(out, connection.get(), 16);
+        }
+    }
+}
+
+impl From<LocalPeer> for Peer {
+    fn from(LocalPeer { listener, remote, connection }: LocalPeer) -> Self {
+        Self { listener, remote, connection, node: None }
+    }
+}
+
+impl Peer {
+    /// `only_flow`: the peer is reached over this flow only.
     #[inline]
     pub(crate) fn of_dialog(hop: &Hop, only_flow: bool, settings: &Settings) -> Self {
         match (&hop.over, settings.nodes.own()) {
             (Over::Elsewhere(flow), _) => Self::at_node(hop, flow.node, flow.connection),
             (_, Some(own)) if only_flow || hop.connection().is_some() => Self::at_node(hop, own, hop.connection()),
-            _ => Self::of_hop(hop, settings),
+            _ => LocalPeer::of_hop(hop, settings).into(),
         }
     }
 
@@ -136,13 +214,15 @@ impl Peer {
 
     /// The hop to this peer; `None` if its listener no longer exists.
     pub(crate) fn hop(&self, settings: &Settings) -> Option<Hop> {
-        if let Some(at) = &self.node {
-            return self.hop_at(at, settings);
+        match &self.node {
+            Some(at) => self.hop_at(at, settings),
+            None => self.local().hop(settings),
         }
-        let listener = settings.listeners.get(usize::from(self.listener))?;
-        let local = settings.local_of(listener, self.remote.ip())?;
-        let over = self.connection.map_or(Over::Address, |id| Over::accepted(id, listener.transport));
-        Some(Hop { transport: listener.transport, remote: self.remote, local, over })
+    }
+
+    /// Without its node.
+    pub(crate) const fn local(&self) -> LocalPeer {
+        LocalPeer { listener: self.listener, remote: self.remote, connection: self.connection }
     }
 
     #[cold]
@@ -157,41 +237,6 @@ impl Peer {
         let local = local.or_else(|| settings.local_for(at.transport, self.remote.ip()))?;
         let over = self.connection.map_or(Over::Address, |id| Over::accepted(id, at.transport));
         Some(Hop { local, over, ..hop })
-    }
-
-    /// The octets to sign, in a form of fixed length.
-    pub(crate) fn octets(&self) -> [u8; 27] {
-        let mut octets = [0; 27];
-        octets[0] = self.listener;
-        octets[1..3].copy_from_slice(&self.remote.port().to_be_bytes());
-        octets[3..19].copy_from_slice(&octets_of(self.remote.ip()));
-        octets[19..].copy_from_slice(&self.connection.map_or(0, ConnectionId::get).to_be_bytes());
-        octets
-    }
-
-    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
-        let (listener, port, ip, connection) = match text.len() {
-            14 | 30 => {
-                let (peer, connection) = text.split_at_checked(14)?;
-                let [_, listener, high, low, ip @ ..] = read_hex(peer)?.to_be_bytes();
-                (listener, [high, low], IpAddr::from(ip), connection)
-            }
-            38 | 54 => {
-                let (start, rest) = text.split_at_checked(6)?;
-                let (first, rest) = rest.split_at_checked(16)?;
-                let (last, connection) = rest.split_at_checked(16)?;
-                let [.., listener, high, low] = read_hex(start)?.to_be_bytes();
-                let bits = u128::from(read_hex(first)?) << 64 | u128::from(read_hex(last)?);
-                (listener, [high, low], IpAddr::V6(Ipv6Addr::from_bits(bits)), connection)
-            }
-            _ => return None,
-        };
-        Some(Self {
-            listener,
-            remote: SocketAddr::new(ip, u16::from_be_bytes(port)),
-            connection: if connection.is_empty() { None } else { Some(ConnectionId::new(read_hex(connection)?)?) },
-            node: None,
-        })
     }
 
     /// Reads the octets that [`Peer::write_octets`] wrote. Returns the rest too.
@@ -257,26 +302,6 @@ impl Peer {
             IpAddr::V6(ip) => out.extend_from_slice(&ip.octets()),
         }
     }
-
-    /// Appends the peer as text.
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        self.write_after((0, 0), out);
-    }
-
-    /// Appends the last `digits` digits of a number, at most 18, and the peer. All are converted to text at once.
-    pub(crate) fn write_after(&self, (number, digits): (u128, usize), out: &mut Vec<u8>) {
-        let start = number << 24 | u128::from(self.listener) << 16 | u128::from(self.remote.port());
-        match self.remote.ip() {
-            IpAddr::V4(ip) => write_hex(out, start << 32 | u128::from(ip.to_bits()), digits + 14),
-            IpAddr::V6(ip) => {
-                write_hex(out, start, digits + 6);
-                write_hex(out, ip.to_bits(), 32);
-            }
-        }
-        if let Some(connection) = self.connection {
-            write_hex(out, connection.get(), 16);
-        }
-    }
 }
 
 fn read_ip(octets: &[u8], is_v6: bool) -> Option<(IpAddr, &[u8])> {
@@ -298,12 +323,13 @@ mod tests {
             [("192.0.2.7:5060", 0), ("192.0.2.7:65535", 77), ("[2001:db8::7]:5060", 0), ("[::1]:1", u64::MAX)]
         {
             let connection = ConnectionId::new(connection);
-            let peer = Peer { listener: 3, remote: remote.parse().unwrap(), connection, node: None };
+            let local = LocalPeer { listener: 3, remote: remote.parse().unwrap(), connection };
             let mut text = Vec::new();
-            peer.write(&mut text);
-            assert_eq!(Peer::parse(&text), Some(peer));
+            local.write(&mut text);
+            assert_eq!(LocalPeer::parse(&text), Some(local));
             text.pop();
-            assert_eq!(Peer::parse(&text), None);
+            assert_eq!(LocalPeer::parse(&text), None);
+            let peer = Peer::from(local);
             let mut octets = SmallVec::<[u8; 28]>::new();
             peer.write_octets(&mut octets);
             assert_eq!(Peer::read_octets(&octets), Some((peer, &[][..])));
@@ -320,7 +346,7 @@ mod tests {
                 assert_eq!(Peer::read_octets(&octets), None);
             }
         }
-        assert_eq!(Peer::parse(b""), None);
+        assert_eq!(LocalPeer::parse(b""), None);
         assert_eq!(Peer::read_octets(b""), None);
     }
 }

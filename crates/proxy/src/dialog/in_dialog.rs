@@ -22,7 +22,7 @@ use crate::connections::Connections;
 use crate::hop::Hop;
 use crate::mac::{Mac, Purpose};
 use crate::nat;
-use crate::peer::Peer;
+use crate::peer::{LocalPeer, Peer};
 use crate::reach;
 use crate::reject::Reject;
 use crate::renumbering::Renumbering;
@@ -312,7 +312,7 @@ impl InDialog {
                     && known.remote == back.remote
                     && known.connection_here(settings) == back.connection()
             }
-            None => *known == Peer::of_hop(&back, settings),
+            None => known.local() == LocalPeer::of_hop(&back, settings),
         };
         let contact = request.message.header::<Contact<'_>>().ok().flatten();
         let target =
@@ -372,7 +372,14 @@ impl InDialog {
         };
         let [caller_user, callee_user] =
             [caller, callee].map(|side| side.user.as_ref().map(User::as_bytes).unwrap_or_default());
-        let parts = [call_id, caller_tag, &caller.peer.octets(), &callee.peer.octets(), caller_user, callee_user];
+        let parts = [
+            call_id,
+            caller_tag,
+            &caller.peer.local().octets(),
+            &callee.peer.local().octets(),
+            caller_user,
+            callee_user,
+        ];
         Some(self.mac.sign(Purpose::Dialog, &parts))
     }
 }

@@ -37,7 +37,7 @@ use parser::{Transport, read_hex, write_hex};
 use super::caller::shown_in_from;
 use crate::hop::{Hop, Over};
 use crate::mac::{Mac, Purpose, octets_of};
-use crate::peer::Peer;
+use crate::peer::LocalPeer;
 use crate::request::{Request, TransactionKey};
 use crate::settings::Settings;
 use crate::target::Target;
@@ -88,7 +88,7 @@ pub(crate) enum ViaBranch {
     },
     LargeAck {
         mark: u64,
-        over_udp: Peer,
+        over_udp: LocalPeer,
     },
     /// For the node that handed the request over.
     ForNode(Origin),
@@ -98,7 +98,7 @@ pub(crate) enum ViaBranch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     /// The peer that the response goes to (RFC 3261 18.2.2, RFC 3581 4).
-    pub(crate) peer: Peer,
+    pub(crate) peer: LocalPeer,
     mark: u64,
     /// Whether the request was sent with another CSeq number, which only one with a transaction is.
     pub(crate) is_renumbered: bool,
@@ -118,7 +118,7 @@ impl Origin {
         settings: &Settings,
         mac: &Mac,
     ) -> Self {
-        let peer = Peer::of_hop(&request.response_hop, settings);
+        let peer = LocalPeer::of_hop(&request.response_hop, settings);
         let at_node = matches!(hop.over, Over::Elsewhere(_)).then_some(hop.remote);
         let parts = Parts { peer: &peer, node: own_number(&peer, settings), at_node };
         let mark = mark(&parts, &Destination::of(hop, target, settings), request.key, fork, mac);
@@ -134,7 +134,7 @@ impl Origin {
 
     fn parse(text: &[u8]) -> Option<Self> {
         let (mark, peer) = text.split_at_checked(16)?;
-        let (peer, mark) = (Peer::parse(peer)?, read_hex(mark)?);
+        let (peer, mark) = (LocalPeer::parse(peer)?, read_hex(mark)?);
         Some(Self { peer, mark, is_renumbered: false, has_other_from: false, at_node: None })
     }
 
@@ -144,7 +144,9 @@ impl Origin {
         let at = memchr::memchr(b'x', text)?;
         let (origin, address) = text.split_at_checked(at)?;
         // The address is written as a peer whose listener is 0.
-        let Peer { listener: 0, remote, connection: None, .. } = Peer::parse(address.get(1..)?)? else { return None };
+        let LocalPeer { listener: 0, remote, connection: None } = LocalPeer::parse(address.get(1..)?)? else {
+            return None;
+        };
         Some(Self { at_node: Some(remote), ..Self::parse(origin)? })
     }
 
@@ -153,7 +155,7 @@ impl Origin {
         self.peer.write_after((u128::from(number) << 64 | u128::from(self.mark), digits + 16), out);
         if let Some(remote) = self.at_node {
             out.push(b'x');
-            Peer { listener: 0, remote, connection: None, node: None }.write(out);
+            LocalPeer { listener: 0, remote, connection: None }.write(out);
         }
     }
 }
@@ -186,13 +188,13 @@ impl Destination {
 
 /// What a mark covers besides the destination and the transaction.
 struct Parts<'a> {
-    peer: &'a Peer,
+    peer: &'a LocalPeer,
     /// The number of this node, if the peer has a connection: at another node the same number is another connection.
     node: u16,
     at_node: Option<SocketAddr>,
 }
 
-fn own_number(peer: &Peer, settings: &Settings) -> u16 {
+fn own_number(peer: &LocalPeer, settings: &Settings) -> u16 {
     let own = settings.nodes.own().filter(|_| peer.connection.is_some());
     own.map_or(0, |own| own.number.get())
 }
@@ -224,7 +226,7 @@ impl ViaBranch {
     /// For an ACK that is sent over TCP instead of to this hop, for which it had another branch.
     pub(crate) fn of_large_ack(other: &Self, over_udp: &Hop, settings: &Settings) -> Self {
         let mark = other.origin().map_or(0, |origin| origin.mark);
-        Self::LargeAck { mark, over_udp: Peer::of_hop(over_udp, settings) }
+        Self::LargeAck { mark, over_udp: LocalPeer::of_hop(over_udp, settings) }
     }
 
     /// The sender of the request; `None` for a request of this server.
@@ -364,15 +366,15 @@ mod tests {
         }
     }
 
-    fn parts(peer: &Peer) -> Parts<'_> {
+    fn parts(peer: &LocalPeer) -> Parts<'_> {
         Parts { peer, node: 0, at_node: None }
     }
 
-    fn peer(remote: &str, connection: u64) -> Peer {
-        Peer { listener: 1, remote: remote.parse().unwrap(), connection: ConnectionId::new(connection), node: None }
+    fn peer(remote: &str, connection: u64) -> LocalPeer {
+        LocalPeer { listener: 1, remote: remote.parse().unwrap(), connection: ConnectionId::new(connection) }
     }
 
-    fn plain(peer: Peer) -> Origin {
+    fn plain(peer: LocalPeer) -> Origin {
         Origin { peer, mark: MARK, is_renumbered: false, has_other_from: false, at_node: None }
     }
 
@@ -434,7 +436,7 @@ mod tests {
             assert!(!branch.verify(key, &flow(Transport::Udp, elsewhere, 0), &Settings::default(), &mac));
         }
         let others = [peer("192.0.2.7:5060", 8), peer("192.0.2.7:5061", 9), peer("192.0.2.8:5060", 9)];
-        for peer in others.into_iter().chain([Peer { listener: 2, ..own }]) {
+        for peer in others.into_iter().chain([LocalPeer { listener: 2, ..own }]) {
             let branch = ViaBranch::Stateless(Origin { mark, ..plain(peer) });
             assert!(!branch.verify(key, &to, &Settings::default(), &mac));
         }

@@ -134,8 +134,7 @@ impl Settings {
 
     fn is_bound_to(&self, listener: &Listener, ip: IpAddr) -> bool {
         let bound = listener.address.ip();
-        let wildcard = bound.is_unspecified() && bound.is_ipv4() == ip.is_ipv4();
-        bound == ip || (wildcard && self.interfaces.has(ip))
+        bound == ip || bound.is_unspecified() && bound.is_ipv4() == ip.is_ipv4() && self.interfaces.has(ip)
     }
 
     fn advertises(&self, ip: IpAddr) -> bool {
