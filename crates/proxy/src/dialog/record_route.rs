@@ -112,11 +112,9 @@ pub(crate) fn update_record_routes(
     rewrite: &mut Rewrite,
 ) {
     let makes_dialog = matches!(response.status(), Some(101..300)) && !callee.tag.is_empty();
-    let Some(address) = callee.address.filter(|_| makes_dialog && response.count(HeaderName::RecordRoute) > 0) else {
-        return;
-    };
+    let Some(address) = callee.address.filter(|_| makes_dialog) else { return };
+    let Some(value) = response.value(HeaderName::RecordRoute) else { return };
     // Fast path for most responses: there is one value, and the Contact is the address that the request was sent to.
-    let value = response.value(HeaderName::RecordRoute).unwrap_or_default();
     if let Some(user) = own_user_part(value, settings)
         && response.count(HeaderName::RecordRoute) == 1
         && split_mark(user).1.is_none()

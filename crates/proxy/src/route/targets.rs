@@ -129,8 +129,8 @@ fn plan_for_candidates(
     let (mut last, mut refusal, asked_sips) = (None, None, is_sips(request.uri()));
     for candidate in &*candidates {
         // A binding may have been stored before its address was forbidden by the configuration.
-        let target =
-            target_for(candidate, settings).filter(|target| reach::is_reachable(target, &candidate.binding, settings));
+        let mut target = target_for(candidate, settings);
+        target.take_if(|target| !reach::is_reachable(target, &candidate.binding, settings));
         if request.in_dialog && !is_own_address(candidate, target.as_ref(), settings) {
             continue;
         }
@@ -152,7 +152,7 @@ fn plan_for_candidates(
         let joins_group = all_at_once || last == Some(candidate.rank());
         match plan.groups.last_mut().filter(|_| joins_group) {
             Some(group) => group.targets.push(target),
-            None => plan.groups.push(Group { q: candidate.rank().0, targets: SmallVec::from_iter([target]) }),
+            None => plan.groups.push(Group { q: candidate.rank().0, targets: SmallVec::from_buf([target]) }),
         }
         last = Some(candidate.rank());
     }
