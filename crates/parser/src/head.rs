@@ -198,11 +198,14 @@ impl Head {
             _ => self.further(at),
         };
         // A line without a name has no value.
-        let start = if row.colon == 0 { end as usize } else { row.start as usize + usize::from(row.colon) + 1 };
-        let Some(value) = bytes.get(start..end as usize) else { return b"" };
-        // The common case: one space before the value and a CRLF after it.
-        let value = octets::trim_end(value.strip_suffix(b"\r\n").unwrap_or(value));
-        octets::trim_start(value.strip_prefix(b" ").unwrap_or(value))
+        let start = if row.colon == 0 { end as usize } else { row.start as usize + usize::from(row.colon) };
+        match bytes.get(start..end as usize).unwrap_or_default() {
+            // The common case: one space before the value and a CRLF after it.
+            [b':', b' ', value @ .., b'\r', b'\n'] if value.first() > Some(&b' ') && value.last() > Some(&b' ') => {
+                value
+            }
+            line => octets::trim(line.get(1..).unwrap_or(line)),
+        }
     }
 
     /// A row that is not in `rows` or is the last one there, and where its line ends.
@@ -224,6 +227,13 @@ impl Head {
     #[inline]
     fn first_of(&self, name: HeaderName) -> u8 {
         self.first.get(name as usize).copied().unwrap_or(NONE)
+    }
+
+    /// The position of the second line of `name`.
+    #[inline]
+    pub(crate) fn second(&self, name: HeaderName) -> Option<usize> {
+        let is_single = self.first_of(name) & REPEATED == 0 && self.more.is_empty();
+        if is_single { None } else { self.named(name).nth(1) }
     }
 
     /// Whether there is a line of any of these names.

@@ -239,7 +239,7 @@ impl Message {
         match const { H::NAME.occurs() } {
             // A line with nothing but commas: parsing its value reports the fault.
             Occurs::List if !list::is_single_element(value) => Ok(self.values(H::NAME).next().or(Some(value))),
-            Occurs::Once => match self.head.named(H::NAME).nth(1) {
+            Occurs::Once => match self.head.second(H::NAME) {
                 Some(second) => {
                     let at = self.head.line(&self.bytes, second).whole.start;
                     Err(ParseError::in_header(ErrorKind::Duplicate, H::NAME, at))
