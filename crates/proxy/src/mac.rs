@@ -1,6 +1,6 @@
 //! Keyed hashes, which show that a text was written by this server.
 //!
-//! SipHash-1-3 over length-prefixed parts. The first byte is the purpose, so that a hash made for one purpose is not
+//! SipHash-1-3 over length-prefixed parts. The first word is the purpose, so that a hash made for one purpose is not
 //! valid for another. 64 bits are enough: an attacker can test a guess only by sending a message to this server.
 //!
 //! The key can be replaced while the server runs. Values that others keep are written with the current key and read with
@@ -93,10 +93,16 @@ impl Mac {
     pub(crate) fn sign(&self, purpose: Purpose, parts: &[&[u8]]) -> u64 {
         let key = if purpose.is_of_run() { &self.of_run } else { &self.key };
         let mut hash = SipHasher13::new_with_key(key);
-        hash.write_u8(purpose as u8);
+        // Only whole words are hashed, so that the hasher never has to join the end of one part and the start of the next.
+        hash.write_u64(purpose as u64);
         for part in parts {
-            hash.write_u32(u32::try_from(part.len()).unwrap_or(u32::MAX));
-            hash.write(part);
+            hash.write_u64(part.len() as u64);
+            part.as_chunks().0.iter().for_each(|word| hash.write_u64(u64::from_le_bytes(*word)));
+            hash.write_u64(match part.last_chunk() {
+                // They overlap the word before them, as the length tells.
+                Some(last) => u64::from_le_bytes(*last),
+                None => part.iter().fold(0, |word, octet| word << 8 | u64::from(*octet)),
+            });
         }
         hash.finish()
     }
