@@ -5,7 +5,7 @@
 use fuzz::{parse, read_all};
 use libfuzzer_sys::fuzz_target;
 use parser::headers::Via;
-use parser::{HeaderName, Message, Rewrite};
+use parser::{HeaderName, Message, Rewrite, Stamp};
 
 fuzz_target!(|lines: &[u8]| {
     let octets = [b"OPTIONS sip:a SIP/2.0\r\n", lines, b"\r\n\r\n"].concat();
@@ -17,7 +17,8 @@ fuzz_target!(|lines: &[u8]| {
 fn stamping_changes_only_the_top_via(message: &Message) {
     let Ok(Some(before)) = message.header::<Via<'_>>() else { return };
     let mut rewrite = Rewrite::new();
-    rewrite.stamp_via(message, [192, 0, 2, 1].into(), Some(5062));
+    let received = Some([192, 0, 2, 1].into());
+    rewrite.stamp_via(message, Stamp { received, rport: Some(5062), rport_at: before.rport_at() });
     let mut out = Vec::new();
     rewrite.write(message, &mut out);
     let stamped = parse(&out).expect("the message has a start line");

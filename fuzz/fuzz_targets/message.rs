@@ -44,7 +44,7 @@ fn parsing_again_gives_the_same(message: &Message) {
 }
 
 fn written_messages_can_be_parsed(message: &Message) {
-    let stamp = Stamp { received: Some([192, 0, 2, 1].into()), rport: Some(5060) };
+    let stamp = Stamp { received: Some([192, 0, 2, 1].into()), rport: Some(5060), rport_at: None };
     for status in [100, 404] {
         let mut out = Vec::new();
         Reply::new(&mut out, message, status, b"Some Reason", stamp, Some(b"tag")).finish();

@@ -3,7 +3,11 @@
 
 use memchr::memchr;
 
-use crate::{Header as _, HeaderName, Message, Stamp, To, list::Elements, octets::write_decimal};
+use crate::{
+    Header as _, HeaderName, Message, Stamp, To,
+    list::{Elements, is_single_element},
+    octets::write_decimal,
+};
 
 /// Whether a response to the request can be sent: it needs a Via. If another header that a response repeats is missing,
 /// the response reports that (RFC 4475 3.3.1).
@@ -86,7 +90,11 @@ impl<'o> Reply<'o> {
         let mut stamped = false;
         for value in request.line_values(HeaderName::Via) {
             // The top Via is the first element of the first line that has one.
-            let top = if stamped { None } else { Elements::new(value).next() };
+            let top = match stamped {
+                true => None,
+                false if is_single_element(value) => Some(value),
+                false => Elements::new(value).next(),
+            };
             stamped |= top.is_some();
             self.header(HeaderName::Via, |out| match top.and_then(|top| value.strip_prefix(top).zip(Some(top))) {
                 Some((rest, top)) => {
@@ -125,7 +133,7 @@ mod tests {
     fn reply(request: &[u8], status: u16, reason: &[u8]) -> String {
         let request = Message::parse(Bytes::copy_from_slice(request)).unwrap();
         let mut out = Vec::new();
-        let stamp = Stamp { received: Some("192.0.2.1".parse().unwrap()), rport: Some(9) };
+        let stamp = Stamp { received: Some("192.0.2.1".parse().unwrap()), rport: Some(9), rport_at: None };
         let mut reply =
             Reply::new(&mut out, &request, status, reason, stamp, Some(&b"mine"[..]).filter(|_| status > 100));
         reply.header(HeaderName::Server, |out| out.extend_from_slice(b"x"));

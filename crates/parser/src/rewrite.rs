@@ -1,7 +1,7 @@
 //! Edits of a message's octets, applied in one pass. A proxy forwards everything else unchanged (RFC 3261 16.6, 16.7).
 //! Defines the position of an edit, and which of two overlapping edits counts.
 
-use std::{net::IpAddr, ops::Range};
+use std::ops::Range;
 
 use crate::{
     HeaderName, Message, Span, Stamp,
@@ -147,10 +147,10 @@ impl Rewrite {
 
     /// Writes the source of the request into the top Via: `received` replaces an existing one (RFC 3261 18.2.1), and an
     /// existing `rport` gets its value (RFC 3581 4). A Via that cannot be parsed is left unchanged.
-    pub fn stamp_via(&mut self, message: &Message, received: IpAddr, rport: Option<u16>) {
+    pub fn stamp_via(&mut self, message: &Message, stamp: Stamp) {
         let Some(via) = message.values(HeaderName::Via).next() else { return };
         let Some(span) = message.span_of(via) else { return };
-        self.replace(span, |out| Stamp { received: Some(received), rport }.write(via, out));
+        self.replace(span, |out| stamp.write(via, out));
     }
 
     /// Appends the message to `out` with all edits applied. The edits are kept, so that the message can be written
@@ -302,7 +302,8 @@ mod tests {
     fn the_top_via_is_stamped_in_place() {
         let message = message("Via: SIP/2.0/UDP a;rport, SIP/2.0/UDP b\r\n");
         let mut rewrite = Rewrite::new();
-        rewrite.stamp_via(&message, "192.0.2.1".parse().unwrap(), Some(9));
+        let received = Some("192.0.2.1".parse().unwrap());
+        rewrite.stamp_via(&message, Stamp { received, rport: Some(9), rport_at: None });
         let mut out = Vec::new();
         rewrite.write(&message, &mut out);
         let text = String::from_utf8(out).unwrap();

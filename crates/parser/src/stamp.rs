@@ -14,23 +14,27 @@ pub struct Stamp {
     pub received: Option<IpAddr>,
     /// The source port, for an existing `rport` parameter; a Via without `rport` gets none (RFC 3581 4).
     pub rport: Option<u16>,
+    /// Where the source port is written, see [`Via::rport_at`](crate::Via::rport_at). With `None` the parameters are read
+    /// again.
+    pub rport_at: Option<usize>,
 }
 
 impl Stamp {
     /// Appends the Via value `element` with these parameters. If its parameters cannot be parsed, it is copied
     /// unchanged.
     pub(crate) fn write(&self, element: &[u8], out: &mut Vec<u8>) {
-        // The part before the parameters of a Via cannot contain a semicolon.
-        let head = memchr(b';', element).unwrap_or(element.len());
-        let (head, params) = element.split_at_checked(head).unwrap_or_default();
-        if *self == Self::default() {
+        if self.received.is_none() && self.rport.is_none() {
             return out.extend_from_slice(element);
         }
-        let start = out.len();
-        out.extend_from_slice(octets::trim_end(head));
-        let write = |name: &[u8], value: Option<&[u8]>| self.write_param(name, value, out);
-        if grammar::parse_all(|input| grammar::params_with(input, write), params).is_err() {
-            out.truncate(start);
+        // A longer name, or a value, would follow without a semicolon.
+        if let Some((before, after @ ([] | [b';', ..]))) = self.rport_at.and_then(|at| element.split_at_checked(at)) {
+            out.extend_from_slice(before);
+            if let Some(port) = self.rport {
+                out.push(b'=');
+                octets::write_decimal(out, port);
+            }
+            out.extend_from_slice(after);
+        } else if !self.write_params(element, out) {
             return out.extend_from_slice(element);
         }
         if let Some(ip) = self.received {
@@ -38,6 +42,21 @@ impl Stamp {
             out.extend_from_slice(b";received=");
             write_ip(ip, out);
         }
+    }
+
+    /// Writes all but a new `received`. Returns false, and writes nothing, if the parameters cannot be parsed.
+    fn write_params(&self, element: &[u8], out: &mut Vec<u8>) -> bool {
+        // The part before the parameters of a Via cannot contain a semicolon.
+        let head = memchr(b';', element).unwrap_or(element.len());
+        let (head, params) = element.split_at_checked(head).unwrap_or_default();
+        let start = out.len();
+        out.extend_from_slice(octets::trim_end(head));
+        let write = |name: &[u8], value: Option<&[u8]>| self.write_param(name, value, out);
+        let is_valid = grammar::parse_all(|input| grammar::params_with(input, write), params).is_ok();
+        if !is_valid {
+            out.truncate(start);
+        }
+        is_valid
     }
 
     #[inline]
@@ -64,11 +83,42 @@ impl Stamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Header as _, Via};
 
     fn stamped(via: &str, received: Option<&str>, rport: Option<u16>) -> String {
         let mut out = Vec::new();
-        Stamp { received: received.map(|ip| ip.parse().unwrap()), rport }.write(via.as_bytes(), &mut out);
+        let received = received.map(|ip| ip.parse().unwrap());
+        Stamp { received, rport, rport_at: None }.write(via.as_bytes(), &mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    // The parameters of the Via are not read again.
+    fn stamped_at(via: &str) -> Option<String> {
+        let rport_at = Some(Via::parse(via.as_bytes()).unwrap().rport_at()?);
+        let mut out = Vec::new();
+        Stamp { received: Some([192, 0, 2, 9].into()), rport: Some(9), rport_at }.write(via.as_bytes(), &mut out);
+        String::from_utf8(out).ok()
+    }
+
+    #[test]
+    fn a_position_has_the_same_result() {
+        for via in [
+            "SIP/2.0/UDP h;rport;branch=x",
+            "SIP/2.0/UDP h;branch=x;rport",
+            "SIP/2.0/UDP h;branch=x;RPORT;a=\"b;rport;c\"",
+            "SIP/2.0/UDP h;rport=;branch=x",
+        ] {
+            assert_eq!(stamped_at(via), Some(stamped(via, Some("192.0.2.9"), Some(9))), "{via}");
+        }
+        for via in [
+            "SIP/2.0/UDP h;branch=x",
+            "SIP/2.0/UDP h;rport=1",
+            "SIP/2.0/UDP h;rport;rport",
+            "SIP/2.0/UDP h;received=192.0.2.1;rport",
+            "SIP/2.0/UDP h;rport;received",
+        ] {
+            assert_eq!(stamped_at(via), None, "{via}");
+        }
     }
 
     #[test]

@@ -159,7 +159,7 @@ fn exercise(message: &Message) {
         message,
         100,
         b"Trying",
-        Stamp { received: Some([192, 0, 2, 1].into()), rport: Some(1) },
+        Stamp { received: Some([192, 0, 2, 1].into()), rport: Some(1), rport_at: None },
         None,
     )
     .finish();
@@ -236,7 +236,8 @@ proptest! {
     fn no_edits_panic(bytes in mutated(), edits in vec((any::<u16>(), any::<u16>(), "[a-z]{0,3}"), 0..8)) {
         if let Ok(message) = Message::parse(bytes.into()) {
             let mut rewrite = Rewrite::new();
-            rewrite.stamp_via(&message, [192, 0, 2, 1].into(), Some(9));
+            let rport_at = edits.first().map(|(start, ..)| usize::from(*start) % 100);
+            rewrite.stamp_via(&message, Stamp { received: Some([192, 0, 2, 1].into()), rport: Some(9), rport_at });
             for (start, end, text) in edits {
                 let span = parser::Span { start: u32::from(start) % 500, end: u32::from(end) % 500 };
                 rewrite.replace(span, |out| out.extend_from_slice(text.as_bytes()));

@@ -1,5 +1,7 @@
 //! Hostile messages: each shape repeats one element that a naive parser would process in quadratic time.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use parser::headers::{
     Accept, AcceptContact, Authorization, CSeq, Contact, ContentLength, Date, From, Privacy, RecordRoute, RetryAfter,
@@ -189,19 +191,23 @@ fn each<'a, H: Header<'a>>(message: &'a Message, read: impl Fn(H)) {
     std::hint::black_box(message.header::<H>().is_ok());
 }
 
+fn stamp(received: Option<IpAddr>) -> Stamp {
+    Stamp { received, rport: Some(5060), rport_at: None }
+}
+
 /// Writes what a proxy writes: the forwarded message, a response, an ACK, a CANCEL.
 pub(crate) fn write(octets: &Bytes, out: &mut Vec<u8>) {
     let Ok(message) = Message::parse(octets.clone()) else { return };
     out.clear();
     let mut rewrite = Rewrite::new();
-    rewrite.stamp_via(&message, [192, 0, 2, 1].into(), Some(5060));
+    rewrite.stamp_via(&message, stamp(Some([192, 0, 2, 1].into())));
     rewrite.put_first(&message, |out| out.extend_from_slice(b"v: SIP/2.0/UDP here\r\n"));
     rewrite.remove_first(&message, HeaderName::Route);
     rewrite.remove_first(&message, HeaderName::Route);
     rewrite.remove_last(&message, HeaderName::Route);
     rewrite.remove_all(&message, HeaderName::Authorization);
     rewrite.write(&message, out);
-    Reply::new(out, &message, 400, b"Bad Request", Stamp { received: None, rport: Some(1) }, Some(b"t")).finish();
+    Reply::new(out, &message, 400, b"Bad Request", stamp(None), Some(b"t")).finish();
     let sent = SentInvite::as_is(&message);
     write_ack(&sent, &message, out);
     write_cancel(&sent, None, out);

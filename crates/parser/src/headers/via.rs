@@ -7,6 +7,7 @@ use crate::{
     Element, ErrorKind, Header, HeaderName, Host, Params, Transport,
     grammar::{self, Fault, Parsed, separator, space, token},
     octets,
+    span::locate,
 };
 
 /// One Via value: `via-parm = sent-protocol LWS sent-by *( SEMI via-params )` (RFC 3261 25.1).
@@ -24,6 +25,7 @@ pub struct Via<'a> {
     pub params: Params<'a>,
     branch: Option<&'a [u8]>,
     rport: Option<Option<&'a [u8]>>,
+    rport_at: Option<usize>,
     received: Option<Option<&'a [u8]>>,
     /// The whole value.
     pub raw: &'a [u8],
@@ -60,6 +62,12 @@ impl<'a> Via<'a> {
         self.rport.map(|value| u16::try_from(octets::number(value?)?).ok())
     }
 
+    /// The end of the name `rport` in the value, if it is the only `rport`, has no value, and there is no `received`: the
+    /// source of the request can be written there and at the end ([`crate::Stamp`]).
+    pub fn rport_at(&self) -> Option<usize> {
+        self.rport_at.filter(|_| self.received.is_none())
+    }
+
     /// The transport, if it is supported.
     pub fn transport(&self) -> Option<Transport> {
         Transport::from_token(self.transport)
@@ -86,19 +94,22 @@ impl<'a> Header<'a> for Via<'a> {
         let (rest, (protocol, transport)) = sent_protocol(value).map_err(grammar::kind)?;
         let (rest, _) = space(rest).map_err(grammar::kind)?;
         let (rest, (host, port)) = grammar::sent_by(rest).map_err(grammar::kind)?;
-        let (mut branch, mut rport, mut received) = (None, None, None);
+        let (mut branch, mut rport, mut rport_at, mut received) = (None, None, None, None);
         // Collected while parsing, because they are needed of nearly every Via.
-        let visit = |name: &[u8], value| {
+        let visit = |name: &'a [u8], param: Option<_>| {
             if octets::eq_ignore_case(name, b"branch") {
-                branch.get_or_insert(value);
+                branch.get_or_insert(param);
             } else if octets::eq_ignore_case(name, b"rport") {
-                rport.get_or_insert(value);
+                let is_bare = rport.is_none() && param.is_none();
+                rport_at = if is_bare { locate(value, name).map(|span| span.end as usize) } else { None };
+                rport.get_or_insert(param);
             } else if octets::eq_ignore_case(name, b"received") {
-                received.get_or_insert(value);
+                received.get_or_insert(param);
             }
         };
         let params = grammar::parse_all(|input| grammar::params_with(input, visit), rest)?;
-        Ok(Self { protocol, transport, host, port, params, branch: branch.flatten(), rport, received, raw: value })
+        let branch = branch.flatten();
+        Ok(Self { protocol, transport, host, port, params, branch, rport, rport_at, received, raw: value })
     }
 }
 

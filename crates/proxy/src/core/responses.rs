@@ -195,8 +195,8 @@ impl Core {
 fn own_answer(sent: &Message, status: u16, key: TransactionKey, mac: &Mac) -> Result<Message, ParseError> {
     let tag = ToTag::of_key(key, mac);
     let mut answer = Vec::new();
-    let unstamped = Stamp { received: None, rport: None };
-    Reply::new(&mut answer, sent, status, reason_phrase(status).as_bytes(), unstamped, Some(tag.as_bytes())).finish();
+    let reason = reason_phrase(status).as_bytes();
+    Reply::new(&mut answer, sent, status, reason, Stamp::default(), Some(tag.as_bytes())).finish();
     Message::parse(answer.into())
 }
 

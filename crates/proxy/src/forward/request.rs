@@ -62,8 +62,8 @@ pub(crate) fn write_request(
         }
     });
     // RFC 3261 18.2.1, RFC 3581 4: the proxy below reads from `received` and `rport` where the response came from.
-    if let Some(received) = request.stamp.received {
-        rewrite.stamp_via(message, received, request.stamp.rport);
+    if request.stamp.received.is_some() {
+        rewrite.stamp_via(message, request.stamp);
     }
     // step 3
     let left = request.hops.map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1));

@@ -372,7 +372,8 @@ fn stamp(via: &Via<'_>, source: SocketAddr, symmetric: bool) -> Stamp {
     // A `received` of the client must be overwritten: otherwise the response would carry an address that nobody
     // checked.
     let is_needed = !same || symmetric || via.has_received();
-    Stamp { received: is_needed.then_some(source.ip()), rport: symmetric.then_some(source.port()) }
+    let rport = symmetric.then_some(source.port());
+    Stamp { received: is_needed.then_some(source.ip()), rport, rport_at: via.rport_at() }
 }
 
 /// A checksum of a text (FNV-1a), the same at every worker and after a restart. It proves nothing, since it has no key.

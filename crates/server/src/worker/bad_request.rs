@@ -15,7 +15,7 @@ pub(crate) fn write(head: Bytes, flow: &Flow, error: ParseError) -> Vec<u8> {
     if !request.is_request() || matches!(request.method(), Method::Ack) || !can_answer(&request) {
         return out;
     }
-    let stamp = Stamp { received: Some(flow.remote.ip()), rport: Some(flow.remote.port()) };
+    let stamp = Stamp { received: Some(flow.remote.ip()), rport: Some(flow.remote.port()), rport_at: None };
     // RFC 3261 8.2.6.2: the To tag does not matter, since no dialog is created.
     let reason = error.reason().to_string();
     Reply::new(&mut out, &request, 400, reason.as_bytes(), stamp, Some(b"unread")).finish();
