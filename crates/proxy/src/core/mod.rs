@@ -46,6 +46,7 @@ use crate::node_calls::{Exchange, Finds};
 use crate::notifier::Subscriptions;
 use crate::outbox::{CoreMessage, Outbox};
 use crate::pin::Pins;
+use crate::registrar::DateText;
 use crate::request::{ContentHasher, Received, RequestMemory, TransactionKey};
 use crate::response_context::ResponseContexts;
 use crate::route::{Gruus, Search};
@@ -73,6 +74,7 @@ pub struct Core {
     calls: Calls,
     connections: Arc<Connections>,
     memory: RequestMemory,
+    date: DateText,
     subscriptions: Subscriptions,
     timers: TimerQueue,
     trunk_clients: TrunkClients,
@@ -119,6 +121,7 @@ impl Core {
             calls: Calls::new(Arc::clone(&watched)),
             connections: Arc::default(),
             memory: RequestMemory::default(),
+            date: DateText::default(),
             subscriptions: Subscriptions::new(watched),
             timers: TimerQueue::default(),
             trunk_clients: TrunkClients::default(),

@@ -23,7 +23,9 @@ impl Core {
         outbox: &mut Outbox,
     ) {
         let tag = ToTag::new(&pending.request, &self.mac);
-        match pending.decide(stored, tag.as_bytes(), &self.settings, &self.gruus, &self.connections, now) {
+        let date = self.date.at(self.settings.registrar.date(now).secs());
+        let text = (tag.as_bytes(), date);
+        match pending.decide(stored, text, &self.settings, &self.gruus, &self.connections, now) {
             Ok(Decision::Answer) => Self::confirm(&pending, outbox),
             Ok(Decision::Commit { expected, record }) => {
                 outbox.ask(Question::Commit { expected, record }, Continuation(Resume::RegisterCommit(pending)));

@@ -29,6 +29,8 @@ pub(super) struct Granted<'a> {
     pub(super) flow_timer: Option<u32>,
     /// For the GRUUs in the response; `None` if the phone does not support them.
     pub(super) gruus: Option<&'a Gruus>,
+    /// The text of Date.
+    pub(super) date: &'a [u8],
 }
 
 /// What the 200 says, for the log.
@@ -85,7 +87,7 @@ impl Granted<'_> {
         if let Some(seconds) = self.flow_timer {
             reply.header(HeaderName::FlowTimer, |out| write_decimal(out, seconds));
         }
-        reply.header(HeaderName::Date, |out| write_date(out, self.settings.date(now).secs()));
+        reply.header(HeaderName::Date, |out| out.extend_from_slice(self.date));
         reply.finish();
         (own, written)
     }
@@ -164,6 +166,25 @@ pub(crate) fn write_q(out: &mut Vec<u8>, q: u16) {
     }
 }
 
+/// The text of Date. It is written once in a second, because that takes longer than the other headers of a 200 together.
+#[derive(Debug, Default)]
+pub(crate) struct DateText {
+    seconds: u64,
+    text: Vec<u8>,
+}
+
+impl DateText {
+    /// The text for seconds since the Unix epoch.
+    pub(crate) fn at(&mut self, seconds: u64) -> &[u8] {
+        if self.seconds != seconds || self.text.is_empty() {
+            self.seconds = seconds;
+            self.text.clear();
+            write_date(&mut self.text, seconds);
+        }
+        &self.text
+    }
+}
+
 /// Writes seconds since the Unix epoch as `Sat, 13 Nov 2010 23:29:00 GMT` (RFC 3261 20.17). The format ends with the
 /// year 9999, so a later time is written as its last second.
 fn write_date(out: &mut Vec<u8>, seconds: u64) {
@@ -181,6 +202,7 @@ mod tests {
 
     #[test]
     fn a_date_is_written_in_gmt() {
+        let mut date = DateText::default();
         for (seconds, expected) in [
             (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
             (1_289_690_940, "Sat, 13 Nov 2010 23:29:00 GMT"),
@@ -189,9 +211,8 @@ mod tests {
             (4_107_542_400, "Mon, 01 Mar 2100 00:00:00 GMT"),
             (u64::MAX, "Fri, 31 Dec 9999 23:59:59 GMT"),
         ] {
-            let mut out = Vec::new();
-            write_date(&mut out, seconds);
-            assert_eq!(String::from_utf8(out).unwrap(), expected);
+            assert_eq!(date.at(seconds), expected.as_bytes());
+            assert_eq!(date.at(seconds), expected.as_bytes());
         }
     }
 

@@ -18,7 +18,7 @@ use crate::request::Request;
 use crate::route::Gruus;
 use crate::settings::Settings;
 
-pub(crate) use answer::{GRANTED_PARAMS, write_q};
+pub(crate) use answer::{DateText, GRANTED_PARAMS, write_q};
 pub(crate) use change::address_of_record;
 
 use answer::{Granted, Written};
@@ -88,7 +88,7 @@ impl PendingRegister {
     pub(crate) fn decide(
         &mut self,
         stored: Option<Record>,
-        to_tag: &[u8],
+        (to_tag, date): (&[u8], &[u8]),
         settings: &Settings,
         gruus: &Gruus,
         connections: &Connections,
@@ -137,6 +137,7 @@ impl PendingRegister {
             outbound,
             flow_timer,
             gruus: self.request.supports("gruu").then_some(gruus),
+            date,
         };
         let limit = amplification::max_len(&self.request, settings);
         let Written { bindings, expires, fitted } = granted.write(&mut self.answer, to_tag, limit, now);
