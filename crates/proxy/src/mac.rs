@@ -1,7 +1,7 @@
 //! Keyed hashes, which show that a text was written by this server.
 //!
-//! SipHash-1-3 over length-prefixed parts. The first word is the purpose, so that a hash made for one purpose is not
-//! valid for another. 64 bits are enough: an attacker can test a guess only by sending a message to this server.
+//! SipHash-1-3 over parts, each after its length and the purpose, so that a hash made for one purpose is not valid for
+//! another. 64 bits are enough: an attacker can test a guess only by sending a message to this server.
 //!
 //! The key can be replaced while the server runs. Values that others keep are written with the current key and read with
 //! the previous one too. The keys of our own tables must not change while the tables exist, so they keep the key that the
@@ -94,9 +94,8 @@ impl Mac {
         let key = if purpose.is_of_run() { &self.of_run } else { &self.key };
         let mut hash = SipHasher13::new_with_key(key);
         // Only whole words are hashed, so that the hasher never has to join the end of one part and the start of the next.
-        hash.write_u64(purpose as u64);
         for part in parts {
-            hash.write_u64(part.len() as u64);
+            hash.write_u64((purpose as u64) << 56 | part.len() as u64);
             part.as_chunks().0.iter().for_each(|word| hash.write_u64(u64::from_le_bytes(*word)));
             hash.write_u64(match part.last_chunk() {
                 // They overlap the word before them, as the length tells.
