@@ -9,7 +9,7 @@ use crate::{
     head::Head,
     headers,
     lines::{LineSplitter, StrayControls},
-    list,
+    list, octets,
     span::{self, offset},
     start_line::{self, StartLine},
 };
@@ -211,6 +211,12 @@ impl Message {
     /// Number of lines of `name`.
     pub fn count(&self, name: HeaderName) -> usize {
         self.head.named(name).count()
+    }
+
+    /// Whether a comma list of `name` contains this token, in any case. For lists of tokens, in which no comma is quoted.
+    pub fn has_token(&self, name: HeaderName, token: &str) -> bool {
+        let mut elements = self.line_values(name).flat_map(|list| list.split(|octet| *octet == b','));
+        elements.any(|element| octets::trim(element).eq_ignore_ascii_case(token.as_bytes()))
     }
 
     /// Every element of the comma lists of `name`, of all its lines in order. Commas in quoted strings and angle

@@ -136,21 +136,14 @@ impl<'a> SipUri<'a> {
     /// The URI parameter of that name, in any case and with any escapes (RFC 3261 19.1.4): `Some(None)` if it has no
     /// value.
     pub fn param(&self, name: &str) -> Option<Option<&'a [u8]>> {
-        let params = self.params.as_bytes();
-        if params.is_empty() {
-            return None;
-        }
-        let has_escapes = memchr(b'%', params).is_some();
+        let name = name.as_bytes();
         // `uri-parameters` (25.1) have neither quotes nor white space, so every `;` begins a parameter.
-        params.split(|octet| *octet == b';').skip(1).find_map(|param| {
+        self.params.as_bytes().split(|octet| *octet == b';').skip(1).find_map(|param| {
             let mut parts = param.splitn(2, |octet| *octet == b'=');
             let (found, value) = (parts.next()?, parts.next());
-            let is_found = if has_escapes {
-                eq_unescaped_ignore_case(found, name.as_bytes())
-            } else {
-                octets::eq_ignore_case(found, name.as_bytes())
-            };
-            is_found.then_some(value)
+            // Escapes make it longer.
+            let is_escaped = || found.len() > name.len() && eq_unescaped_ignore_case(found, name);
+            (octets::eq_ignore_case(found, name) || is_escaped()).then_some(value)
         })
     }
 
