@@ -2,8 +2,9 @@
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test panics on unexpected results")]
 
 use parser::{
-    Authorization, Contact, Frame, Framer, HeaderName, Leniency, Message, NameAddr, ParseError, Reply, Rewrite,
-    SentInvite, Stamp, TelUri, To, Uri, UserAgent, equivalent, escape_user, unescape, unquote, write_ack, write_cancel,
+    Authorization, BindingContact, Contact, Frame, Framer, From, HeaderName, Leniency, Message, NameAddr, ParseError,
+    Reply, Rewrite, SentInvite, Stamp, TelUri, To, Uri, UriAndTag, UserAgent, equivalent, escape_user, unescape,
+    unquote, write_ack, write_cancel,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -109,7 +110,7 @@ fn valid_line() -> impl Strategy<Value = (&'static str, String)> {
 
 /// Parses every typed header of a message and returns the first error.
 fn read_all(message: &Message) -> Result<(), ParseError> {
-    for To { address } in message.headers::<To<'_>>().filter_map(Result::ok) {
+    for To { address, .. } in message.headers::<To<'_>>().filter_map(Result::ok) {
         assert!(NameAddr::params_of(address.raw).iter().eq(address.params));
     }
     let mut first = Ok(());
@@ -127,6 +128,11 @@ fn read_all(message: &Message) -> Result<(), ParseError> {
 
 /// Calls every function that reads a message.
 fn exercise(message: &Message) {
+    let parts = message.header::<UriAndTag<'_, From<'_>>>().map(|from| from.map(|from| (from.uri, from.tag)));
+    let from = message.header::<From<'_>>();
+    assert_eq!(parts, from.map(|from| from.map(|from| (from.address.uri.as_bytes(), from.tag()))));
+    let contacts = message.headers::<BindingContact<'_>>().map(|it| it.map(|it| format!("{:?}", it.binding)));
+    assert!(contacts.eq(message.headers::<Contact<'_>>().map(|it| it.map(|it| format!("{:?}", it.binding())))));
     let _ = read_all(message);
     if message.is_request()
         && let Err(error) = message.uri()

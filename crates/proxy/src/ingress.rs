@@ -3,7 +3,7 @@
 //! Must not send responses. The other steps are elsewhere: the scheme (2) in `route`, loops (4) in `forward`,
 //! authentication (6) in `auth`.
 
-use parser::headers::{CSeq, CallId, From, MaxForwards, To, Via};
+use parser::headers::{CSeq, CallId, From, MaxForwards, To, UriAndTag, Via};
 use parser::{ErrorKind, HeaderName, Message, Method};
 
 use crate::reject::Reject;
@@ -14,12 +14,8 @@ const PROXY_EXTENSIONS: &[&[u8]] = &[];
 /// The parsed headers that every request needs.
 pub(crate) struct Head<'m> {
     pub(crate) via: Via<'m>,
-    /// The URI of From.
-    pub(crate) from: &'m [u8],
-    pub(crate) from_tag: Option<&'m [u8]>,
-    /// The URI of To.
-    pub(crate) to: &'m [u8],
-    pub(crate) to_tag: Option<&'m [u8]>,
+    pub(crate) from: UriAndTag<'m, From<'m>>,
+    pub(crate) to: UriAndTag<'m, To<'m>>,
     pub(crate) call_id: &'m [u8],
     pub(crate) sequence: u32,
     pub(crate) hops: Option<u8>,
@@ -31,17 +27,15 @@ pub(crate) fn syntax(message: &Message) -> Result<Head<'_>, Reject> {
         return Err(if defect.kind == ErrorKind::Version { Reject::Version } else { Reject::Malformed(defect) });
     }
     let via = message.required().map_err(Reject::Malformed)?;
-    let from = message.required::<From<'_>>().map_err(Reject::Malformed)?;
-    let (from, from_tag) = (from.address.uri.as_bytes(), from.tag());
-    let to = message.required::<To<'_>>().map_err(Reject::Malformed)?;
-    let (to, to_tag) = (to.address.uri.as_bytes(), to.tag());
+    let from = message.required::<UriAndTag<'_, From<'_>>>().map_err(Reject::Malformed)?;
+    let to = message.required::<UriAndTag<'_, To<'_>>>().map_err(Reject::Malformed)?;
     let CallId(call_id) = message.required().map_err(Reject::Malformed)?;
     let CSeq { number, method } = message.required().map_err(Reject::Malformed)?;
     if method.as_bytes() != message.method().as_bytes() {
         return Err(Reject::MethodMismatch);
     }
     let hops = message.header().map_err(Reject::Malformed)?.map(|MaxForwards(hops)| hops);
-    Ok(Head { via, from, from_tag, to, to_tag, call_id, sequence: number, hops })
+    Ok(Head { via, from, to, call_id, sequence: number, hops })
 }
 
 /// RFC 3261 16.3 step 3: a request with Max-Forwards 0 must not be forwarded.

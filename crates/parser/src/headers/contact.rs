@@ -28,21 +28,11 @@ impl<'a> Contact<'a> {
         self.address().map(|address| address.params).unwrap_or_default()
     }
 
-    /// The parameters of the binding that it describes. They are read in one pass, because a registrar needs them all.
+    /// The parameters of the binding that it describes.
     pub fn binding(&self) -> BindingParams<'a> {
-        let mut known = BindingParams::default();
-        for (name, value) in self.params() {
-            let is = |text: &str| octets::eq_ignore_case(name, text.as_bytes());
-            let known = match name.len() {
-                1 if is("q") => &mut known.q,
-                6 if is("reg-id") => &mut known.reg_id,
-                7 if is("expires") => &mut known.expires,
-                13 if is("+sip.instance") => &mut known.instance,
-                _ => continue,
-            };
-            known.get_or_insert(value);
-        }
-        known
+        let mut binding = BindingParams::default();
+        self.params().iter().for_each(|(name, value)| binding.add(name, value));
+        binding
     }
 
     /// The `pub-gruu` parameter without its quotes: a globally routable URI of this phone (RFC 5627 5.1, 9).
@@ -77,6 +67,18 @@ pub struct BindingParams<'a> {
 }
 
 impl<'a> BindingParams<'a> {
+    fn add(&mut self, name: &[u8], value: Option<&'a [u8]>) {
+        let is = |text: &str| octets::eq_ignore_case(name, text.as_bytes());
+        let known = match name.len() {
+            1 if is("q") => &mut self.q,
+            6 if is("reg-id") => &mut self.reg_id,
+            7 if is("expires") => &mut self.expires,
+            13 if is("+sip.instance") => &mut self.instance,
+            _ => return,
+        };
+        known.get_or_insert(value);
+    }
+
     /// The preference in thousandths, 0 to 1000; `None` if there is no `q`.
     ///
     /// # Errors
@@ -112,6 +114,28 @@ impl<'a> Header<'a> for Contact<'a> {
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         if value == b"*" { Ok(Self::Star) } else { NameAddr::parse(value).map(Self::Address) }
+    }
+}
+
+/// A Contact with the parameters of the binding that it describes. All are read in one pass, because a registrar needs
+/// them of each Contact.
+#[derive(Clone, Copy, Debug)]
+pub struct BindingContact<'a> {
+    /// The address; `None` for `*`.
+    pub address: Option<NameAddr<'a>>,
+    /// The parameters.
+    pub binding: BindingParams<'a>,
+}
+
+impl<'a> Header<'a> for BindingContact<'a> {
+    const NAME: HeaderName = HeaderName::Contact;
+    const SHAPE: &'static [Element] = Contact::SHAPE;
+
+    fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        let mut binding = BindingParams::default();
+        let parse = || NameAddr::parse_with(value, |name, value| binding.add(name, value));
+        let address = (value != b"*").then(parse).transpose()?;
+        Ok(Self { address, binding })
     }
 }
 

@@ -67,18 +67,20 @@ mod supported;
 mod timestamp;
 mod to;
 mod unsupported;
+mod uri_and_tag;
 mod user_agent;
 mod via;
 mod warning;
 mod www_authenticate;
 
 pub use challenge::Challenge;
-pub use contact::BindingParams;
+pub use contact::{BindingContact, BindingParams};
 pub use credentials::{AuthParams, Credentials};
 pub use feature::{Feature, Features, TagValue};
 pub use name_addr::NameAddr;
 pub use option_tag::OptionTag;
 pub use product::{Product, Products};
+pub use uri_and_tag::UriAndTag;
 
 macro_rules! typed_headers {
     ($($variant:ident $text:literal [$($compact:literal)?] $occurs:ident [$($file:ident)?];)*) => {

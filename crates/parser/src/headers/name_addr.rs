@@ -19,10 +19,6 @@ pub struct NameAddr<'a> {
     pub uri: Uri<'a>,
     /// The header's parameters. Those of a URI without angle brackets belong here, not to the URI (20.10).
     pub params: Params<'a>,
-    /// The `tag` parameter of From and To, which most requests need.
-    pub(crate) tag: Option<&'a [u8]>,
-    /// Whether there is a `tag` without a value, or a second one.
-    is_tag_ambiguous: bool,
     /// The whole value.
     pub raw: &'a [u8],
 }
@@ -33,22 +29,38 @@ impl<'a> NameAddr<'a> {
     /// # Errors
     /// The kind of fault.
     pub fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        Self::parse_with(value, |_, _| {})
+    }
+
+    /// As [`NameAddr::parse`], and calls `visit` with the name and value of each parameter. Inlined, so that a caller that
+    /// uses only some parts does not make the others.
+    #[inline(always)]
+    pub(super) fn parse_with(
+        value: &'a [u8],
+        visit: impl FnMut(&'a [u8], Option<&'a [u8]>),
+    ) -> Result<Self, ErrorKind> {
         if value.is_empty() {
             return Err(ErrorKind::Empty);
         }
         let display_len = octets::run(value, DISPLAY);
         let has_display_name = matches!(value.get(display_len), Some(b'<' | b'"'));
-        if has_display_name { Self::bracketed(value) } else { Self::bare(value) }
+        if has_display_name { Self::bracketed_with(value, visit) } else { Self::bare(value, visit) }
     }
 
-    /// The address of a From or a To: its tag identifies a side of a dialog and must be unique and have a value (RFC
-    /// 3261 7.3.1, 19.3). Of two tags, another element could use the other one.
+    /// The address of a From or a To, and its tag. The tag identifies a side of a dialog and must be unique and have a
+    /// value (RFC 3261 7.3.1, 19.3). Of two tags, another element could use the other one.
     ///
     /// # Errors
     /// The kind of fault.
-    pub(crate) fn with_one_tag(value: &'a [u8]) -> Result<Self, ErrorKind> {
-        Self::parse(value)
-            .and_then(|address| if address.is_tag_ambiguous { Err(ErrorKind::Param) } else { Ok(address) })
+    pub(super) fn with_one_tag(value: &'a [u8]) -> Result<(Self, Option<&'a [u8]>), ErrorKind> {
+        let (mut tag, mut is_ambiguous) = (None, false);
+        let address = Self::parse_with(value, |name, value| {
+            if octets::eq_ignore_case(name, b"tag") {
+                is_ambiguous |= tag.is_some() || value.is_none();
+                tag = tag.or(value);
+            }
+        })?;
+        if is_ambiguous { Err(ErrorKind::Param) } else { Ok((address, tag)) }
     }
 
     /// Only the header's parameters, without parsing the rest. For a valid value the same as in [`NameAddr::parse`],
@@ -68,25 +80,38 @@ impl<'a> NameAddr<'a> {
     /// # Errors
     /// The kind of fault.
     pub fn bracketed(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        Self::bracketed_with(value, |_, _| {})
+    }
+
+    #[inline(always)]
+    fn bracketed_with(value: &'a [u8], visit: impl FnMut(&'a [u8], Option<&'a [u8]>)) -> Result<Self, ErrorKind> {
         let (display, rest) = display(value)?;
-        let Some((secure, after_scheme)) = SipUri::scheme(rest) else { return Self::other(value, display, rest) };
+        let Some((secure, after_scheme)) = SipUri::scheme(rest) else {
+            return Self::other(value, display, rest, visit);
+        };
         let Ok(([b'>', params @ ..], uri)) = SipUri::prefix(rest, after_scheme, secure) else {
             return Err(uri_error(rest));
         };
-        let (params, tag, is_tag_ambiguous) = params_and_tag(params)?;
-        Ok(Self { display, uri: Uri::Sip(uri), params, tag, is_tag_ambiguous, raw: value })
+        let params = grammar::parse_all(|input| grammar::params_with(input, visit), params)?;
+        Ok(Self { display, uri: Uri::Sip(uri), params, raw: value })
     }
 
-    fn other(value: &'a [u8], display: Option<&'a [u8]>, rest: &'a [u8]) -> Result<Self, ErrorKind> {
+    fn other(
+        value: &'a [u8],
+        display: Option<&'a [u8]>,
+        rest: &'a [u8],
+        visit: impl FnMut(&'a [u8], Option<&'a [u8]>),
+    ) -> Result<Self, ErrorKind> {
         let close = memchr(b'>', rest).ok_or(ErrorKind::Bracket)?;
         let uri = Uri::parse(rest.get(..close).unwrap_or_default())?;
-        let (params, tag, is_tag_ambiguous) = params_and_tag(rest.get(close + 1..).unwrap_or_default())?;
-        Ok(Self { display, uri, params, tag, is_tag_ambiguous, raw: value })
+        let params = rest.get(close + 1..).unwrap_or_default();
+        let params = grammar::parse_all(|input| grammar::params_with(input, visit), params)?;
+        Ok(Self { display, uri, params, raw: value })
     }
 
     /// `addr-spec`: a URI with a comma, a question mark or a semicolon needs brackets (20.10), so the first semicolon
     /// starts the header's parameters.
-    fn bare(value: &'a [u8]) -> Result<Self, ErrorKind> {
+    fn bare(value: &'a [u8], visit: impl FnMut(&'a [u8], Option<&'a [u8]>)) -> Result<Self, ErrorKind> {
         let end = value.iter().position(|&byte| byte == b';' || octets::is(byte, LWS)).unwrap_or(value.len());
         let (uri, params) = value.split_at_checked(end).unwrap_or_default();
         // A bracket before the parameters: a `name-addr` with an invalid display name.
@@ -98,8 +123,8 @@ impl<'a> NameAddr<'a> {
             return Err(ErrorKind::Uri);
         }
         let uri = Uri::parse(uri)?;
-        let (params, tag, is_tag_ambiguous) = params_and_tag(params)?;
-        Ok(Self { display: None, uri, params, tag, is_tag_ambiguous, raw: value })
+        let params = grammar::parse_all(|input| grammar::params_with(input, visit), params)?;
+        Ok(Self { display: None, uri, params, raw: value })
     }
 }
 
@@ -117,20 +142,6 @@ fn display(value: &[u8]) -> Result<(Option<&[u8]>, &[u8]), ErrorKind> {
         rest if memchr(b'<', rest).is_some() => Err(ErrorKind::Display),
         _ => Err(ErrorKind::Unbracketed),
     }
-}
-
-/// The parameters, the first `tag`, and whether there is another `tag` or one without a value.
-#[inline]
-fn params_and_tag(input: &[u8]) -> Result<(Params<'_>, Option<&[u8]>, bool), ErrorKind> {
-    let (mut tag, mut is_ambiguous) = (None, false);
-    let visit = |name: &[u8], value: Option<_>| {
-        if octets::eq_ignore_case(name, b"tag") {
-            is_ambiguous |= tag.is_some() || value.is_none();
-            tag.get_or_insert(value);
-        }
-    };
-    let params = grammar::parse_all(|input| grammar::params_with(input, visit), input)?;
-    Ok((params, tag.flatten(), is_ambiguous))
 }
 
 /// The fault of an invalid URI or of a missing closing bracket.

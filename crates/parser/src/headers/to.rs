@@ -7,12 +7,13 @@ use crate::{Element, ErrorKind, Header, HeaderName, NameAddr};
 pub struct To<'a> {
     /// The address and the header's parameters.
     pub address: NameAddr<'a>,
+    tag: Option<&'a [u8]>,
 }
 
 impl<'a> To<'a> {
     /// The `tag` parameter as received.
     pub fn tag(&self) -> Option<&'a [u8]> {
-        self.address.tag
+        self.tag
     }
 }
 
@@ -21,7 +22,7 @@ impl<'a> Header<'a> for To<'a> {
     const SHAPE: &'static [Element] = &[Element::Address];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
-        NameAddr::with_one_tag(value).map(|address| Self { address })
+        NameAddr::with_one_tag(value).map(|(address, tag)| Self { address, tag })
     }
 }
 

@@ -2,7 +2,7 @@
 //! not send to. Must not apply the change; that is done by `location`.
 
 use location::{Aor, Change, ContactChange, FlowId, Operation};
-use parser::headers::{Contact, Expires, NameAddr, Path};
+use parser::headers::{BindingContact, BindingParams, Expires, NameAddr, Path};
 use parser::{HeaderName, Host, Method, ParseError, SipUri, Uri};
 use smallvec::SmallVec;
 
@@ -80,10 +80,11 @@ fn read_operation<'a>(request: &'a Request, own: (&Aor, &Gruus), settings: &Sett
     let expires = message.header::<Expires>().ok().flatten().map(|Expires(seconds)| seconds);
     let mut contacts = SmallVec::<[ContactChange<'a>; 2]>::new();
     let mut wildcard = false;
-    for contact in message.headers::<Contact<'a>>() {
-        match contact.map_err(Reject::Malformed)? {
-            Contact::Star => wildcard = true,
-            Contact::Address(address) => contacts.push(read_contact(address, expires, request, own, settings)?),
+    for contact in message.headers::<BindingContact<'a>>() {
+        let BindingContact { address, binding } = contact.map_err(Reject::Malformed)?;
+        match address {
+            None => wildcard = true,
+            Some(address) => contacts.push(read_contact((address, binding), expires, request, own, settings)?),
         }
     }
     match (wildcard, contacts.is_empty()) {
@@ -100,13 +101,12 @@ fn read_operation<'a>(request: &'a Request, own: (&Aor, &Gruus), settings: &Sett
 }
 
 fn read_contact<'a>(
-    address: NameAddr<'a>,
+    (address, binding): (NameAddr<'a>, BindingParams<'a>),
     header_expires: Option<u32>,
     request: &Request,
     own: (&Aor, &Gruus),
     settings: &Settings,
 ) -> Result<ContactChange<'a>, Reject> {
-    let binding = Contact::Address(address).binding();
     let q = binding
         .q()
         .map_err(|kind| Reject::Malformed(ParseError { kind, header: Some(HeaderName::Contact), offset: 0 }))?;

@@ -178,12 +178,9 @@ impl Request {
     /// serves to send the response.
     pub(crate) fn read(&mut self, mac: &Mac) -> Result<(), Reject> {
         let (message, flow) = (&self.message, self.flow);
-        let (head, verdict) = match ingress::syntax(message) {
-            Ok(head) => (Some(head), Ok(())),
-            Err(reject) => (None, Err(reject)),
-        };
-        let readable = if head.is_none() { message.header().ok().flatten() } else { None };
-        let via = head.as_ref().map(|head| &head.via).or(readable.as_ref());
+        let head = ingress::syntax(message);
+        let readable = if head.is_err() { message.header().ok().flatten() } else { None };
+        let via = head.as_ref().ok().map(|head| &head.via).or(readable.as_ref());
         self.response_hop = Hop::back(&flow);
         // A malformed Via is copied unchanged, and the response goes to the source.
         if let Some(via) = via {
@@ -194,24 +191,23 @@ impl Request {
         }
         let back = self.response_hop.remote;
         let key = match (&head, via) {
-            (Some(head), _) => {
-                let (numbers, names) = ((head.sequence, message.method()), (head.call_id, head.from_tag));
+            (Ok(head), _) => {
+                let (numbers, names) = ((head.sequence, message.method()), (head.call_id, head.from.tag));
                 Some(TransactionKey::new(((&head.via).into(), back), numbers, names, mac))
             }
-            (None, Some(via)) => TransactionKey::of(message, via.into(), back, mac).map(|(key, _)| key),
-            (None, None) => None,
+            (Err(_), Some(via)) => TransactionKey::of(message, via.into(), back, mac).map(|(key, _)| key),
+            (Err(_), None) => None,
         };
         // A request without the values of a key is refused. Its retransmissions are equal and must get the same
         // To tag (RFC 3261 8.2.7).
         self.key = key.unwrap_or_else(|| TransactionKey(mac.sign(Purpose::Transaction, &[message.bytes()])));
-        if let Some(head) = head {
-            let span = |text: Option<&[u8]>| text.and_then(|text| message.span_of(text)).unwrap_or_default();
-            (self.from, self.to) = (span(Some(head.from)), span(Some(head.to)));
-            self.tags = [span(head.from_tag), span(head.to_tag)];
-            self.call_id = span(Some(head.call_id));
-            (self.sequence, self.in_dialog, self.hops) = (head.sequence, head.to_tag.is_some(), head.hops);
-        }
-        verdict
+        let head = head?;
+        let span = |text: Option<&[u8]>| text.and_then(|text| message.span_of(text)).unwrap_or_default();
+        (self.from, self.to) = (span(Some(head.from.uri)), span(Some(head.to.uri)));
+        self.tags = [span(head.from.tag), span(head.to.tag)];
+        self.call_id = span(Some(head.call_id));
+        (self.sequence, self.in_dialog, self.hops) = (head.sequence, head.to.tag.is_some(), head.hops);
+        Ok(())
     }
 
     /// A hash of the whole message, to tell a retransmission from another request.
@@ -265,7 +261,7 @@ impl Request {
 
     /// Whether Supported lists this option tag (RFC 3261 20.37).
     pub(crate) fn supports(&self, tag: &str) -> bool {
-        self.message.values(HeaderName::Supported).any(|listed| listed.eq_ignore_ascii_case(tag.as_bytes()))
+        self.message.has_token(HeaderName::Supported, tag)
     }
 
     /// The URI in From.
