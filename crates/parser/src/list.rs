@@ -1,7 +1,7 @@
 //! Comma lists (RFC 3261 7.3.1). A comma inside a quoted string or inside angle brackets is part of the element. Must
 //! not validate elements, only split the list.
 
-use memchr::{memchr, memchr2, memchr3};
+use memchr::{memchr, memchr3};
 
 use crate::{
     HeaderName,
@@ -74,7 +74,7 @@ fn element_end(list: &[u8]) -> usize {
 pub(crate) fn quoted_len(bytes: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
-        let found = memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        let found = octets::position_of([b'"', b'\\'], bytes.get(at..)?)?;
         at += found;
         if bytes.get(at) == Some(&b'"') {
             return Some(at + 1);
@@ -130,7 +130,7 @@ impl<'a> Iterator for Values<'a> {
 /// Whether a list certainly has exactly one element.
 #[inline]
 pub(crate) fn is_single_element(list: &[u8]) -> bool {
-    !list.is_empty() && memchr(b',', list).is_none()
+    !list.is_empty() && octets::position_of([b','], list).is_none()
 }
 
 #[cfg(test)]
