@@ -184,7 +184,7 @@ impl Message {
     }
 
     /// The trimmed values of the lines of `name`, in order.
-    pub(crate) fn line_values(&self, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+    pub fn line_values(&self, name: HeaderName) -> impl Iterator<Item = &[u8]> {
         self.head.named(name).map(|at| self.head.value(&self.bytes, at))
     }
 

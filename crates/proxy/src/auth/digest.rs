@@ -59,28 +59,55 @@ impl DigestInput<'_> {
     /// Whether the response of the credentials is that of a user with these secrets. Takes the same time whatever the response
     /// is.
     pub fn is_right_for(&self, secrets: &Secrets) -> bool {
-        secret(secrets, self.algorithm).is_some_and(|secret| self.is_right_with(&secret))
+        let a2 = a2(self.algorithm, self.method, self.uri);
+        secret(secrets, self.algorithm).is_some_and(|secret| self.is_right_with(&secret, &a2))
     }
 
-    /// As [`DigestInput::is_right_for`], with H(A1) as hex digits.
-    pub(super) fn is_right_with(&self, secret: &[u8]) -> bool {
-        let expected = self.response_with(secret).zip(self.credentials.response());
+    /// As [`DigestInput::is_right_for`], with H(A1) and H(A2) as hex digits.
+    pub(super) fn is_right_with(&self, secret: &[u8], a2: &[u8]) -> bool {
+        let expected = self.response_with(secret, a2).zip(self.credentials.response());
         expected.is_some_and(|(expected, response)| expected.ct_eq(response).to_bool())
     }
 
-    /// The response for this secret; `None` if the credentials have another quality of protection than `auth`.
-    fn response_with(&self, secret: &[u8]) -> Option<Hex> {
-        let a2 = hash(self.algorithm, &[self.method.as_bytes(), self.uri]);
+    /// The response for these hashes; `None` if the credentials have another quality of protection than `auth`.
+    fn response_with(&self, secret: &[u8], a2: &[u8]) -> Option<Hex> {
         let Some(qop) = self.credentials.qop() else {
-            return Some(hash(self.algorithm, &[secret, self.nonce, &a2]));
+            return Some(hash(self.algorithm, &[secret, self.nonce, a2]));
         };
         if !qop.eq_ignore_ascii_case(b"auth") {
             return None;
         }
         let count = self.credentials.nc_text()?;
         let cnonce = self.credentials.cnonce()?;
-        Some(hash(self.algorithm, &[secret, self.nonce, count, &cnonce, qop, &a2]))
+        Some(hash(self.algorithm, &[secret, self.nonce, count, &cnonce, qop, a2]))
     }
+}
+
+/// H(A2) of the last credentials. It depends on method and URI alone, which are the same in each REGISTER of a domain.
+#[derive(Default)]
+pub(super) struct LastA2 {
+    algorithm: Option<Algorithm>,
+    text: Vec<u8>,
+    hash: Hex,
+}
+
+impl LastA2 {
+    /// H(A2) of a request with this method and this `uri` in its credentials.
+    pub(super) fn of(&mut self, algorithm: Algorithm, method: Method<'_>, uri: &[u8]) -> &[u8] {
+        let last_uri = self.text.strip_prefix(method.as_bytes()).and_then(|rest| rest.strip_prefix(b":"));
+        if self.algorithm != Some(algorithm) || last_uri != Some(uri) {
+            self.algorithm = Some(algorithm);
+            self.text.clear();
+            [method.as_bytes(), b":", uri].iter().for_each(|part| self.text.extend_from_slice(part));
+            self.hash = hash(algorithm, &[&self.text]);
+        }
+        &self.hash
+    }
+}
+
+/// H(A2) of a request, as hex digits.
+fn a2(algorithm: Algorithm, method: Method<'_>, uri: &[u8]) -> Hex {
+    hash(algorithm, &[method.as_bytes(), uri])
 }
 
 /// The hash of the parts, joined by colons, as hex digits.
@@ -140,7 +167,10 @@ mod tests {
                 nonce: &nonce,
                 credentials: &credentials,
             };
-            assert_eq!(input.response_with(&a1).unwrap().as_slice(), response.as_bytes());
+            assert_eq!(
+                input.response_with(&a1, &a2(expected_algorithm, method, &uri)).unwrap().as_slice(),
+                response.as_bytes()
+            );
             assert_eq!(credentials.response().unwrap(), response.as_bytes());
         }
     }
@@ -154,7 +184,22 @@ mod tests {
             let input = DigestInput { algorithm, method, uri: b"sip:a", nonce: b"n", credentials: &credentials };
             let a2 = hash(algorithm, &[b"INVITE", b"sip:a"]);
             let expected = hash(algorithm, &[b"a1", b"n", count.as_bytes(), b"c", b"auth", &a2]);
-            assert_eq!(input.response_with(b"a1"), Some(expected), "{count}");
+            assert_eq!(input.response_with(b"a1", &a2), Some(expected), "{count}");
+        }
+    }
+
+    #[test]
+    fn the_last_a2_is_that_of_these_values() {
+        let mut last = LastA2::default();
+        for (algorithm, method, uri) in [
+            (Algorithm::Md5, Method::Register, &b"sip:a"[..]),
+            (Algorithm::Md5, Method::Register, b"sip:a"),
+            (Algorithm::Md5, Method::Register, b"sip:b"),
+            (Algorithm::Sha256, Method::Register, b"sip:b"),
+            (Algorithm::Sha256, Method::Invite, b"sip:b"),
+            (Algorithm::Sha256, Method::Other(b"INVITE:sip"), b"b"),
+        ] {
+            assert_eq!(last.of(algorithm, method, uri), a2(algorithm, method, uri).as_slice());
         }
     }
 }

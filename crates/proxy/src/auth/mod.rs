@@ -30,12 +30,14 @@ pub use digest::DigestInput;
 pub(crate) use presented::Presented;
 pub(crate) use respond::Answerable;
 
+use digest::LastA2;
 use md5_fallback::Md5Fallback;
 use nonce::{Nonce, Nonces};
 
 /// The state of one worker: the counts of its nonces, and the phones that did not understand a challenge.
 pub(crate) struct Authenticator {
     nonces: Nonces,
+    last_a2: LastA2,
     md5_fallback: Md5Fallback,
     /// Chooses the algorithms for a user without an account. They must be the same after a restart; otherwise a change
     /// would show that there is no account.
@@ -58,6 +60,7 @@ impl Authenticator {
     pub(crate) fn new(keys: &Keys, worker: u8, hasher: ContentHasher) -> Self {
         Self {
             nonces: Nonces::new(keys.nonce, worker, hasher),
+            last_a2: LastA2::default(),
             md5_fallback: Md5Fallback::new(Mac::new(keys.nonce)),
             decoys: Mac::new(keys.route),
         }
@@ -105,7 +108,8 @@ impl Authenticator {
         let Some(presented) = presented.iter().find(|presented| presented.is_for(of, domain)) else {
             return Err(Denied { reject: Reject::Challenge { of, stale: false }, failure: None, counts: false });
         };
-        let (aor, algorithm) = verify(presented, request, domain, settings, &mut self.nonces, now)?;
+        let (aor, algorithm) =
+            verify(presented, request, domain, settings, (&mut self.nonces, &mut self.last_a2), now)?;
         let has_choice = settings.digest.algorithms.len() > 1;
         if has_choice && request.method() == Method::Register && self.md5_fallback.needs_credentials(algorithm) {
             let named = user_of(named_uri(request, of).as_ref(), domain);
@@ -129,11 +133,16 @@ impl Authenticator {
         settings: &'s Settings,
         now: Now,
     ) -> SmallVec<[Challenge<'s>; 3]> {
-        let named = named_uri(request, of);
-        let domain = named.as_ref().and_then(|uri| settings.domain_named_by(uri));
-        let realm = domain.unwrap_or_else(|| realm_of(request, settings));
+        let parsed = || {
+            let uri = named_uri(request, of)?;
+            let domain = settings.domain_named_by(&uri)?;
+            Some((user_of(Some(&uri), domain.as_bytes()), domain))
+        };
         // A foreign name belongs to no account, so it says nothing about the algorithms of a phone.
-        let user = domain.map(|domain| user_of(named.as_ref(), domain.as_bytes()));
+        let (user, realm) = match plainly_named(request, of, settings).or_else(parsed) {
+            Some((user, domain)) => (Some(user), domain),
+            None => (None, realm_of(request, settings)),
+        };
         let offered = self.offered(request, of, user.as_ref(), settings, now);
         let source = request.flow.remote.ip();
         let challenge = |algorithm| Challenge { of, algorithm, realm, nonce: self.nonces.issue(source, now), stale };
@@ -174,7 +183,7 @@ fn verify(
     request: &Request,
     domain: &[u8],
     settings: &Settings,
-    nonces: &mut Nonces,
+    (nonces, last_a2): (&mut Nonces, &mut LastA2),
     now: Now,
 ) -> Result<(Aor, Algorithm), Denied> {
     let &Presented { of, ref credentials, nonce: ref presented_nonce } = presented;
@@ -206,7 +215,8 @@ fn verify(
     };
     // RFC 7616 3.4: the count has the wrong form. With a new nonce the client starts to count again. The response is
     // not checked; otherwise such a request would be a guess that is not counted.
-    if credentials.has_bad_count() {
+    let count = credentials.nc();
+    if count.is_none() && credentials.nc_text().is_some() {
         return Err(stale(AuthenticationFailure::Stale));
     }
     let Some(algorithm) = digest::algorithm(credentials).filter(|a| settings.digest.algorithms.contains(a)) else {
@@ -215,11 +225,12 @@ fn verify(
     let aor = Aor::new(without_domain(&user, domain), domain);
     let account = settings.accounts.find(&aor);
     let input = DigestInput { algorithm, method: request.method(), uri: &uri, nonce: &nonce, credentials };
+    let a2 = last_a2.of(algorithm, request.method(), &uri);
     let right = match account.and_then(|account| digest::secret(&account.secrets, algorithm)) {
-        Some(secret) => input.is_right_with(&secret),
+        Some(secret) => input.is_right_with(&secret, a2),
         None => {
             // checklist 172: an unknown user takes the same time to check.
-            input.is_right_with(&nonces.decoy_ha1(algorithm, aor.as_bytes()));
+            input.is_right_with(&nonces.decoy_ha1(algorithm, aor.as_bytes()), a2);
             false
         }
     };
@@ -237,7 +248,7 @@ fn verify(
     // A retransmission is equal and comes from the same address. Any other request with the same count is a replay.
     let fingerprint = nonces.fingerprint(request);
     // Without qop there is no count (RFC 3261 22.4 step 8 permits this), so the nonce is valid for one request only.
-    let count = if credentials.qop().is_some() { credentials.nc() } else { None };
+    let count = count.filter(|_| credentials.qop().is_some());
     nonces.spend(serial, count, fingerprint, settings, now).map_err(stale)?;
     Ok((aor, algorithm))
 }
@@ -291,6 +302,15 @@ fn named_uri(request: &Request, of: ChallengeFor) -> Option<SipUri<'_>> {
         ChallengeFor::Registrar => request.uri_of_to().ok()?.sip().copied(),
         ChallengeFor::Proxy => request.uri_of_from(),
     }
+}
+
+/// The same user and its domain, if the URI is of the usual form.
+fn plainly_named<'s>(request: &Request, of: ChallengeFor, settings: &'s Settings) -> Option<(Aor, &'s str)> {
+    let uri = match of {
+        ChallengeFor::Registrar => request.text_of_to(),
+        ChallengeFor::Proxy => request.text_of_from(),
+    };
+    settings.plain_aor(uri).zip(settings.domains.first().map(|domain| &**domain))
 }
 
 /// The user name without the domain, because some phones send `user@domain`.

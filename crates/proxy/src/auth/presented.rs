@@ -24,8 +24,8 @@ impl<'a> Presented<'a> {
     pub(super) fn read(request: &'a Request, nonces: &Nonces) -> SmallVec<[Self; 2]> {
         let (message, mut all) = (&request.message, SmallVec::new());
         for of in [ChallengeFor::Registrar, ChallengeFor::Proxy] {
-            for line in message.lines_of(of.credentials()) {
-                if let Ok(credentials) = Credentials::parse(message.line_value(&line)) {
+            for value in message.line_values(of.credentials()) {
+                if let Ok(credentials) = Credentials::parse(value) {
                     let nonce = credentials.nonce().and_then(|nonce| nonces.read(&nonce));
                     all.push(Self { of, credentials, nonce });
                 }
@@ -42,9 +42,8 @@ impl<'a> Presented<'a> {
 
 /// Whether a request has credentials of a supported algorithm other than this one.
 pub(super) fn names_other_than(request: &Request, of: ChallengeFor, algorithm: Algorithm) -> bool {
-    let mut lines = request.message.lines_of(of.credentials());
-    lines.any(|line| {
-        let credentials = Credentials::parse(request.message.line_value(&line));
+    request.message.line_values(of.credentials()).any(|value| {
+        let credentials = Credentials::parse(value);
         credentials.is_ok_and(|credentials| digest::algorithm(&credentials).is_some_and(|named| named != algorithm))
     })
 }
