@@ -90,12 +90,18 @@ impl Core {
     /// The address that the request went to, if the response comes from there with a valid mark, or from another
     /// address that the phone may respond from.
     fn sent_to(&self, branch: &ViaBranch, key: TransactionKey, source: &Flow, mac: &Mac) -> Option<SocketAddr> {
-        if branch.verify(key, source, &self.settings, mac) {
-            return Some(branch.origin().and_then(|origin| origin.at_node).unwrap_or(source.remote));
+        let is_valid = branch.verify(key, source, &self.settings, mac);
+        let at_node = branch.origin().and_then(|origin| origin.at_node);
+        // Over a stream the mark does not cover the port: the phone may respond over a connection of its own.
+        if is_valid && (at_node.is_some() || !source.transport.is_reliable()) {
+            return Some(at_node.unwrap_or(source.remote));
         }
         // The branch names where the response goes: with another branch a sender could choose that.
-        let pin = self.pins.find(key).filter(|pin| pin.branch == *branch)?;
-        may_respond(&pin.hop, &pin.target, source, &self.settings).then(|| pin.target.remote(&pin.hop))
+        let Some(pin) = self.pins.find(key).filter(|pin| pin.branch == *branch) else {
+            return is_valid.then_some(source.remote);
+        };
+        let may_respond = is_valid || may_respond(&pin.hop, &pin.target, source, &self.settings);
+        may_respond.then(|| pin.target.remote(&pin.hop))
     }
 
     /// Answers a forwarded request that could not be sent as if its next hop had refused it (RFC 3261 16.9).

@@ -234,3 +234,26 @@ fn a_call_that_passed_the_server_twice_keeps_both_routes() {
     alice.answers(&bye, 200);
     bob.expects("200");
 }
+
+#[test]
+fn a_phone_may_accept_a_call_over_a_new_connection() {
+    // The server has opened the one that the INVITE came over, and the phone opens one to register again.
+    let sim = Simulation::with(secured);
+    let (alice, bob) = (sim.udp("alice"), sim.tcp("bob"));
+    alice.signs_in(ALICE);
+    bob.signs_in(BOB);
+    bob.disconnects();
+    let invite = alice.authenticates(ALICE, &alice.request("INVITE", &bob.aor()));
+    let received = bob.expects("INVITE");
+    bob.answers(&received, 180);
+    alice.expects("180");
+    bob.signs_in(BOB);
+    bob.answers(&received, 200);
+    let ok = alice.expects("200");
+    alice.acks(&invite, &ok);
+    bob.expects("ACK");
+    alice.sends(&alice.within(&invite, &ok, "BYE"));
+    bob.answers(&bob.expects("BYE"), 200);
+    alice.expects("200");
+    assert_eq!((sim.calls().len(), refused(&sim)), (0, 0));
+}

@@ -2,7 +2,7 @@
 
 use super::{NodeState, NodeTrial, TICK};
 use crate::Simulation;
-use crate::judge::enforce;
+use crate::judge::{enforce, must};
 use crate::trial::watchers::Watcher;
 
 /// How many users are watched.
@@ -57,6 +57,11 @@ impl NodeTrial {
             let calls = format!("{:?}", self.sim.calls());
             quiet = if calls == last { quiet + 1 } else { 0 };
             last = calls;
+        }
+        for call in self.sim.calls() {
+            let id = String::from_utf8_lossy(&call.call_id).into_owned();
+            let is_over = self.hung_up.contains(&id);
+            enforce("a_call_that_was_hung_up_is_in_no_table", &id, must(!is_over, || format!("{call:?}")));
         }
         for watcher in self.lamps.watchers.iter().filter_map(|(_, watcher)| watcher.as_ref()) {
             enforce("a_watcher_at_any_node_knows_the_calls_of_all_nodes", "", watcher.knows_all(&self.sim));

@@ -8,7 +8,7 @@ mod judge;
 mod lamps;
 mod phone;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use parser::Transport;
@@ -58,6 +58,8 @@ pub(crate) struct NodeTrial {
     report: Report,
     /// The calls that are not over, by Call-ID.
     calls: BTreeMap<String, phone::Call>,
+    /// The calls that were hung up while all nodes were well.
+    hung_up: BTreeSet<String>,
     lamps: Lamps,
 }
 
@@ -78,8 +80,8 @@ impl NodeTrial {
         let phones = (0..8).map(|number| Phone::new(&sim, number, count, &mut random)).collect();
         let adversary = [sim.udp("mallory"), sim.tcp("mallory/2")].to_vec();
         let (judge, read, report) = (NodeJudge::default(), Vec::new(), Report::default());
-        let (calls, lamps) = (BTreeMap::new(), Lamps::new(count));
-        Self { sim, random, nodes, phones, judge, adversary, read, changed: 0, report, calls, lamps }
+        let (calls, hung_up, lamps) = (BTreeMap::new(), BTreeSet::new(), Lamps::new(count));
+        Self { sim, random, nodes, phones, judge, adversary, read, changed: 0, report, calls, hung_up, lamps }
     }
 
     fn now(&self) -> u64 {
@@ -316,6 +318,11 @@ impl NodeTrial {
         let Some(call) = self.calls.get_mut(sip.value("Call-ID")) else { return };
         if sip.method() == "BYE" && sip.status() == Some(200) {
             call.bye_answered = true;
+            if call.bye.is_some_and(|at| self.changed < at)
+                && self.nodes.iter().all(|node| node.is_running && node.has_lease)
+            {
+                self.hung_up.insert(sip.value("Call-ID").to_owned());
+            }
         }
         if sip.method() == "INVITE" && call.caller == index {
             let copy = call.on_response(sip, now, &self.phones);
