@@ -6,17 +6,13 @@
 use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
-use location::{Aor, Node, Wall};
+use location::{Aor, Node};
 use parking_lot::Mutex;
 
 use super::interest::Interest;
 use super::table::CallsChange;
 use super::view::CallInProgress;
 use crate::clock::Instant;
-
-/// A message that was sent up to this many milliseconds before the last one is a copy that somebody has read and sends again
-/// (`node_link/token.rs`).
-pub(crate) const COPIES: u64 = 32_000;
 
 /// Whether calls are a part of all calls, and which: what the receiver knows besides all of them is no longer true.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,8 +38,8 @@ pub struct NodeWatch {
     pub(crate) interest: Interest,
     /// The sum of the calls that it knows of this node; `None` to get those of users that were not watched before.
     pub(crate) known: Option<u64>,
-    /// When it was sent.
-    pub(crate) sent: Wall,
+    /// The number of the message.
+    pub(crate) number: u64,
 }
 
 /// The calls of other nodes that an INVITE replaces.
@@ -72,8 +68,8 @@ struct OfNode {
     run: u32,
     /// When its last message arrived.
     received: Instant,
-    /// When its last message was sent.
-    last: Wall,
+    /// The number of its last message.
+    last: u64,
     /// How often it has reported all calls.
     round: u32,
     calls: HashMap<u64, Known>,
@@ -86,11 +82,11 @@ struct Known {
     round: u32,
 }
 
-/// The sender of a message among nodes, and its times.
+/// The sender of a message among nodes, its number, and when it arrived.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Report {
     pub(crate) by: Node,
-    pub(crate) sent: Wall,
+    pub(crate) number: u64,
     pub(crate) received: Instant,
 }
 
@@ -118,10 +114,11 @@ impl Elsewhere {
         if node.run != report.by.run {
             changes.extend(std::mem::replace(node, OfNode::new(&report)).end());
         }
-        if (1..=COPIES).contains(&node.last.millis_since(report.sent)) {
+        // Somebody may have read it and sends it again.
+        if report.number <= node.last {
             return (changes, true);
         }
-        (node.received, node.last) = (report.received, report.sent);
+        (node.received, node.last) = (report.received, report.number);
         node.round = node.round.wrapping_add(part.is_first.into());
         for NodeCall { mut call, has_ended, sum } in calls {
             let number = call.id;
@@ -151,15 +148,13 @@ impl Elsewhere {
         (changes, has_room)
     }
 
-    /// The sum of what a node has told, as `sum_of` is there. `None` if there was no room for all.
-    pub(crate) fn sum_of(&self, node: Node, limit: usize) -> Option<u64> {
+    /// The sum of the calls that are known of a node, as `sum_of` is there. If there was no room for all of them, the node
+    /// tells all again, as long as that is so: otherwise those that have ended would stay.
+    pub(crate) fn sum_of(&self, node: Node) -> u64 {
         let all = self.0.lock();
-        if all.values().map(|it| it.calls.len()).sum::<usize>() >= limit {
-            return None;
-        }
         let of_node = all.get(&node.number.get()).filter(|it| it.run == node.run);
         let sums = of_node.into_iter().flat_map(|it| it.calls.values()).map(|known| known.sum);
-        Some(sums.fold(0, u64::wrapping_add))
+        sums.fold(0, u64::wrapping_add)
     }
 
     /// Keeps the calls of these nodes, if a message of theirs has arrived since this moment, and those with a user in this set.
@@ -184,7 +179,7 @@ impl Elsewhere {
 
 impl OfNode {
     fn new(report: &Report) -> Self {
-        Self { run: report.by.run, received: report.received, last: Wall::default(), round: 0, calls: HashMap::new() }
+        Self { run: report.by.run, received: report.received, last: 0, round: 0, calls: HashMap::new() }
     }
 
     /// Removes some calls. How they have ended is not known.
@@ -208,10 +203,10 @@ mod tests {
 
     const ROOM: usize = 3;
 
-    /// What the first node tells, `sent` milliseconds after the beginning.
-    fn told(run: u32, sent: u64) -> Report {
+    /// The message of the first node with this number, a millisecond after the one before.
+    fn told(run: u32, number: u64) -> Report {
         let by = Node { number: NonZeroU16::MIN, run };
-        Report { by, sent: Wall(100_000 + sent), received: Instant::from_micros(sent * 1000) }
+        Report { by, number, received: Instant::from_micros(number * 1000) }
     }
 
     /// The number of changes, and whether there was room.
@@ -235,23 +230,23 @@ mod tests {
     #[test]
     fn a_call_is_known_until_its_node_says_that_it_has_ended() {
         let all = Elsewhere::default();
-        assert_eq!(tell(&all, told(7, 0), SOME, &[(1, false), (2, false)]), (2, true));
-        assert_eq!(tell(&all, told(7, 1), SOME, &[(1, false)]), (0, true), "nothing has changed");
+        assert_eq!(tell(&all, told(7, 1), SOME, &[(1, false), (2, false)]), (2, true));
+        assert_eq!(tell(&all, told(7, 2), SOME, &[(1, false)]), (0, true), "nothing has changed");
         assert_eq!(ids(&all), [1001, 1002]);
-        assert_eq!((all.sum_of(told(7, 0).by, ROOM), all.sum_of(told(6, 0).by, ROOM)), (Some(3), Some(0)));
-        assert_eq!(tell(&all, told(7, 1), SOME, &[(1, true), (5, true)]), (1, true));
+        assert_eq!((all.sum_of(told(7, 0).by), all.sum_of(told(6, 0).by)), (3, 0));
+        assert_eq!(tell(&all, told(7, 3), SOME, &[(1, true), (5, true)]), (1, true));
         assert_eq!(ids(&all), [1002]);
     }
 
     #[test]
     fn what_is_missing_in_all_parts_is_gone() {
         let all = Elsewhere::default();
-        tell(&all, told(7, 0), SOME, &[(1, false), (2, false)]);
-        assert_eq!(tell(&all, told(7, 1), FIRST, &[(2, false)]), (0, true));
-        assert_eq!(tell(&all, told(7, 2), LAST, &[(3, false)]), (2, true));
+        tell(&all, told(7, 1), SOME, &[(1, false), (2, false)]);
+        assert_eq!(tell(&all, told(7, 2), FIRST, &[(2, false)]), (0, true));
+        assert_eq!(tell(&all, told(7, 3), LAST, &[(3, false)]), (2, true));
         assert_eq!(ids(&all), [1002, 1003]);
         let both = Part { is_first: true, is_last: true };
-        assert_eq!(tell(&all, told(7, 3), both, &[]), (2, true));
+        assert_eq!(tell(&all, told(7, 4), both, &[]), (2, true));
         assert!(all.is_empty());
     }
 
@@ -259,7 +254,9 @@ mod tests {
     fn a_copy_of_an_earlier_message_changes_nothing() {
         let all = Elsewhere::default();
         tell(&all, told(7, 5), SOME, &[(1, false)]);
-        assert_eq!(tell(&all, told(7, 4), SOME, &[(1, true)]), (0, true));
+        for number in [4, 5] {
+            assert_eq!(tell(&all, told(7, number), SOME, &[(1, true)]), (0, true));
+        }
         assert_eq!(ids(&all), [1001]);
     }
 
@@ -274,9 +271,9 @@ mod tests {
     #[test]
     fn there_is_room_for_so_many() {
         let all = Elsewhere::default();
-        assert_eq!(tell(&all, told(7, 0), SOME, &[(1, false), (2, false), (3, false), (4, false)]), (3, false));
-        assert_eq!(all.sum_of(told(7, 0).by, ROOM), None);
-        assert_eq!(tell(&all, told(7, 0), SOME, &[(1, true), (4, false)]), (2, true));
+        assert_eq!(tell(&all, told(7, 1), SOME, &[(1, false), (2, false), (3, false), (4, false)]), (3, false));
+        assert_eq!(all.sum_of(told(7, 0).by), 6, "it is compared: what has ended meanwhile would stay");
+        assert_eq!(tell(&all, told(7, 2), SOME, &[(1, true), (4, false)]), (2, true));
     }
 
     #[test]
@@ -284,8 +281,10 @@ mod tests {
         let all = Elsewhere::default();
         let interest = Interest::of_buckets(call(1).parties().map(Interest::bucket_of));
         let (alive, at) = (told(7, 0).by, told(7, 0).received);
-        let keeps = |alive: &[Node], since: Instant, interest: &Interest| {
-            tell(&all, told(7, 0), SOME, &[(1, false)]);
+        let mut number = 0;
+        let mut keeps = |alive: &[Node], since: Instant, interest: &Interest| {
+            number += 1;
+            tell(&all, Report { number, ..told(7, 0) }, SOME, &[(1, false)]);
             let gone = all.keep(alive, since, interest).len();
             assert_eq!(gone == 0, ids(&all) == [1001]);
             gone == 0

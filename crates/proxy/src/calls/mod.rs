@@ -33,8 +33,8 @@ mod text;
 mod view;
 
 pub(crate) use call::{CallRequest, CallResponse, RequestAnswer};
-pub(crate) use elsewhere::{COPIES, FoundCalls, NodeCall, Part, Report};
 pub use elsewhere::{FoundAtNode, NodeWatch};
+pub(crate) use elsewhere::{FoundCalls, NodeCall, Part, Report};
 pub use facts::{CalledPhone, DiversionReason, Offence, TriedPhones};
 pub(crate) use interest::{Interest, SharedInterest};
 pub(crate) use passing::PassingRequest;

@@ -34,8 +34,8 @@ impl Core {
     pub(super) fn deliver_for_node(&mut self, now: Now, mut request: Box<Request>, outbox: &mut Outbox) {
         let token = token_in(&request.message).unwrap_or_default();
         let verified = match NodeToken::read(token, &request.message, now.wall, &self.mac) {
-            Ok(NodeToken { to: Addressee::Node { from, to }, time }) => {
-                return self.told_by_node(now, (from, to, time), &request.message, outbox);
+            Ok(NodeToken { to: Addressee::Node { from, to }, .. }) => {
+                return self.told_by_node(now, (from, to), &request.message, outbox);
             }
             Ok(NodeToken { to: Addressee::Phone(peer), .. }) => {
                 self.sender_of(&request.message).map(|flow| (peer, flow)).ok_or(Refused::Forged)

@@ -10,7 +10,7 @@ use parser::Message;
 
 use super::Core;
 use crate::calls::{CallInProgress, NodeCall, NodeWatch, Part, Report};
-use crate::clock::{Instant, Now, Wall};
+use crate::clock::{Instant, Now};
 use crate::event::{Event, Limit, NodeRequest};
 use crate::mac::Purpose;
 use crate::node_calls::{LIFETIME, Note, calls_in_parts, ended_note, sum_of, watch_note};
@@ -22,25 +22,19 @@ const TELLER: u8 = 0;
 
 impl Core {
     /// Another node tells something, with a valid token. A run of this node that has ended may be the one that it is for.
-    pub(super) fn told_by_node(
-        &mut self,
-        now: Now,
-        (from, to, sent): (Node, Node, Wall),
-        message: &Message,
-        outbox: &mut Outbox,
-    ) {
+    pub(super) fn told_by_node(&mut self, now: Now, (from, to): (Node, Node), message: &Message, outbox: &mut Outbox) {
         outbox.emit(Event::NodeRequest { outcome: NodeRequest::Told });
         let nodes = &self.settings.nodes;
         if nodes.own() != Some(to) || nodes.address_of(from).is_none() {
             return;
         }
         match Note::read(message.body()) {
-            Some(Note::Watch(interest, known)) => {
-                let watch = Box::new(NodeWatch { node: from, interest: *interest, known, sent });
+            Some(Note::Watch(number, interest, known)) => {
+                let watch = Box::new(NodeWatch { node: from, interest: *interest, known, number });
                 self.teller_does(now, CoreMessage::NodeWatches(watch), outbox);
             }
-            Some(Note::Calls(part, calls)) => {
-                self.calls_reported(Report { by: from, sent, received: now.mono }, part, calls, outbox);
+            Some(Note::Calls(number, part, calls)) => {
+                self.calls_reported(Report { by: from, number, received: now.mono }, part, calls, outbox);
             }
             Some(Note::Find(question, call_id, [a, b])) => {
                 self.node_asks(now, from, question, (&call_id, [&a, &b]), outbox);
@@ -98,7 +92,7 @@ impl Core {
             None => (table.of_users(&added), false),
         };
         // Without any call too, as a sign of life.
-        for octets in calls_in_parts(&calls, false, is_all) {
+        for octets in calls_in_parts(&calls, false, is_all, || self.exchange.next_number(now.wall)) {
             self.tell_node(now, watch.node, &octets, outbox);
         }
         if is_new {
@@ -108,12 +102,12 @@ impl Core {
     }
 
     /// A call of this node has changed.
-    fn tell_call(&self, now: Now, call: u64, ended: Option<&CallInProgress>, outbox: &mut Outbox) {
+    fn tell_call(&mut self, now: Now, call: u64, ended: Option<&CallInProgress>, outbox: &mut Outbox) {
         let current = self.calls.table().with_number(call);
         let has_ended = current.is_none();
         let Some(call) = current.or_else(|| ended.cloned()) else { return };
         let nodes = self.exchange.watchers(&call);
-        for octets in calls_in_parts(&[call], has_ended, false) {
+        for octets in calls_in_parts(&[call], has_ended, false, || self.exchange.next_number(now.wall)) {
             nodes.iter().for_each(|node| self.tell_node(now, *node, &octets, outbox));
         }
     }
@@ -171,11 +165,12 @@ impl Core {
     }
 
     /// Tells nodes what is watched here, and what is known of their calls if that has to be compared.
-    fn tell_interest(&self, now: Now, nodes: &[Node], compares: bool, outbox: &mut Outbox) {
-        let (table, interest) = (self.calls.table(), self.calls.watched().interest());
+    fn tell_interest(&mut self, now: Now, nodes: &[Node], compares: bool, outbox: &mut Outbox) {
+        let interest = self.calls.watched().interest();
         for node in nodes {
-            let known = table.elsewhere().sum_of(*node, table.limit()).filter(|_| compares);
-            self.tell_node(now, *node, &watch_note(&interest, known), outbox);
+            let known = compares.then(|| self.calls.table().elsewhere().sum_of(*node));
+            let octets = watch_note(self.exchange.next_number(now.wall), &interest, known);
+            self.tell_node(now, *node, &octets, outbox);
         }
     }
 

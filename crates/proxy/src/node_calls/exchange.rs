@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use location::{Node, Wall};
 
-use crate::calls::{COPIES, CallInProgress, Interest, NodeWatch};
+use crate::calls::{CallInProgress, Interest, NodeWatch};
 use crate::clock::{Instant, Now};
 use crate::timer_queue::{Armed, Timer, TimerQueue};
 
@@ -29,6 +29,8 @@ pub(crate) struct Exchange {
     /// When new users have to be told.
     early: Option<Instant>,
     last: Option<Instant>,
+    /// The number of the last message to any node.
+    number: u64,
 }
 
 /// Another node.
@@ -37,13 +39,13 @@ struct Other {
     node: Node,
     interest: Interest,
     until: Instant,
-    /// When the last message was sent.
-    last: Wall,
+    /// The number of its last message.
+    last: u64,
 }
 
 impl Other {
     const fn new(node: Node) -> Self {
-        Self { node, interest: Interest::EMPTY, until: Instant::from_micros(0), last: Wall(0) }
+        Self { node, interest: Interest::EMPTY, until: Instant::from_micros(0), last: 0 }
     }
 }
 
@@ -51,19 +53,23 @@ impl Exchange {
     /// Another node says what it watches. Returns the users that it did not watch before, and whether it was not known.
     /// `None` for a copy of an earlier message.
     pub(crate) fn watches(&mut self, watch: &NodeWatch, now: Now) -> Option<(Interest, bool)> {
-        let NodeWatch { node, interest, sent, .. } = watch.clone();
-        let number = node.number.get();
-        let is_new = self.others.get(&number).is_none_or(|other| other.node != node);
+        let NodeWatch { node, interest, number, .. } = watch.clone();
+        let key = node.number.get();
+        let is_new = self.others.get(&key).is_none_or(|other| other.node != node);
         if is_new {
-            self.others.insert(number, Other::new(node));
+            self.others.insert(key, Other::new(node));
         }
-        let other = self.others.get_mut(&number)?;
-        if (1..=COPIES).contains(&other.last.millis_since(sent)) {
-            return None;
-        }
+        let other = self.others.get_mut(&key).filter(|other| other.last < number)?;
         let added = interest.without(&other.interest);
-        (other.interest, other.until, other.last) = (interest, now.mono + LIFETIME, sent);
+        (other.interest, other.until, other.last) = (interest, now.mono + LIFETIME, number);
         Some((added, is_new))
+    }
+
+    /// The number of the next message. A receiver reads only messages with a higher number than the last one, so that a copy
+    /// of an earlier message, or one that comes late, changes nothing.
+    pub(crate) fn next_number(&mut self, now: Wall) -> u64 {
+        self.number = (self.number + 1).max(now.millis());
+        self.number
     }
 
     /// Forgets the nodes that are gone, and what others have said too long ago. Returns those that are not known yet.

@@ -14,10 +14,10 @@ const PART: usize = 16 << 10;
 #[derive(Debug)]
 pub(crate) enum Note {
     /// These users are watched at the sender, and this is the sum of the calls that it knows of the receiver. `None`: it
-    /// wants those of users that were not watched before.
-    Watch(Box<Interest>, Option<u64>),
-    /// Calls that pass the sender.
-    Calls(Part, Vec<NodeCall>),
+    /// wants those of users that were not watched before. The number is that of the message.
+    Watch(u64, Box<Interest>, Option<u64>),
+    /// Calls that pass the sender, and the number of the message.
+    Calls(u64, Part, Vec<NodeCall>),
     /// A request in a dialog has its final response.
     Ended(Box<PassingRequest>, RequestAnswer),
     /// The sender looks for the calls that ring with this Call-ID and these tags.
@@ -36,8 +36,13 @@ pub(crate) struct FindQuestion {
 /// The most calls in one answer. Nobody needs more, and a message has an end.
 pub(crate) const MAX_FOUND: usize = 16;
 
-/// Writes calls, in as many messages as they need.
-pub(crate) fn calls_in_parts(calls: &[CallInProgress], has_ended: bool, is_all: bool) -> Vec<Vec<u8>> {
+/// Writes calls, in as many messages as they need. `number`: returns that of each message.
+pub(crate) fn calls_in_parts(
+    calls: &[CallInProgress],
+    has_ended: bool,
+    is_all: bool,
+    mut number: impl FnMut() -> u64,
+) -> Vec<Vec<u8>> {
     let mut parts: Vec<(u16, Vec<u8>)> = Vec::new();
     for call in calls {
         if parts.last().is_none_or(|(_, octets)| octets.len() > PART) {
@@ -55,7 +60,7 @@ pub(crate) fn calls_in_parts(calls: &[CallInProgress], has_ended: bool, is_all: 
     let last = parts.len() - 1;
     let note = |(at, (count, octets)): (usize, (u16, Vec<u8>))| {
         let part = u8::from(is_all && at == 0) | u8::from(is_all && at == last) << 1;
-        [&[kind::CALLS, part][..], &count.to_be_bytes(), &octets].concat()
+        [&[kind::CALLS, part][..], &number().to_be_bytes(), &count.to_be_bytes(), &octets].concat()
     };
     parts.into_iter().enumerate().map(note).collect()
 }
@@ -79,8 +84,9 @@ mod kind {
 }
 
 /// Writes [`Note::Watch`].
-pub(crate) fn watch_note(interest: &Interest, known: Option<u64>) -> Vec<u8> {
+pub(crate) fn watch_note(number: u64, interest: &Interest, known: Option<u64>) -> Vec<u8> {
     let mut out = vec![kind::WATCH, known.is_some().into()];
+    out.extend_from_slice(&number.to_be_bytes());
     out.extend_from_slice(&known.unwrap_or_default().to_be_bytes());
     interest.write(&mut out);
     out
@@ -123,12 +129,13 @@ impl Note {
         let octets = &mut Reader(octets);
         let note = match (octets.octet()?, octets.octet()?) {
             (kind::WATCH, has_sum) => {
-                let sum = octets.number()?;
+                let (number, sum) = (octets.number()?, octets.number()?);
                 let interest = Interest::read(octets.octets(Interest::LENGTH)?)?;
-                Self::Watch(Box::new(interest), (has_sum != 0).then_some(sum))
+                Self::Watch(number, Box::new(interest), (has_sum != 0).then_some(sum))
             }
             (kind::CALLS, part) => {
-                Self::Calls(Part { is_first: part & 1 != 0, is_last: part & 2 != 0 }, read_calls(octets)?)
+                let part = Part { is_first: part & 1 != 0, is_last: part & 2 != 0 };
+                Self::Calls(octets.number()?, part, read_calls(octets)?)
             }
             (kind::ENDED, status) => {
                 let status = u16::from_be_bytes([status, octets.octet()?]);
@@ -200,9 +207,9 @@ mod tests {
     fn calls_are_read_back_and_have_the_same_sum() {
         let calls = [call(1), call(2)];
         for (has_ended, is_all) in [(false, true), (true, false)] {
-            let [octets] = &calls_in_parts(&calls, has_ended, is_all)[..] else { panic!("two short calls") };
-            let Note::Calls(part, told) = read(octets) else { panic!("{octets:?}") };
-            assert_eq!(part, Part { is_first: is_all, is_last: is_all });
+            let [octets] = &calls_in_parts(&calls, has_ended, is_all, || 9)[..] else { panic!("two short calls") };
+            let Note::Calls(number, part, told) = read(octets) else { panic!("{octets:?}") };
+            assert_eq!((number, part), (9, Part { is_first: is_all, is_last: is_all }));
             assert_eq!(told.iter().map(|it| it.has_ended).collect::<Vec<_>>(), [has_ended; 2]);
             assert_eq!(told.iter().fold(0, |sum: u64, it| sum.wrapping_add(it.sum)), sum_of(&calls));
             let told: Vec<_> = told.into_iter().map(|it| it.call).collect();
@@ -213,12 +220,13 @@ mod tests {
     #[test]
     fn many_calls_are_told_in_parts_that_fit_into_a_message() {
         let calls: Vec<_> = (0..1000).map(call).collect();
-        let parts = calls_in_parts(&calls, false, true);
+        let mut numbers = 0..;
+        let parts = calls_in_parts(&calls, false, true, || numbers.next().unwrap_or(0));
         assert!(parts.len() > 5 && parts.iter().all(|octets| octets.len() < 17 << 10));
         let mut ids = Vec::new();
         for (at, octets) in parts.iter().enumerate() {
-            let Some(Note::Calls(part, told)) = Note::read(octets) else { panic!("{octets:?}") };
-            assert_eq!(part, Part { is_first: at == 0, is_last: at + 1 == parts.len() });
+            let Some(Note::Calls(number, part, told)) = Note::read(octets) else { panic!("{octets:?}") };
+            assert_eq!((number, part), (at as u64, Part { is_first: at == 0, is_last: at + 1 == parts.len() }));
             ids.extend(told.iter().map(|it| it.call.id));
         }
         assert_eq!(ids, (0..1000).collect::<Vec<_>>());
@@ -228,8 +236,8 @@ mod tests {
     fn what_is_watched_is_read_back() {
         let interest = Interest::of_buckets([3, 4095].into_iter());
         for known in [None, Some(7)] {
-            let note = read(&watch_note(&interest, known));
-            assert!(matches!(note, Note::Watch(read, sum) if *read == interest && sum == known));
+            let note = read(&watch_note(9, &interest, known));
+            assert!(matches!(note, Note::Watch(9, read, sum) if *read == interest && sum == known));
         }
     }
 

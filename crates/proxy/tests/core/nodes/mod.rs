@@ -9,6 +9,7 @@ mod keys;
 mod lamps;
 mod pickup;
 mod registrations;
+mod replays;
 
 use parser::Transport;
 use proxy::{Event, Listener, NodeRequest, Settings};

@@ -1,0 +1,99 @@
+//! What nodes tell each other of calls, sent again by somebody who has read it, or lost.
+
+use sim::{Agent, NodeMessage, Simulation};
+
+use super::{Kind, nodes_with, registered};
+use crate::call_steps::accepts;
+use crate::dialog_events::{Watcher, add_accounts};
+
+/// alice and bob at the first node, and a watcher of bob at the second one.
+fn watched() -> (Simulation, Agent, Agent, Watcher) {
+    let sim = nodes_with(2, add_accounts);
+    let (alice, bob) = (registered(&sim, "alice", Kind::Udp, 0), registered(&sim, "bob", Kind::Udp, 0));
+    let board = Watcher::at(sim.udp("desk").reaches_node(1).clone(), "bob");
+    sim.seconds(2);
+    (sim, alice, bob, board)
+}
+
+/// What nodes have told a node since the last call of this.
+fn told(sim: &Simulation, to: usize) -> Vec<NodeMessage> {
+    let sent = sim.between_nodes().into_iter();
+    sent.filter(|message| message.to == to && message.sip.method() == "PUBLISH").collect()
+}
+
+/// Somebody who sends what the nodes have sent to a node.
+fn thief(sim: &Simulation, node: usize) -> Agent {
+    sim.udp("thief").reaches_node(node).clone()
+}
+
+#[test]
+fn a_report_of_the_same_millisecond_as_the_last_one_is_not_read_again() {
+    // checklist 173
+    let (sim, alice, bob, mut board) = watched();
+    let thief = thief(&sim, 1);
+    let invite = alice.calls("bob");
+    let received = bob.expects("INVITE");
+    drop(told(&sim, 1));
+    // The phone rings and is busy in the same millisecond.
+    bob.answers(&received, 180);
+    bob.answers(&received, 486);
+    alice.expects("180");
+    alice.acks(&invite, &alice.expects("486"));
+    bob.expects("ACK");
+    let reports = told(&sim, 1);
+    assert_eq!(reports.len(), 2);
+    board.sees(&sim, &[]);
+    for report in &reports {
+        thief.sends_raw(report.bytes.to_vec());
+    }
+    thief.sends_raw(reports[0].bytes.to_vec());
+    sim.millis(5);
+    assert!(board.settles(&sim).is_empty());
+    sim.skip_final_check();
+}
+
+#[test]
+fn a_copy_of_what_a_node_watches_is_not_answered() {
+    let (sim, alice, bob, _board) = watched();
+    let thief = thief(&sim, 0);
+    sim.seconds(10);
+    let watch = told(&sim, 0).pop().unwrap();
+    // The other node knows less than there is now.
+    alice.calls("bob");
+    bob.answers(&bob.expects("INVITE"), 180);
+    alice.expects("180");
+    drop(told(&sim, 1));
+    for _ in 0..10 {
+        thief.sends_raw(watch.bytes.to_vec());
+        sim.millis(5);
+    }
+    assert_eq!(told(&sim, 1).len(), 0);
+    sim.skip_final_check();
+}
+
+#[test]
+fn what_comes_in_another_order_is_not_believed() {
+    let (sim, alice, bob, mut board) = watched();
+    let thief = thief(&sim, 1);
+    // The reports are late: the connection stands still, and then they come over two connections.
+    sim.cut(0, 1);
+    let invite = alice.calls("bob");
+    let received = bob.expects("INVITE");
+    bob.answers(&received, 180);
+    alice.expects("180");
+    sim.mend(0, 1);
+    drop(told(&sim, 1));
+    sim.millis(3);
+    let ok = accepts(&alice, &invite, &bob, &received);
+    let confirmed = told(&sim, 1).pop().unwrap();
+    sim.millis(3);
+    alice.sends(&alice.within(&invite, &ok, "BYE"));
+    bob.answers(&bob.expects("BYE"), 200);
+    alice.expects("200");
+    sim.millis(3);
+    thief.sends_raw(confirmed.bytes.to_vec());
+    board.sees(&sim, &[]);
+    sim.seconds(12);
+    board.sees(&sim, &[]);
+    sim.skip_final_check();
+}
