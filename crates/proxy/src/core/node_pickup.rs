@@ -32,7 +32,9 @@ impl Core {
     /// Asks the other nodes. The INVITE goes on when all of them have answered.
     #[cold]
     pub(super) fn find_at_nodes(&mut self, now: Now, request: Box<Request>, step: NextStep, outbox: &mut Outbox) {
-        let number = self.mac.sign(Purpose::Notifier, &[b"find", &request.key.0.to_be_bytes()]);
+        // No question has the number of another one: somebody may have read the answer to that one.
+        let (key, moment) = (request.key.0.to_be_bytes(), now.mono.as_micros().to_be_bytes());
+        let number = self.mac.sign(Purpose::Notifier, &[b"find", &key, &moment]);
         let question = FindQuestion { number, worker: self.worker };
         let octets = match Replaces::of(&request.message) {
             Ok(Replaces { call_id, tags }) => find_note(question, call_id, tags),

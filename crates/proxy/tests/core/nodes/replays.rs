@@ -97,3 +97,33 @@ fn what_comes_in_another_order_is_not_believed() {
     board.sees(&sim, &[]);
     sim.skip_final_check();
 }
+
+/// An INVITE gets the number of another one by its branch. The answer to that one says that there is no such call.
+#[test]
+fn an_answer_to_an_earlier_question_permits_no_pickup() {
+    // checklist 175
+    let (sim, alice, bob, mut board) = watched();
+    let mallory = registered(&sim, "carol", Kind::Udp, 1);
+    let thief = thief(&sim, 1);
+    let bogus = mallory.request("INVITE", "sip:nobody@office.example").with("Replaces", "x@y;to-tag=a;from-tag=b");
+    drop(told(&sim, 1));
+    mallory.sends(&bogus);
+    let refused = mallory.next_message();
+    assert!(refused.status().unwrap() >= 400, "{refused}");
+    mallory.acks(&bogus, &refused);
+    let answer = told(&sim, 1).pop().unwrap();
+    sim.seconds(6);
+    alice.calls("bob");
+    bob.answers(&bob.expects("INVITE"), 180);
+    alice.expects("180");
+    board.sees(&sim, &[("recipient", "early")]);
+    let pickup = board.replacement(&mallory, "sip:alice@office.example");
+    let pickup = pickup.set("Via", bogus.value("Via")).set("CSeq", bogus.value("CSeq"));
+    let pickup = pickup.set("From", bogus.value("From")).set("Call-ID", bogus.value("Call-ID"));
+    sim.cut(0, 1);
+    mallory.sends(&pickup);
+    thief.sends_raw(answer.bytes.to_vec());
+    sim.millis(100);
+    alice.receives_nothing();
+    sim.skip_final_check();
+}
