@@ -241,12 +241,14 @@ impl Call {
         if self.texts.at(self.to) == user { self.to } else { self.texts.add(user) }
     }
 
-    /// The index for one more dialog. A 2xx takes the place of one that is not confirmed, if there is no other.
+    /// The index for one more dialog. A 2xx takes the place of one that is not confirmed, if there is no other; but not of
+    /// one that waits for a response, which the table would not forget.
     fn place_for_dialog(&self, is_success: bool) -> Option<usize> {
         if self.dialogs.len() < MAX_DIALOGS {
             return Some(self.dialogs.len());
         }
-        self.dialogs.iter().position(|dialog| dialog.state != DialogState::Confirmed).filter(|_| is_success)
+        let may_go = |dialog: &Dialog| dialog.state != DialogState::Confirmed && dialog.pending.is_none();
+        self.dialogs.iter().position(may_go).filter(|_| is_success)
     }
 
     /// A branch has failed or was accepted: no early dialog of it goes on. Returns whether there was one.

@@ -539,6 +539,29 @@ mod tests {
     }
 
     #[test]
+    fn a_request_is_waited_for_no_longer_than_its_call_lasts() {
+        let (table, subscriptions) = (CallTable::new(10), AtomicUsize::new(0));
+        let moment = Moment { now: NOW, subscriptions: &subscriptions };
+        let at = begin(&table, "1", "alice", NOW).expect("room");
+        let respond = |status, tag: usize| {
+            let callee_tag = tag.to_string().into_bytes();
+            let _ = table.respond(at, &CallResponse { branch: 0, status, callee_tag: &callee_tag, user: b"" }, moment);
+        };
+        // A proxy behind this server has many phones that ring, and a request goes to each.
+        (0..16).for_each(|tag| respond(180, tag));
+        let key = table.key(b"1", b"1928301774", ([192, 0, 2, 7], 5060).into());
+        for tag in 0..16 {
+            let callee_tag = tag.to_string().into_bytes();
+            assert!(table.request(key, (CallSide::Caller, &callee_tag), (Some(tag), false), NOW));
+        }
+        // More phones accept the call than it may have dialogs.
+        (16..48).for_each(|tag| respond(200, tag));
+        table.sweep(Moment { now: Wall(2 * NOW.0), ..moment }, Duration::from_secs(50), Duration::from_secs(32));
+        let pending = table.pending.iter().map(|pending| pending.lock().len()).sum::<usize>();
+        assert_eq!((table.len(), pending), (0, 0));
+    }
+
+    #[test]
     fn calls_with_one_call_id_are_looked_at_up_to_a_limit() {
         let table = CallTable::new(1000);
         let tags: [&[u8]; 2] = [b"1928301774", b"314159"];
