@@ -285,14 +285,13 @@ impl Call {
         self.forwarded = Some(reason);
     }
 
-    /// Whether it has this Call-ID and a dialog with these tags, in any order. Tags are tokens, which are compared without
-    /// case (RFC 3261 7.3.1).
+    /// Whether it has this Call-ID and a dialog with these tags, in any order.
     pub(super) fn has_identifiers(&self, call_id: &[u8], [a, b]: [&[u8]; 2]) -> bool {
         let caller_tag = self.texts.at(self.caller_tag);
-        let has = |tag| self.dialogs.iter().any(|it| eq_ignore_case(self.texts.at(it.callee_tag), cut(tag)));
+        let has = |tag| self.dialogs.iter().any(|it| is_tag(self.texts.at(it.callee_tag), tag));
         !call_id.is_empty()
             && self.texts.at(self.call_id) == call_id
-            && (eq_ignore_case(caller_tag, a) && has(b) || eq_ignore_case(caller_tag, b) && has(a))
+            && (is_tag(caller_tag, a) && has(b) || is_tag(caller_tag, b) && has(a))
     }
 
     /// The index of its dialog with this To tag.
@@ -467,6 +466,12 @@ impl Call {
             end: self.setup_end,
         }
     }
+}
+
+/// Whether a tag in Replaces is the tag of a side. Tags are tokens, which are compared without case (RFC 3261 7.3.1); a zero
+/// is that of a side without a tag too (RFC 3891 3).
+pub(crate) fn is_tag(of_side: &[u8], tag: &[u8]) -> bool {
+    eq_ignore_case(of_side, tag) || of_side.is_empty() && tag == b"0"
 }
 
 impl Dialog {

@@ -32,7 +32,7 @@ mod table;
 mod text;
 mod view;
 
-pub(crate) use call::{CallRequest, CallResponse, RequestAnswer};
+pub(crate) use call::{CallRequest, CallResponse, RequestAnswer, is_tag};
 pub use elsewhere::{FoundAtNode, NodeWatch};
 pub(crate) use elsewhere::{FoundCalls, NodeCall, Part, Report};
 pub use facts::{CalledPhone, DiversionReason, Offence, TriedPhones};
@@ -42,6 +42,7 @@ pub use record::{CallEnd, CallRecord, CallRefusal, CallSide, Reached};
 pub(crate) use shard::CallRef;
 pub use table::CallTable;
 pub(crate) use table::{CallKey, CallsChange, Effect, Moment, before};
+pub(crate) use text::MAX_PIECE;
 #[cfg(test)]
 pub(crate) use view::tests::call;
 pub use view::{CallDialog, CallInProgress, DialogEnd, DialogState};

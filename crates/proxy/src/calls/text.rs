@@ -5,7 +5,7 @@
 use smallvec::SmallVec;
 
 /// The most octets of one text.
-pub(super) const MAX_PIECE: usize = 256;
+pub(crate) const MAX_PIECE: usize = 256;
 
 /// Texts, one after the other.
 #[derive(Clone, Debug, Default)]

@@ -12,7 +12,7 @@ use location::Aor;
 use parser::{HeaderName, Message, Method, eq_ignore_case};
 
 use super::Core;
-use crate::calls::{CallDialog, CallInProgress, DialogState};
+use crate::calls::{CallDialog, CallInProgress, DialogState, MAX_PIECE, is_tag};
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::route::{self, Callee, NextStep};
@@ -25,8 +25,8 @@ pub(super) struct Ringing {
 
 /// The call with these tags, if it rings.
 pub(super) fn ringing(mut call: CallInProgress, [one, other]: [&[u8]; 2]) -> Option<Ringing> {
-    let tag = if eq_ignore_case(one, &call.caller_tag) { other } else { one };
-    let is_it = |it: &CallDialog| it.state == DialogState::Early && eq_ignore_case(&it.callee_tag, tag);
+    let tag = if is_tag(&call.caller_tag, one) { other } else { one };
+    let is_it = |it: &CallDialog| it.state == DialogState::Early && is_tag(&it.callee_tag, tag);
     let at = call.dialogs.iter().position(is_it)?;
     let dialog = call.dialogs.swap_remove(at);
     let user = Aor::from_canonical(&dialog.user);
@@ -66,7 +66,9 @@ impl<'a> Replaces<'a> {
             }
         }
         let tags = [to_tag.ok_or(Reject::Replaces)?, from_tag.ok_or(Reject::Replaces)?];
-        Ok(Self { call_id, tags })
+        // So long a text of a call is not known, and the call may be one that rings.
+        let is_known = [call_id, tags[0], tags[1]].iter().all(|text| text.len() < MAX_PIECE);
+        if is_known { Ok(Self { call_id, tags }) } else { Err(Reject::PickUp) }
     }
 }
 

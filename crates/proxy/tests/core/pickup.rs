@@ -211,3 +211,40 @@ fn replaces_with_other_identifiers_is_a_call() {
     }
     ringing.sim.skip_final_check();
 }
+
+#[test]
+fn identifiers_that_are_too_long_to_be_known_permit_no_pickup() {
+    // checklist 175
+    let long = "x".repeat(300);
+    for (call_id, from_tag, to_tag) in [(&*long, "a", "b"), ("1@a", &*long, "b"), ("1@a", "a", &*long)] {
+        let sim = setup();
+        let (alice, bob, carol) = (sim.udp("alice"), sim.udp("bob"), sim.udp("carol"));
+        [&alice, &bob, &carol].into_iter().for_each(Agent::registers);
+        let invite = alice.request("INVITE", BOB).set("Call-ID", call_id);
+        alice.sends(&invite.set("From", format_args!("<{ALICE}>;tag={from_tag}")));
+        let received = bob.expects("INVITE");
+        let to = format!("{};tag={to_tag}", received.value("To"));
+        bob.sends(&bob.answer(&received, 180).set("To", to));
+        alice.expects("180");
+        let replaces = format!("{call_id};to-tag={from_tag};from-tag={to_tag}");
+        tries(&carol, &carol.request("INVITE", ALICE).with("Replaces", replaces), &alice, false);
+        sim.skip_final_check();
+    }
+}
+
+#[test]
+fn a_tag_of_zero_is_that_of_a_side_without_one() {
+    // checklist 175: RFC 3891 3
+    let sim = setup();
+    let (alice, bob, carol) = (sim.udp("alice"), sim.udp("bob"), sim.udp("carol"));
+    [&alice, &bob, &carol].into_iter().for_each(Agent::registers);
+    let invite = alice.request("INVITE", BOB).set("From", format_args!("<{ALICE}>"));
+    alice.sends(&invite);
+    let received = bob.expects("INVITE");
+    bob.answers(&received, 180);
+    let rings = alice.expects("180");
+    let (call_id, tag) = (invite.value("Call-ID"), rings.to_tag());
+    let replaces = format!("{call_id};to-tag=0;from-tag={tag}");
+    tries(&carol, &carol.request("INVITE", ALICE).with("Replaces", replaces), &alice, false);
+    sim.skip_final_check();
+}
