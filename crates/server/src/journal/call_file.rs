@@ -12,6 +12,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use nix::libc::O_NONBLOCK;
+
 use super::calls::EndedCall;
 use super::csv;
 use crate::clock;
@@ -100,10 +102,13 @@ fn write<'l>(path: &Path, lines: &'l [String], rotate: usize) -> io::Result<&'l 
         length <= rotate
     });
     let (now, rest) = lines.split_at_checked(lines.len().min(1) + further.count()).unwrap_or((lines, &[]));
-    // Who called whom is for the user of the server only, as in the data folder.
-    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-    let header = if file.metadata()?.len() == 0 { csv::HEADER } else { "" };
-    file.write_all([header, &now.concat()].concat().as_bytes())?;
+    // Who called whom is for the user of the server only, as in the data folder. A pipe that nobody reads is not waited for.
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(O_NONBLOCK).open(path)?;
+    let length = file.metadata()?.len();
+    let header = if length == 0 { csv::HEADER } else { "" };
+    let written = file.write_all([header, &now.concat()].concat().as_bytes());
+    // A full disk takes a part of it, and the next line would be the rest of that one.
+    written.inspect_err(|_| _ = file.set_len(length))?;
     Ok(rest)
 }
 
@@ -181,6 +186,34 @@ mod tests {
         assert!(files.iter().all(|(name, text)| name.starts_with("calls") && text.starts_with(csv::HEADER)));
         let lines: usize = files.iter().map(|(_, text)| text.lines().count() - 1).sum();
         assert_eq!(lines, 5);
+    }
+
+    #[test]
+    fn a_part_of_a_line_is_removed_when_there_is_no_room_for_the_rest() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("calls.csv");
+        // No file is longer than this: there is room for a part of a line, as on a disk that is nearly full.
+        let file = fs::File::create(&path).expect("a file");
+        let longest = (0..63).rev().fold(0, |length, bit| {
+            let longer = length | 1 << bit;
+            if file.set_len(longer).is_ok() { longer } else { length }
+        });
+        file.set_len(longest - 20).expect("a length");
+        let line = "x".repeat(100);
+        assert!(write(&path, std::slice::from_ref(&line), usize::MAX).is_err());
+        assert_eq!(fs::metadata(&path).expect("a file").len(), longest - 20);
+        file.set_len(longest - 200).expect("a length");
+        write(&path, &[line], usize::MAX).expect("written");
+        assert_eq!(fs::metadata(&path).expect("a file").len(), longest - 100);
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_is_an_error_and_not_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("calls.csv");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo");
+        assert!(made.success());
+        assert!(matches!(CallFile::start(path, 1 << 20, 10), Err(CliError::File { .. })));
     }
 
     #[test]

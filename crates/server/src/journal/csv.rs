@@ -2,7 +2,7 @@
 //!
 //! Decides the columns and the escapes. The names come from peers, and a spreadsheet takes a cell that begins with `=`, `+`,
 //! `-` or `@` for a formula, which may send other cells to a web site. Such a cell begins with an apostrophe, except a
-//! number such as `+4989123451`.
+//! number such as `+4989123451`. Where numbers have a decimal comma, a spreadsheet begins a cell after each semicolon.
 
 use location::Wall;
 
@@ -34,10 +34,12 @@ pub(crate) fn append(line: &mut String, call: &EndedCall) {
 /// A text of a peer as a cell.
 fn cell(text: &str) -> String {
     let mut cell = String::with_capacity(text.len());
-    if is_formula(text) {
-        cell.push('\'');
+    for part in text.split_inclusive(';') {
+        if is_formula(part.trim_end_matches(';')) {
+            cell.push('\'');
+        }
+        part.chars().for_each(|c| push_printable(&mut cell, c));
     }
-    text.chars().for_each(|c| push_printable(&mut cell, c));
     if cell.contains([',', '"']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
 }
 
@@ -92,6 +94,7 @@ mod tests {
             ("+1+cmd|' /C calc'!A0@a", "'+1+cmd|' /C calc'!A0@a"),
             ("-2@a", "'-2@a"),
             ("@a", "'@a"),
+            ("+49;=1+1;+49@a", "+49;'=1+1;+49@a"),
             ("a\r\nb,c", "\"a\\u000d\\u000ab,c\""),
         ] {
             assert_eq!(cell(name), expected);
