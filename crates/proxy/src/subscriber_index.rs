@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use location::Aor;
 
-use crate::calls::{Interest, SharedInterest};
+use crate::calls::{CallInProgress, Interest, SharedInterest};
 use crate::mac::{Mac, Purpose};
 
 /// With 10,000 subscriptions, the default limit of a worker, each bucket has two or three resources.
@@ -81,6 +81,12 @@ impl SubscriberIndex {
     pub(crate) fn interest(&self) -> Interest {
         let counts = self.watched.iter().map(|count| count.load(Ordering::Acquire));
         Interest::of_buckets((0..).zip(counts).filter(|(_, count)| *count > 0).map(|(bucket, _)| bucket))
+    }
+
+    /// Whether a user of this call is watched here, or was when the other nodes were told.
+    pub(crate) fn watches(&self, call: &CallInProgress) -> bool {
+        let count = |user| self.watched.get(Interest::bucket_of(user)).map_or(0, |count| count.load(Ordering::Acquire));
+        call.parties().any(|user| self.told.has(user) || count(user) > 0)
     }
 
     /// What the other nodes know of [`Self::interest`].

@@ -76,7 +76,7 @@ impl CallInProgress {
     /// The users who have a dialog in it: the caller, and those whose phones rang.
     pub(crate) fn parties(&self) -> impl Iterator<Item = &[u8]> {
         let called = self.dialogs.iter().map(|dialog| &*dialog.user);
-        std::iter::once(self.caller.as_bytes()).chain(called)
+        std::iter::once(self.caller.as_bytes()).chain(called).filter(|user| !user.is_empty())
     }
 }
 

@@ -66,7 +66,9 @@ impl Core {
     }
 
     /// Calls that pass another node have changed.
-    fn calls_reported(&mut self, report: Report, part: Part, calls: Vec<NodeCall>, outbox: &mut Outbox) {
+    fn calls_reported(&mut self, report: Report, part: Part, mut calls: Vec<NodeCall>, outbox: &mut Outbox) {
+        // A report that comes after the last watcher has gone would stay until there is another one.
+        calls.retain(|reported| reported.has_ended || self.calls.watched().watches(&reported.call));
         let (number, run) = (report.by.number.get().to_be_bytes(), report.by.run.to_be_bytes());
         let id = |call: u64| self.mac.sign(Purpose::Notifier, &[b"node", &number, &run, &call.to_be_bytes()]);
         let table = self.calls.table();

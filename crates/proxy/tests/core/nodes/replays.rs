@@ -127,3 +127,106 @@ fn an_answer_to_an_earlier_question_permits_no_pickup() {
     alice.receives_nothing();
     sim.skip_final_check();
 }
+
+/// A report that names the call of a third node changes only what its sender has told.
+#[test]
+fn a_node_cannot_end_a_call_of_a_third_node_by_its_report() {
+    let sim = nodes_with(3, add_accounts);
+    let phones = [0, 1].map(|node| {
+        let [caller, called] = [["alice", "bob"], ["carol", "bob/2"]][node];
+        (registered(&sim, caller, Kind::Udp, node), registered(&sim, called, Kind::Udp, node))
+    });
+    let mut board = Watcher::at(sim.udp("board").reaches_node(2).clone(), "bob");
+    sim.seconds(2);
+    // Each node has one call, with the same number there.
+    let calls = phones.each_ref().map(|(caller, called)| {
+        let invite = caller.request("INVITE", &called.contact());
+        caller.sends(&invite);
+        let received = called.expects("INVITE");
+        called.answers(&received, 180);
+        caller.expects("180");
+        (invite, received)
+    });
+    board.sees(&sim, &[("recipient", "early"), ("recipient", "early")]);
+    let [(alice, bob), _] = &phones;
+    bob.answers(&calls[0].1, 486);
+    alice.acks(&calls[0].0, &alice.expects("486"));
+    bob.expects("ACK");
+    board.sees(&sim, &[("recipient", "early")]);
+    sim.skip_final_check();
+}
+
+#[test]
+fn a_subscription_while_a_report_is_on_its_way_knows_the_call() {
+    // checklist 173
+    for micros in [0, 300, 700, 1000, 1500, 2500, 49_000, 51_000] {
+        let (sim, alice, bob, mut first) = watched();
+        let ends = first.phone.within(&first.asked, &first.ok, "SUBSCRIBE").with("Event", "dialog").with("Expires", 0);
+        first.phone.sends(&ends);
+        first.phone.expects("200");
+        first.is_notified();
+        let invite = alice.calls("bob");
+        let received = bob.expects("INVITE");
+        bob.answers(&received, 180);
+        alice.expects("180");
+        sim.wait(std::time::Duration::from_micros(micros));
+        let mut board = Watcher::at(sim.udp("board").reaches_node(1).clone(), "bob");
+        sim.wait(std::time::Duration::from_micros(micros));
+        bob.answers(&received, 486);
+        alice.acks(&invite, &alice.expects("486"));
+        bob.expects("ACK");
+        sim.seconds(1);
+        board.settles(&sim);
+        assert_eq!(board.view.states(), [], "{micros}");
+        sim.skip_final_check();
+    }
+}
+
+#[test]
+fn what_arrives_after_the_last_watcher_has_gone_is_forgotten() {
+    // checklist 173
+    let (sim, alice, bob, mut first) = watched();
+    let ends = first.phone.within(&first.asked, &first.ok, "SUBSCRIBE").with("Event", "dialog").with("Expires", 0);
+    first.phone.sends(&ends);
+    first.phone.expects("200");
+    first.is_notified();
+    // The first node is not told that nobody watches any more.
+    sim.cut(1, 0);
+    sim.seconds(25);
+    drop(told(&sim, 1));
+    let invite = alice.calls("bob");
+    let received = bob.expects("INVITE");
+    bob.answers(&received, 180);
+    alice.expects("180");
+    assert_eq!(told(&sim, 1).len(), 1);
+    sim.millis(5);
+    sim.cut(0, 1);
+    bob.answers(&received, 486);
+    alice.acks(&invite, &alice.expects("486"));
+    bob.expects("ACK");
+    sim.seconds(3600);
+    sim.mend(0, 1);
+    sim.mend(1, 0);
+    let board = Watcher::at(sim.udp("board").reaches_node(1).clone(), "bob");
+    assert_eq!(board.view.states(), []);
+    sim.skip_final_check();
+}
+
+#[test]
+fn after_a_bye_that_was_refused_at_another_node_a_second_one_ends_the_call() {
+    let (sim, alice, bob, mut board) = watched();
+    let invite = alice.calls("bob");
+    let received = bob.expects("INVITE");
+    bob.answers(&received, 180);
+    alice.expects("180");
+    let ok = accepts(&alice, &invite, &bob, &received);
+    alice.reaches_node(1);
+    for (status, known) in [(403, 1), (200, 0)] {
+        alice.sends(&alice.within(&invite, &ok, "BYE"));
+        bob.answers(&bob.expects("BYE"), status);
+        alice.expects(&status.to_string());
+        sim.millis(5);
+        assert_eq!((sim.calls().len(), sim.records().len()), (known, 1 - known), "{status}");
+    }
+    board.sees(&sim, &[]);
+}
