@@ -545,10 +545,13 @@ fn a_call_beyond_the_limit_is_made_but_not_known() {
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
+    let others = ["carol", "dave", "erin"].map(|caller| sim.udp(caller));
     let reached = || sim.count_events(|event| matches!(event, Event::LimitReached(Limit::JournalCalls)));
-    for _ in 0..1000 {
-        alice.calls("bob");
-        bob.expects("INVITE");
+    for caller in std::iter::once(&alice).chain(&others) {
+        for _ in 0..250 {
+            caller.calls("bob");
+            bob.expects("INVITE");
+        }
     }
     assert_eq!((sim.calls().len(), reached()), (1000, 0));
     let invite = alice.calls("bob");
@@ -560,4 +563,20 @@ fn a_call_beyond_the_limit_is_made_but_not_known() {
     // Each of the others ends when its caller has given up, which makes room.
     sim.seconds(200);
     assert_eq!((sim.calls().len(), sim.records().len()), (0, 1000));
+}
+
+#[test]
+fn calls_of_one_caller_leave_room_for_others() {
+    let sim = Simulation::new();
+    let (alice, carol, bob) = (sim.udp("alice"), sim.udp("carol"), sim.udp("bob"));
+    bob.registers();
+    let reached = || sim.count_events(|event| matches!(event, Event::LimitReached(Limit::JournalCalls)));
+    for _ in 0..600 {
+        alice.calls("bob");
+        bob.expects("INVITE");
+    }
+    assert_eq!((sim.calls().len(), reached()), (500, 100));
+    carol.calls("bob");
+    bob.expects("INVITE");
+    assert_eq!((sim.calls().len(), reached()), (501, 0));
 }
