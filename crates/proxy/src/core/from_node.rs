@@ -121,7 +121,7 @@ impl Core {
         let address = branch.origin().map(Origin::response_address);
         let method = below.zip(address).and_then(|(below, address)| {
             self.mac.find(|mac| {
-                let (key, method) = TransactionKey::of(response, below, address, mac)?;
+                let (key, method) = TransactionKey::of(response, &below, address, mac)?;
                 let is_valid = source.is_none_or(|source| branch.verify(key, source, &self.settings, mac));
                 is_valid.then_some(method)
             })

@@ -50,7 +50,7 @@ impl Core {
         let response_address = branch.origin().map(Origin::response_address);
         let known = below.zip(response_address).and_then(|(below, address)| {
             self.mac.find(|mac| {
-                let (key, method) = TransactionKey::of(response, below, address, mac)?;
+                let (key, method) = TransactionKey::of(response, &below, address, mac)?;
                 let sent_to = source.and_then(|source| self.sent_to(branch, key, source, mac));
                 (source.is_none() || sent_to.is_some()).then_some((key, method, sent_to))
             })
@@ -119,7 +119,7 @@ impl Core {
             Some(branch @ ViaBranch::ForNode(_)) if sent.is_request() => {
                 let Some(key) = via_below(&sent).and_then(|below| {
                     let address = branch.origin()?.response_address();
-                    Some(TransactionKey::of(&sent, below, address, &self.mac)?.0)
+                    Some(TransactionKey::of(&sent, &below, address, &self.mac)?.0)
                 }) else {
                     return;
                 };
@@ -133,7 +133,7 @@ impl Core {
             // No state is needed: the response is made from the request as it was sent, and goes to where its Via says.
             Some(ViaBranch::Stateless(origin) | ViaBranch::Pinned { origin, .. }) if sent.is_request() => {
                 let key = via_below(&sent)
-                    .and_then(|below| TransactionKey::of(&sent, below, origin.response_address(), &self.mac));
+                    .and_then(|below| TransactionKey::of(&sent, &below, origin.response_address(), &self.mac));
                 let Some((key, _)) = key else { return };
                 let pin = self.pins.find(key);
                 // This is a retransmission of an INVITE that was accepted: a failure now would end the call at the

@@ -55,7 +55,7 @@ impl TransactionKey {
     /// Everybody on the path can read and repeat these values. So the key also has the address that responses go
     /// to: with it, nobody at another address can match a transaction, and so cancel a call.
     pub(super) fn new(
-        (via, response_address): (SentBy<'_>, SocketAddr),
+        (via, response_address): (&SentBy<'_>, SocketAddr),
         (sequence, method): (u32, Method<'_>),
         (call_id, from_tag): (&[u8], Option<&[u8]>),
         mac: &Mac,
@@ -86,7 +86,7 @@ impl TransactionKey {
     /// request arrived with, and `response_address` the address that its responses go to.
     pub(crate) fn of<'m>(
         message: &'m Message,
-        via: SentBy<'_>,
+        via: &SentBy<'_>,
         response_address: SocketAddr,
         mac: &Mac,
     ) -> Option<(Self, Method<'m>)> {

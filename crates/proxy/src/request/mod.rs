@@ -193,9 +193,9 @@ impl Request {
         let key = match (&head, via) {
             (Ok(head), _) => {
                 let (numbers, names) = ((head.sequence, message.method()), (head.call_id, head.from.tag));
-                Some(TransactionKey::new(((&head.via).into(), back), numbers, names, mac))
+                Some(TransactionKey::new((&(&head.via).into(), back), numbers, names, mac))
             }
-            (Err(_), Some(via)) => TransactionKey::of(message, via.into(), back, mac).map(|(key, _)| key),
+            (Err(_), Some(via)) => TransactionKey::of(message, &via.into(), back, mac).map(|(key, _)| key),
             (Err(_), None) => None,
         };
         // A request without the values of a key is refused. Its retransmissions are equal and must get the same

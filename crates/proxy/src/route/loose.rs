@@ -25,7 +25,7 @@ pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Ma
     // The request may have been here before, while it waited for a lookup.
     (request.own_routes, request.has_only_own_routes) = (0, true);
     // Both functions look for a parameter. Most Request-URIs have none.
-    if memchr::memchr(b';', request.message.request_uri()).is_some() {
+    if request.message.request_uri().contains(&b';') {
         dialog = restore_from_strict_router(request, settings, mac);
         strip_own_maddr(request, settings);
     }
