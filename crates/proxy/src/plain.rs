@@ -42,12 +42,15 @@ pub(crate) fn via_with_branch(value: &[u8]) -> Option<(SocketAddr, &[u8])> {
 pub(crate) fn plain_tag(value: &[u8]) -> Option<&[u8]> {
     let (address, tag) = value.split_at_checked(memchr::memrchr(b';', value)?)?;
     let tag = tag.strip_prefix(b";tag=").filter(|_| address.ends_with(b">"))?;
-    // Neither white space nor a quote.
-    matches!(tag, [b'#'..=b'~', .., b'#'..=b'~']).then_some(tag)
+    // Neither white space nor a quote. If the semicolon were in a display name, an address would follow.
+    matches!(tag, [b'#'..=b'~', .., b'#'..=b'=' | b'?'..=b'~']).then_some(tag)
 }
 
 #[cfg(test)]
 mod tests {
+    use parser::headers::Via;
+    use parser::{Header as _, NameAddr};
+
     use super::*;
 
     #[test]
@@ -95,5 +98,41 @@ mod tests {
         for other in ["<sip:a@b>", "<sip:a@b>;tag=", "<sip:a@b>;tag=a;x", "<sip:a@b>;x=\">;tag=a\"", "sip:a@b;tag=a"] {
             assert_eq!(tag(other), None, "{other}");
         }
+    }
+
+    /// What is read without the grammar is what the grammar reads: otherwise a response would be dropped, or a call not found.
+    #[test]
+    fn values_are_read_as_by_the_grammar() {
+        let (mut tags, mut branches) = (0, 0);
+        let names = ["", "Al ", "\"A\" ", "\"A>;tag=bc\" ", "\"\\\">;tag=bc\""];
+        let uris = ["<sip:a@b>", "<sip:a@b;tag=x>", "<sip:a@b?x=%3e>", "sip:a@b", "<tel:+1>"];
+        let params = ["", ";tag=a-1.x", ";tag=1", ";x;tag=ab", ";tag=ab;x", ";tag = ab", ";TAG=ab", ";tag=ab "]
+            .into_iter()
+            .chain([";x=\">;tag=ab\"", ";x=\"<\";tag=ab", ";x=\">;tag=ab\" ", ";tag=\"ab\"", ";tag=", ";tag=~*"]);
+        for (name, uri, params) in
+            params.flat_map(|params| names.map(|name| uris.map(|uri| (name, uri, params)))).flatten()
+        {
+            let value = format!("{name}{uri}{params}");
+            if let Some(tag) = plain_tag(value.as_bytes()) {
+                assert_eq!(NameAddr::params_of(value.as_bytes()).value("tag"), Some(tag), "{value}");
+                tags += 1;
+            }
+        }
+        let begins = ["SIP/2.0/UDP ", "SIP/2.0/TLS-SCTP ", "SIP/2.0/UDP  ", "SIP/2.0/\tUDP "];
+        let hosts = ["192.0.2.1:5060", "192.0.2.1", "192.0.2.1 :5060", "a.b:5060", "[::1]:5060", "192.0.2.1:05060"];
+        let params =
+            [";branch=z9hG4bK-1;rport", ";branch=z9;x=\";\"", ";branch=z9", ";rport;branch=z9;x", ";branch=\"z;\";x"];
+        for (begin, host, params) in
+            params.into_iter().flat_map(|params| begins.map(|begin| hosts.map(|host| (begin, host, params)))).flatten()
+        {
+            let value = format!("{begin}{host}{params}");
+            if let Some((address, branch)) = via_with_branch(value.as_bytes()) {
+                let via = Via::parse(value.as_bytes()).expect("valid");
+                assert_eq!((via.host.ip(), via.port), (Some(address.ip()), Some(address.port())), "{value}");
+                assert_eq!(via.branch(), Some(branch), "{value}");
+                branches += 1;
+            }
+        }
+        assert!(tags > 10 && branches > 1, "{tags} {branches}");
     }
 }
