@@ -7,7 +7,7 @@ use crate::request::checksum;
 
 use super::octets::{Reader, octet_of, read_call, read_side, write_call, write_text};
 
-/// The most octets of calls in one message, but for the last of them. A stream takes messages of 64 KiB by default.
+/// The most octets of calls in one message, but for the last of them. A server takes messages of 32 KiB at least.
 const PART: usize = 16 << 10;
 
 /// Something that a node tells another one.
@@ -193,7 +193,7 @@ fn read_request(octets: &mut Reader<'_>) -> Option<PassingRequest> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calls::{CallSide, call};
+    use crate::calls::{CallDialog, CallSide, call};
 
     /// Each shorter text is refused.
     fn read(octets: &[u8]) -> Note {
@@ -230,6 +230,25 @@ mod tests {
             ids.extend(told.iter().map(|it| it.call.id));
         }
         assert_eq!(ids, (0..1000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_longest_message_has_less_than_32_kib() {
+        let longest = |call: CallInProgress, dialogs| {
+            let text = [b'x'; crate::calls::MAX_PIECE];
+            let aor = location::Aor::from_canonical(&text);
+            let dialog = CallDialog { callee_tag: text.into(), user: text.into(), ..call.dialogs[0].clone() };
+            let (call_id, caller_tag) = (text.into(), text.into());
+            let (from, caller, to, dialogs) = (aor.clone(), aor.clone(), aor, vec![dialog; dialogs]);
+            CallInProgress { call_id, caller_tag, from, caller, to, dialogs, ..call }
+        };
+        // A call has 16 dialogs at most, and one of them is picked up.
+        let told: Vec<_> = (0..10).map(|id| longest(call(id), 16)).collect();
+        let found: Vec<_> = (0..16).map(|id| longest(call(id), 1)).collect();
+        let mut all = calls_in_parts(&told, false, true, || 1);
+        all.push(found_note(FindQuestion { number: 1, worker: 0 }, Some(&found)));
+        // With the head of the message.
+        assert!(all.iter().all(|octets| octets.len() < 31 << 10), "{:?}", all.iter().map(Vec::len).collect::<Vec<_>>());
     }
 
     #[test]

@@ -179,6 +179,10 @@ pub(super) fn check(config: &Config) -> Result<(), Conflict> {
     if !(Duration::from_secs(3)..=Duration::from_secs(60)).contains(&lease.0) {
         return conflict("cluster", "lease", "expected 3s to 1m");
     }
+    // What servers tell each other of calls is not cut into smaller parts.
+    if config.limits.message_size.0 < 32 << 10 {
+        return conflict("limits", "message_size", "expected 32KiB or more with several servers");
+    }
     // Each server would make accounts of its own at its first start.
     let has_accounts = !config.accounts.is_empty() || config.accounts_file.is_some();
     if config.authentication == Authentication::Required && !has_accounts {

@@ -8,7 +8,7 @@ use super::scalar::{Count, Period, Size};
 section! {
     /// `limits`: limits of memory and time. `frontdesk_limits_reached_total` counts each time that one takes effect.
     pub(crate) struct Limits {
-        /// longest message, over any transport
+        /// longest message, over any transport; at least 32KiB with several servers
         message_size: Size = Size(64 << 10),
         /// forked requests at a time, per worker. Each is kept for 32 s after its end. At the limit, those that ended
         /// longest ago are removed early. As many requests more may wait for DNS

@@ -100,3 +100,29 @@ fn a_phone_that_registers_at_another_node_joins_the_call() {
     let refused = alice.expects("603");
     alice.acks(&invite, &refused);
 }
+
+/// Two phones at two nodes accept the call in the same moment.
+#[test]
+fn both_dialogs_of_a_call_that_two_phones_accept_end_at_any_node() {
+    let sim = nodes(3);
+    let alice = registered(&sim, "alice", Kind::Udp, 0);
+    let phones = [("bob/desk", Kind::Tcp, 1), ("bob/mobile", Kind::Wss, 2)]
+        .map(|(name, kind, node)| registered(&sim, name, kind, node));
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let received = phones.each_ref().map(|phone| phone.expects("INVITE"));
+    let answers = [0, 1].map(|at| phones[at].answers(&received[at], 200));
+    let accepted = [0, 1].map(|_| alice.expects("200"));
+    for ok in &accepted {
+        alice.acks(&invite, ok);
+    }
+    for (phone, known) in [(0, 1), (1, 0)] {
+        phones[phone].expects("ACK");
+        phones[phone].sends(&phones[phone].within_as_callee(&received[phone], &answers[phone], "BYE"));
+        alice.answers(&alice.expects("BYE"), 200);
+        phones[phone].expects("200");
+        sim.millis(5);
+        assert_eq!((sim.calls().len(), sim.records().len()), (known, 1 - known));
+    }
+    sim.skip_final_check();
+}

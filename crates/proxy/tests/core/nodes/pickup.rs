@@ -150,3 +150,73 @@ fn an_invite_that_waits_for_nodes_can_be_cancelled() {
     sim.seconds(1);
     bob.receives_nothing();
 }
+
+/// Two phones at two nodes press the key at the same moment: the phone that called decides.
+#[test]
+fn two_watchers_at_two_nodes_pick_up_at_once() {
+    let ringing = Ringing::new(3, Kind::Udp);
+    let second = second_desk(&ringing, 1);
+    let phones = [&ringing.desk.phone, &second];
+    let pickups = phones.map(|phone| ringing.desk.replacement(phone, ALICE));
+    for (phone, pickup) in phones.iter().zip(&pickups) {
+        phone.sends(pickup);
+    }
+    let at_alice = [0, 1].map(|_| ringing.alice.expects("INVITE"));
+    for ((phone, pickup), status) in phones.iter().zip(&pickups).zip([200, 481]) {
+        let received = at_alice.iter().find(|it| it.value("Call-ID") == pickup.value("Call-ID")).unwrap();
+        ringing.alice.answers(received, status);
+        let answer = phone.expects(&status.to_string());
+        phone.acks(pickup, &answer);
+        ringing.alice.expects("ACK");
+    }
+    // Each asked all others once; none of the calls is known twice.
+    ringing.sim.seconds(1);
+    let calls = ringing.sim.calls();
+    assert_eq!(calls.len(), 2, "that of bob's phone and the new one: {calls:?}");
+    ringing.sim.skip_final_check();
+}
+
+/// Another phone of desk, at a node.
+fn second_desk(ringing: &Ringing, node: usize) -> Agent {
+    registered(&ringing.sim, "desk/second", Kind::Tcp, node)
+}
+
+/// The call was answered, or given up, while the INVITE that picks it up was on its way.
+#[test]
+fn a_call_that_does_not_ring_any_more_is_not_picked_up() {
+    for is_answered in [true, false] {
+        let ringing = Ringing::new(3, Kind::Udp);
+        let phone = second_desk(&ringing, 2);
+        let pickup = ringing.desk.replacement(&phone, BOB);
+        let Ringing { sim, alice, bob, invite, received, .. } = ringing;
+        if is_answered {
+            accepts(&alice, &invite, &bob, &received);
+        } else {
+            bob.answers(&received, 486);
+            alice.acks(&invite, &alice.expects("486"));
+            bob.expects("ACK");
+        }
+        phone.sends(&pickup);
+        // It goes where it is addressed, as a transfer does.
+        let at_bob = bob.expects("INVITE");
+        bob.answers(&at_bob, 481);
+        phone.acks(&pickup, &phone.expects("481"));
+        alice.receives_nothing();
+        sim.skip_final_check();
+    }
+}
+
+/// The phones do not know that the node of their call is gone.
+#[test]
+fn a_call_whose_node_is_gone_is_known_at_no_node() {
+    let ringing = Ringing::new(3, Kind::Udp);
+    let phone = second_desk(&ringing, 2);
+    let pickup = ringing.desk.replacement(&phone, BOB);
+    ringing.sim.kill_node(0);
+    ringing.sim.lose_lease(0);
+    phone.sends(&pickup);
+    let at_bob = ringing.bob.expects("INVITE");
+    ringing.bob.answers(&at_bob, 481);
+    phone.acks(&pickup, &phone.expects("481"));
+    ringing.sim.skip_final_check();
+}

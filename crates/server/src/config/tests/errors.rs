@@ -125,6 +125,11 @@ fn errors_in_a_cluster_name_the_key() {
         (with("cluster:\n  node: a\n  advertise: \"192.0.2.1:5070\"\n"), "4:", ["cluster.advertise", "listen"]),
         (with("cluster:\n  node: a\n  advertise: \"192.0.2.1:5060\"\n"), "1:", ["location.store", "accounts_file"]),
         (with("cluster: { node: a, advertise: \"192.0.2.1:5060\", lease: 2s }\n"), "2:", ["cluster.lease", "3s to 1m"]),
+        (
+            with("cluster: { node: a, advertise: \"192.0.2.1:5060\" }\nlimits: { message_size: 16KiB }\n"),
+            "3:",
+            ["limits.message_size", "32KiB"],
+        ),
     ];
     for (text, line, parts) in &rows {
         refused(&[(text, line, parts)]);
