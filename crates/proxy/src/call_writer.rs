@@ -133,7 +133,7 @@ impl Calls {
 
     /// A request comes within the dialog of a call that is not here.
     pub(crate) fn passes(&self, request: PassingRequest, outbox: &mut Outbox) {
-        if !self.table.passing().begin(request, self.table.limit()) {
+        if !self.table.passing().begin(request) {
             outbox.emit(Event::LimitReached(Limit::JournalCalls));
         }
     }

@@ -3,15 +3,16 @@
 //!
 //! One table for all workers, as the response may come to another one than the request.
 
+use std::hash::BuildHasher as _;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashMap};
 use location::Wall;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::record::CallSide;
+use super::room::{Caller, Room};
 
 /// A request that may end its dialog, with what finds the call at the node that knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,44 +31,75 @@ pub(crate) struct PassingRequest {
 }
 
 /// The requests that have no final response yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PassingRequests {
     all: Mutex<HashMap<u64, PassingRequest>>,
-    /// Their number: without any, a response costs one atomic load.
-    len: AtomicUsize,
+    /// Counts them by the host of the caller: one that sends BYE to a phone that does not respond leaves room for others.
+    room: Room,
+    hasher: DefaultHashBuilder,
 }
 
 impl PassingRequests {
-    /// A request has come. False if there are `limit` already. Of its retransmissions, the first one counts.
-    pub(crate) fn begin(&self, request: PassingRequest, limit: usize) -> bool {
+    /// For so many requests.
+    pub(super) fn new(limit: usize) -> Self {
+        Self { all: Mutex::default(), room: Room::new(limit), hasher: DefaultHashBuilder::default() }
+    }
+
+    /// A request has come. False if there is no room for it. Of its retransmissions, the first one counts.
+    pub(crate) fn begin(&self, request: PassingRequest) -> bool {
         let mut all = self.all.lock();
-        let has_room = all.len() < limit;
+        let has_room = all.contains_key(&request.transaction) || self.room.take(self.caller_of(&request));
         if has_room {
             all.entry(request.transaction).or_insert(request);
         }
-        self.len.store(all.len(), Ordering::Release);
         has_room
     }
 
-    /// A response has come.
+    /// A response has come. Without any request, it costs one atomic load.
     pub(crate) fn end(&self, transaction: u64) -> Option<PassingRequest> {
-        if self.len.load(Ordering::Acquire) == 0 {
+        if self.room.len() == 0 {
             return None;
         }
-        let mut all = self.all.lock();
-        let request = all.remove(&transaction);
-        self.len.store(all.len(), Ordering::Release);
-        request
+        let request = self.all.lock().remove(&transaction)?;
+        self.room.release(self.caller_of(&request));
+        Some(request)
     }
 
     /// Those that came before this moment and get no response any more.
     pub(crate) fn end_unanswered(&self, before: Wall) -> Vec<PassingRequest> {
-        if self.len.load(Ordering::Acquire) == 0 {
+        if self.room.len() == 0 {
             return Vec::new();
         }
-        let mut all = self.all.lock();
-        let ended = all.extract_if(|_, request| request.at < before).map(|(_, request)| request).collect();
-        self.len.store(all.len(), Ordering::Release);
+        let ended: Vec<_> = self.all.lock().extract_if(|_, request| request.at < before).map(|(_, it)| it).collect();
+        ended.iter().for_each(|request| self.room.release(self.caller_of(request)));
         ended
+    }
+
+    fn caller_of(&self, request: &PassingRequest) -> Caller {
+        Caller::of(self.hasher.hash_one(request.sources.first().map(SocketAddr::ip)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(host: u8, transaction: u64) -> PassingRequest {
+        let sources = SmallVec::from_buf([([192, 0, 2, host], 5060).into()]);
+        let (call_id, caller_tag, callee_tag) = Default::default();
+        let (by, is_bye, at) = (CallSide::Caller, true, Wall(transaction));
+        PassingRequest { call_id, caller_tag, callee_tag, sources, by, is_bye, transaction, at }
+    }
+
+    #[test]
+    fn one_caller_leaves_room_for_the_requests_of_others() {
+        let passing = PassingRequests::new(100);
+        let begun = |host, from: u64| (from..from + 200).filter(|it| passing.begin(request(host, *it))).count();
+        assert_eq!((begun(1, 0), begun(2, 1000)), (50, 25));
+        assert!(passing.begin(request(1, 7)), "a retransmission");
+        assert_eq!((passing.end(7).map(|it| it.transaction), passing.end(7), passing.end(199)), (Some(7), None, None));
+        assert_eq!(passing.end_unanswered(Wall(1000)).len(), 49);
+        assert_eq!((begun(3, 2000), passing.end_unanswered(Wall(5000)).len()), (25, 50));
+        assert_eq!(begun(1, 0), 50);
     }
 }

@@ -112,7 +112,7 @@ impl CallTable {
             hasher: DefaultHashBuilder::default(),
             room: Room::new(limit),
             elsewhere: Elsewhere::default(),
-            passing: PassingRequests::default(),
+            passing: PassingRequests::new(limit),
         }
     }
 

@@ -28,7 +28,7 @@ impl Core {
         if nodes.own() != Some(to) || nodes.address_of(from).is_none() {
             return;
         }
-        match Note::read(message.body()) {
+        match Note::read(message.body(), now.wall) {
             Some(Note::Watch(number, interest, known)) => {
                 let watch = Box::new(NodeWatch { node: from, interest: *interest, known, number });
                 self.teller_does(now, CoreMessage::NodeWatches(watch), outbox);
@@ -193,7 +193,7 @@ impl Core {
     /// Tells the other nodes of the requests in dialogs of their calls that were answered in this call of the driver.
     pub(super) fn tell_passed(&mut self, now: Now, outbox: &mut Outbox) {
         for (request, answer) in self.calls.take_passed() {
-            let octets = ended_note(&request, answer);
+            let octets = ended_note(&request, answer, now.wall);
             for node in self.settings.nodes.alive() {
                 self.tell_node(now, node, &octets, outbox);
             }

@@ -3,6 +3,7 @@
 //! Only nodes can send it (`node_link/token.rs`), of this version or another one: what cannot be read is left out.
 
 use crate::calls::{CallInProgress, Interest, NodeCall, Part, PassingRequest, RequestAnswer};
+use crate::clock::Wall;
 use crate::request::checksum;
 
 use super::octets::{Reader, octet_of, read_call, read_side, write_call, write_text};
@@ -93,11 +94,11 @@ pub(crate) fn watch_note(number: u64, interest: &Interest, known: Option<u64>) -
 }
 
 /// Writes [`Note::Ended`].
-pub(crate) fn ended_note(request: &PassingRequest, answer: RequestAnswer) -> Vec<u8> {
+pub(crate) fn ended_note(request: &PassingRequest, answer: RequestAnswer, now: Wall) -> Vec<u8> {
     let status = if let RequestAnswer::Final(status) = answer { status } else { 0 };
     let mut out = vec![kind::ENDED];
     out.extend_from_slice(&status.to_be_bytes());
-    write_request(request, &mut out);
+    write_request(request, now, &mut out);
     out
 }
 
@@ -124,8 +125,8 @@ pub(crate) fn found_note(question: FindQuestion, calls: Option<&[CallInProgress]
 }
 
 impl Note {
-    /// Reads a message.
-    pub(crate) fn read(octets: &[u8]) -> Option<Self> {
+    /// Reads a message that has arrived now.
+    pub(crate) fn read(octets: &[u8], now: Wall) -> Option<Self> {
         let octets = &mut Reader(octets);
         let note = match (octets.octet()?, octets.octet()?) {
             (kind::WATCH, has_sum) => {
@@ -140,7 +141,7 @@ impl Note {
             (kind::ENDED, status) => {
                 let status = u16::from_be_bytes([status, octets.octet()?]);
                 let answer = if status == 0 { RequestAnswer::Nothing } else { RequestAnswer::Final(status) };
-                Self::Ended(Box::new(read_request(octets)?), answer)
+                Self::Ended(Box::new(read_request(octets, now)?), answer)
             }
             (kind::FIND, worker) => {
                 let question = FindQuestion { number: octets.number()?, worker };
@@ -170,19 +171,20 @@ fn read_calls(octets: &mut Reader<'_>) -> Option<Vec<NodeCall>> {
     (0..count).map(read).collect()
 }
 
-fn write_request(request: &PassingRequest, out: &mut Vec<u8>) {
+/// Has how long ago the request came: the clock of the receiver may be another one.
+fn write_request(request: &PassingRequest, now: Wall, out: &mut Vec<u8>) {
     let PassingRequest { call_id, caller_tag, callee_tag, sources, by, is_bye, transaction, at } = request;
     out.extend_from_slice(&[octet_of(*by), (*is_bye).into()]);
     out.extend_from_slice(&transaction.to_be_bytes());
-    out.extend_from_slice(&at.millis().to_be_bytes());
+    out.extend_from_slice(&now.millis_since(*at).to_be_bytes());
     [call_id, caller_tag, callee_tag].into_iter().for_each(|text| write_text(text, out));
     out.push(u8::try_from(sources.len()).unwrap_or(u8::MAX));
     sources.iter().take(u8::MAX.into()).for_each(|source| write_text(source.to_string().as_bytes(), out));
 }
 
-fn read_request(octets: &mut Reader<'_>) -> Option<PassingRequest> {
+fn read_request(octets: &mut Reader<'_>, now: Wall) -> Option<PassingRequest> {
     let (by, is_bye) = (read_side(octets)?, octets.octet()? != 0);
-    let (transaction, at) = (octets.number()?, location::Wall(octets.number()?));
+    let (transaction, at) = (octets.number()?, Wall(now.millis().saturating_sub(octets.number()?)));
     let mut text = || octets.text().map(Box::from);
     let (call_id, caller_tag, callee_tag) = (text()?, text()?, text()?);
     let count = octets.octet()?;
@@ -198,10 +200,12 @@ mod tests {
     /// Each shorter text is refused.
     fn read(octets: &[u8]) -> Note {
         for length in 0..octets.len() {
-            assert!(Note::read(&octets[..length]).is_none(), "{length} of {octets:?}");
+            assert!(Note::read(&octets[..length], NOW).is_none(), "{length} of {octets:?}");
         }
-        Note::read(octets).expect("a note")
+        Note::read(octets, NOW).expect("a note")
     }
+
+    const NOW: Wall = Wall(90_000);
 
     #[test]
     fn calls_are_read_back_and_have_the_same_sum() {
@@ -225,7 +229,7 @@ mod tests {
         assert!(parts.len() > 5 && parts.iter().all(|octets| octets.len() < 17 << 10));
         let mut ids = Vec::new();
         for (at, octets) in parts.iter().enumerate() {
-            let Some(Note::Calls(number, part, told)) = Note::read(octets) else { panic!("{octets:?}") };
+            let Some(Note::Calls(number, part, told)) = Note::read(octets, NOW) else { panic!("{octets:?}") };
             assert_eq!((number, part), (at as u64, Part { is_first: at == 0, is_last: at + 1 == parts.len() }));
             ids.extend(told.iter().map(|it| it.call.id));
         }
@@ -270,11 +274,13 @@ mod tests {
             by: CallSide::Callee,
             is_bye: true,
             transaction: 77,
-            at: location::Wall(5),
+            at: Wall(5),
         };
+        // The clock of the sender is another one.
+        let expected = PassingRequest { at: Wall(NOW.0 - 300), ..request.clone() };
         for answer in [RequestAnswer::Nothing, RequestAnswer::Final(481)] {
-            let note = read(&ended_note(&request, answer));
-            assert!(matches!(note, Note::Ended(read, end) if *read == request && end == answer));
+            let note = read(&ended_note(&request, answer, Wall(305)));
+            assert!(matches!(note, Note::Ended(read, end) if *read == expected && end == answer));
         }
     }
 
@@ -294,6 +300,6 @@ mod tests {
 
     #[test]
     fn what_another_version_may_tell_is_not_read() {
-        assert!(Note::read(b"").is_none() && Note::read(&[99, 0, 0, 0]).is_none());
+        assert!(Note::read(b"", NOW).is_none() && Note::read(&[99, 0, 0, 0], NOW).is_none());
     }
 }
