@@ -113,6 +113,10 @@ mod tests {
             params.flat_map(|params| names.map(|name| uris.map(|uri| (name, uri, params)))).flatten()
         {
             let value = format!("{name}{uri}{params}");
+            // A display name needs the brackets (RFC 3261 25.1).
+            if !name.is_empty() && !uri.starts_with('<') {
+                continue;
+            }
             if let Some(tag) = plain_tag(value.as_bytes()) {
                 assert_eq!(NameAddr::params_of(value.as_bytes()).value("tag"), Some(tag), "{value}");
                 tags += 1;
