@@ -123,6 +123,8 @@ pub(crate) enum Reject {
     LocationDown,
     /// There are too many response contexts.
     Overload,
+    /// Another node may know the call that the request replaces, and has not answered.
+    NodeSilent,
     /// The request is to a group, and only calls and messages go to all members.
     Group,
     /// The event package is not supported.
@@ -241,7 +243,7 @@ impl Reject {
             Self::Event => 489,
             // RFC 3261 10.3 step 7 (a failure to store), RFC 3261 12.2.2 (CSeq), RFC 3323 5 (privacy)
             Self::OutOfOrder | Self::Store | Self::LateInDialog | Self::Privacy(_) => 500,
-            Self::StoreFull | Self::LocationDown | Self::Overload => 503,
+            Self::StoreFull | Self::LocationDown | Self::Overload | Self::NodeSilent => 503,
             Self::Version => 505,
         }
     }
@@ -375,7 +377,7 @@ impl Reject {
             }
             // RFC 3261 10.3 step 7
             Self::TooBrief { min } => reply.header(HeaderName::MinExpires, |out| write_decimal(out, min)),
-            Self::Store | Self::StoreFull | Self::LocationDown | Self::Overload => {
+            Self::Store | Self::StoreFull | Self::LocationDown | Self::Overload | Self::NodeSilent => {
                 reply.header(HeaderName::RetryAfter, |out| write_decimal(out, RETRY_AFTER))
             }
             _ => {}

@@ -1,8 +1,9 @@
 //! Asks the other nodes for the calls that an INVITE replaces (RFC 3891), and answers them.
 //!
 //! Such an INVITE may come to any node: that of the watcher, or one where nobody watches. It is asked for when its sender has
-//! been admitted. The answers say who may pick the call up (`pickup.rs`), so it waits for them a little. A node that does not
-//! answer is gone, or cannot be reached; then the call may as well be one of nobody. Must not decide about the INVITE.
+//! been admitted. The answers say who may pick the call up (`pickup.rs`), so it waits for them. While a node that counts as
+//! alive does not answer, the INVITE is refused: whoever has read the identifiers of a call at that node could take it over
+//! otherwise, if only one answer is lost. Must not decide about the INVITE when all have answered.
 
 use location::Node;
 use parser::{HeaderName, Method};
@@ -15,6 +16,7 @@ use crate::clock::{Instant, Now};
 use crate::mac::Purpose;
 use crate::node_calls::{Find, FindQuestion, find_note, found_note};
 use crate::outbox::{CoreMessage, Handover, Outbox};
+use crate::reject::Reject;
 use crate::request::Request;
 use crate::route::NextStep;
 
@@ -94,10 +96,12 @@ impl Core {
         }
     }
 
-    /// Not all nodes have answered in time.
+    /// Not all nodes have answered in time. A node that is gone counts as alive until the end of its lease.
     pub(super) fn find_timeout(&mut self, now: Now, number: u64, at: Instant, outbox: &mut Outbox) {
-        if let Some(find) = self.finds.timeout(number, at) {
-            self.found_at_nodes(now, *find, outbox);
+        if let Some(find) = self.finds.timeout(number, at)
+            && is_wanted(&mut self.waiting, &find.request)
+        {
+            self.refuse(now, &find.request, Reject::NodeSilent, outbox);
         }
     }
 

@@ -13,8 +13,7 @@ use crate::request::Request;
 use crate::route::NextStep;
 use crate::timer_queue::{Armed, Timer, TimerQueue};
 
-/// How long the other nodes are waited for. A node that does not answer in this time has no call that goes on, as far as that
-/// can be known.
+/// How long the other nodes are waited for.
 const TIMEOUT: Duration = Duration::from_millis(500);
 
 /// An INVITE, and what is done with it next.
