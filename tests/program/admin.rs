@@ -194,7 +194,8 @@ fn accounts_are_changed_with_the_token() {
         let status = with_token(&server, "POST", &format!("/api/v1/users/{user}/account"), body).status;
         assert!(status == 400 || status == 422, "{user} {body}: {status}");
     }
-    assert!(!std::fs::read_to_string(&file).expect("the file").contains("106"));
+    // No account was added. The hashes in the file contain any three digits now and then.
+    change("DELETE", "106", "", 404);
     // The name is neither shortened nor replaced.
     let long = "x".repeat(70);
     assert_eq!(change("POST", &long, "", 201)["user"], long.as_str());
