@@ -176,7 +176,9 @@ fn a_request_has_one_response_context(transactions: &Transactions, outgoing: &Ou
         // RFC 3261 22.2: the answer to a challenge of a trunk.
         let challenged = transactions.trunk_of(other).is_some()
             && other.ended().is_some_and(|ended| matches!(ended.status, 401 | 407));
-        other.branch() != outgoing.branch() && !moved && (same_target && !came_back && !challenged || !same_context)
+        // RFC 3263 4.3: the next server of a name. At addresses without an agent, servers cannot be told apart.
+        let same_agent = same_target && other.agent.is_some();
+        other.branch() != outgoing.branch() && !moved && (same_agent && !came_back && !challenged || !same_context)
     };
     let other = transactions.branches(incoming).find(|other| conflicts(other));
     must(other.is_none(), || format!("{} and {}", outgoing.branch(), other.map_or("", Outgoing::branch)))
