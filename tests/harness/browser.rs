@@ -78,6 +78,13 @@ impl Browser {
     /// Waits until an expression is true.
     #[track_caller]
     pub(crate) fn shows(&mut self, expression: &str) {
+        if !self.comes_to_show(expression) {
+            panic!("{expression} is not so:\n{}", self.ask("document.body.innerText"));
+        }
+    }
+
+    /// Waits until an expression is true. False if that takes too long.
+    pub(crate) fn comes_to_show(&mut self, expression: &str) -> bool {
         // Before the page is loaded, its elements do not exist.
         let early = format!("(() => {{ try {{ return {expression} }} catch {{ return false }} }})()");
         let shown = wait_for(PATIENCE, || {
@@ -86,9 +93,7 @@ impl Browser {
             // While a page is being loaded, nothing can be evaluated.
             (self.evaluate(&early) == Ok(Value::Bool(true))).then_some(())
         });
-        if shown.is_none() {
-            panic!("{expression} is not so:\n{}", self.ask("document.body.innerText"));
-        }
+        shown.is_some()
     }
 
     /// Presses and releases a key.

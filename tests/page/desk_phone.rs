@@ -20,11 +20,12 @@ fn a_browser_and_a_desk_phone_call_each_other() {
     alice.shows(&format!("{STATE} === 'Ready'"));
 
     // The desk phone rings, answers and hangs up.
-    call(&mut alice, "bob");
-    alice.shows(&format!("{CALL} === 'Ringing…'"));
-    bob.says("Incoming call from:  sip:alice@office.example");
-    bob.command("accept", "");
-    alice.shows(&format!("{CALL} === 'Connected'"));
+    connects(&mut alice, |alice| {
+        call(alice, "bob");
+        alice.shows(&format!("{CALL} === 'Ringing…'"));
+        bob.says("Incoming call from:  sip:alice@office.example");
+        bob.command("accept", "");
+    });
     bob.says("Call established: sip:alice@office.example");
     hears(&mut alice);
     bob.says("incoming rtp for 'audio' established");
@@ -45,11 +46,12 @@ fn a_browser_and_a_desk_phone_call_each_other() {
     reads(&mut alice, "recent", "You have cancelled the call.");
 
     // The browser rings, answers and hangs up.
-    bob.command("dial", "sip:alice@office.example");
-    alice.shows("document.title === 'bob is calling'");
-    bob.says("180 Ringing");
-    click(&mut alice, "answer");
-    alice.shows(&format!("{CALL} === 'Connected'"));
+    connects(&mut alice, |alice| {
+        bob.command("dial", "sip:alice@office.example");
+        alice.shows("document.title === 'bob is calling'");
+        bob.says("180 Ringing");
+        click(alice, "answer");
+    });
     hears(&mut alice);
     click(&mut alice, "hang-up");
     bob.says("sip:alice@office.example;transport=udp: session closed");
@@ -63,4 +65,18 @@ fn a_browser_and_a_desk_phone_call_each_other() {
     bob.quit();
     call(&mut alice, "bob");
     reads(&mut alice, "notice", "bob cannot be reached now.");
+}
+
+/// The phones connect, at the second call if not at the first: in a few of a hundred calls, the DTLS handshake between Chromium
+/// and baresip 1.0 does not come to an end. The server takes no part in it.
+#[track_caller]
+fn connects(alice: &mut Browser, begin: impl Fn(&mut Browser)) {
+    let connected = format!("{CALL} === 'Connected'");
+    begin(alice);
+    if !alice.comes_to_show(&connected) {
+        click(alice, "hang-up");
+        reads(alice, "recent", "You have hung up.");
+        begin(alice);
+    }
+    alice.shows(&connected);
 }
