@@ -82,8 +82,12 @@ impl Transactions {
         let times = self.times(incoming, outgoing)?;
         let leg = || self.leg(incoming, outgoing).map(Outgoing::began);
         let rings_on = self.settings.rings_on || times.rings_on;
-        let began = if rings_on { leg().max().unwrap_or_default() } else { outgoing.began() };
         let leg_began = leg().min().unwrap_or_default();
+        // A turn also begins with a party, or with the target of a redirection, that nothing can be sent to.
+        let ends = self.leg(incoming, outgoing).filter_map(Outgoing::ended);
+        let redirected = ends.filter(|ended| (300..400).contains(&ended.status)).map(|ended| ended.at);
+        let last_turn = leg_began.saturating_add(times.last_turn);
+        let began = if rings_on { leg().chain(redirected).fold(last_turn, u64::max) } else { outgoing.began() };
         Some(began.saturating_add(times.longest).min(leg_began.saturating_add(times.all)))
     }
 

@@ -76,6 +76,8 @@ pub(crate) struct RingTimes {
     pub(crate) longest: u64,
     /// Whether the phones of a turn ring on in the next one.
     pub(crate) rings_on: bool,
+    /// How long after the first turn the last party that rings beside a user begins, even if nothing can be sent to it.
+    pub(crate) last_turn: u64,
     /// The time of all turns together.
     pub(crate) all: u64,
     /// After this time another party may ring in place of a member.
@@ -212,7 +214,14 @@ impl OfficeModel {
 
     /// How long the parties of a stop ring. `ring_time`: that of the configuration.
     pub(crate) fn times(&self, stop: &str, ring_time: u64) -> RingTimes {
-        let plain = RingTimes { shortest: ring_time, longest: NEVER, rings_on: false, all: NEVER, follows: NEVER };
+        let plain = RingTimes {
+            shortest: ring_time,
+            longest: NEVER,
+            rings_on: false,
+            last_turn: 0,
+            all: NEVER,
+            follows: NEVER,
+        };
         if let Some(group) = self.groups.get(stop) {
             let follows = self.users.values().map(|user| user.after).min().unwrap_or(NEVER);
             let has_followers = self.groups.values().any(|group| group.members.iter().any(|(_, follows)| *follows));
@@ -231,6 +240,7 @@ impl OfficeModel {
                 (times.rings_on, since) = (true, *after);
             }
         }
+        times.last_turn = since;
         times
     }
 
