@@ -100,7 +100,7 @@ impl Elsewhere {
 
     /// A node has reported calls. `id`: turns the number of a call there into a number that no other call here has. Returns
     /// the changes, and whether there was room for all calls.
-    pub(crate) fn tell(
+    pub(crate) fn receive(
         &self,
         report: Report,
         (part, calls): (Part, Vec<NodeCall>),
@@ -148,8 +148,9 @@ impl Elsewhere {
         (changes, has_room)
     }
 
-    /// The sum of the calls that are known of a node, as `sum_of` is there. If there was no room for all of them, the node
-    /// tells all again, as long as that is so: otherwise those that have ended would stay.
+    /// The sum over the calls that are known of a node. The node compares it with its own one (`node_calls::sum_of`), and
+    /// reports all of its calls if they differ; also as long as there is no room for all of them, because calls that have
+    /// ended would stay otherwise.
     pub(crate) fn sum_of(&self, node: Node) -> u64 {
         let all = self.0.lock();
         let of_node = all.get(&node.number.get()).filter(|it| it.run == node.run);
@@ -204,16 +205,16 @@ mod tests {
     const ROOM: usize = 3;
 
     /// The message of the first node with this number, a millisecond after the one before.
-    fn told(run: u32, number: u64) -> Report {
+    fn report(run: u32, number: u64) -> Report {
         let by = Node { number: NonZeroU16::MIN, run };
         Report { by, number, received: Instant::from_micros(number * 1000) }
     }
 
     /// The number of changes, and whether there was room.
-    fn tell(elsewhere: &Elsewhere, report: Report, part: Part, calls: &[(u64, bool)]) -> (usize, bool) {
+    fn receive(elsewhere: &Elsewhere, report: Report, part: Part, calls: &[(u64, bool)]) -> (usize, bool) {
         let node_call = |(id, has_ended): &(u64, bool)| NodeCall { call: call(*id), has_ended: *has_ended, sum: *id };
         let (changes, has_room) =
-            elsewhere.tell(report, (part, calls.iter().map(node_call).collect()), |id| id + 1000, ROOM);
+            elsewhere.receive(report, (part, calls.iter().map(node_call).collect()), |id| id + 1000, ROOM);
         (changes.len(), has_room)
     }
 
@@ -230,32 +231,32 @@ mod tests {
     #[test]
     fn a_call_is_known_until_its_node_says_that_it_has_ended() {
         let all = Elsewhere::default();
-        assert_eq!(tell(&all, told(7, 1), SOME, &[(1, false), (2, false)]), (2, true));
-        assert_eq!(tell(&all, told(7, 2), SOME, &[(1, false)]), (0, true), "nothing has changed");
+        assert_eq!(receive(&all, report(7, 1), SOME, &[(1, false), (2, false)]), (2, true));
+        assert_eq!(receive(&all, report(7, 2), SOME, &[(1, false)]), (0, true), "nothing has changed");
         assert_eq!(ids(&all), [1001, 1002]);
-        assert_eq!((all.sum_of(told(7, 0).by), all.sum_of(told(6, 0).by)), (3, 0));
-        assert_eq!(tell(&all, told(7, 3), SOME, &[(1, true), (5, true)]), (1, true));
+        assert_eq!((all.sum_of(report(7, 0).by), all.sum_of(report(6, 0).by)), (3, 0));
+        assert_eq!(receive(&all, report(7, 3), SOME, &[(1, true), (5, true)]), (1, true));
         assert_eq!(ids(&all), [1002]);
     }
 
     #[test]
     fn what_is_missing_in_all_parts_is_gone() {
         let all = Elsewhere::default();
-        tell(&all, told(7, 1), SOME, &[(1, false), (2, false)]);
-        assert_eq!(tell(&all, told(7, 2), FIRST, &[(2, false)]), (0, true));
-        assert_eq!(tell(&all, told(7, 3), LAST, &[(3, false)]), (2, true));
+        receive(&all, report(7, 1), SOME, &[(1, false), (2, false)]);
+        assert_eq!(receive(&all, report(7, 2), FIRST, &[(2, false)]), (0, true));
+        assert_eq!(receive(&all, report(7, 3), LAST, &[(3, false)]), (2, true));
         assert_eq!(ids(&all), [1002, 1003]);
         let both = Part { is_first: true, is_last: true };
-        assert_eq!(tell(&all, told(7, 4), both, &[]), (2, true));
+        assert_eq!(receive(&all, report(7, 4), both, &[]), (2, true));
         assert!(all.is_empty());
     }
 
     #[test]
     fn a_copy_of_an_earlier_message_changes_nothing() {
         let all = Elsewhere::default();
-        tell(&all, told(7, 5), SOME, &[(1, false)]);
+        receive(&all, report(7, 5), SOME, &[(1, false)]);
         for number in [4, 5] {
-            assert_eq!(tell(&all, told(7, number), SOME, &[(1, true)]), (0, true));
+            assert_eq!(receive(&all, report(7, number), SOME, &[(1, true)]), (0, true));
         }
         assert_eq!(ids(&all), [1001]);
     }
@@ -263,28 +264,28 @@ mod tests {
     #[test]
     fn the_calls_of_an_earlier_run_are_gone() {
         let all = Elsewhere::default();
-        tell(&all, told(7, 5), SOME, &[(1, false)]);
-        assert_eq!(tell(&all, told(8, 6), SOME, &[(2, false)]), (2, true));
+        receive(&all, report(7, 5), SOME, &[(1, false)]);
+        assert_eq!(receive(&all, report(8, 6), SOME, &[(2, false)]), (2, true));
         assert_eq!(ids(&all), [1002]);
     }
 
     #[test]
     fn there_is_room_for_so_many() {
         let all = Elsewhere::default();
-        assert_eq!(tell(&all, told(7, 1), SOME, &[(1, false), (2, false), (3, false), (4, false)]), (3, false));
-        assert_eq!(all.sum_of(told(7, 0).by), 6, "it is compared: what has ended meanwhile would stay");
-        assert_eq!(tell(&all, told(7, 2), SOME, &[(1, true), (4, false)]), (2, true));
+        assert_eq!(receive(&all, report(7, 1), SOME, &[(1, false), (2, false), (3, false), (4, false)]), (3, false));
+        assert_eq!(all.sum_of(report(7, 0).by), 6, "it is compared: what has ended meanwhile would stay");
+        assert_eq!(receive(&all, report(7, 2), SOME, &[(1, true), (4, false)]), (2, true));
     }
 
     #[test]
     fn only_what_is_watched_at_nodes_that_are_alive_is_kept() {
         let all = Elsewhere::default();
         let interest = Interest::of_buckets(call(1).parties().map(Interest::bucket_of));
-        let (alive, at) = (told(7, 0).by, told(7, 0).received);
+        let (alive, at) = (report(7, 0).by, report(7, 0).received);
         let mut number = 0;
         let mut keeps = |alive: &[Node], since: Instant, interest: &Interest| {
             number += 1;
-            tell(&all, Report { number, ..told(7, 0) }, SOME, &[(1, false)]);
+            receive(&all, Report { number, ..report(7, 0) }, SOME, &[(1, false)]);
             let gone = all.keep(alive, since, interest).len();
             assert_eq!(gone == 0, ids(&all) == [1001]);
             gone == 0
@@ -292,6 +293,6 @@ mod tests {
         assert!(keeps(&[alive], at, &interest));
         assert!(!keeps(&[alive], at + Duration::from_micros(1), &interest));
         assert!(!keeps(&[alive], at, &Interest::EMPTY));
-        assert!(!keeps(&[told(8, 0).by], at, &interest));
+        assert!(!keeps(&[report(8, 0).by], at, &interest));
     }
 }

@@ -35,7 +35,7 @@ impl Core {
         let token = token_in(&request.message).unwrap_or_default();
         let verified = match NodeToken::read(token, &request.message, now.wall, &self.mac) {
             Ok(NodeToken { to: Addressee::Node { from, to }, .. }) => {
-                return self.told_by_node(now, (from, to), &request.message, outbox);
+                return self.receive_from_node(now, (from, to), &request.message, outbox);
             }
             Ok(NodeToken { to: Addressee::Phone(peer), .. }) => {
                 self.sender_of(&request.message).map(|flow| (peer, flow)).ok_or(Refused::Forged)

@@ -195,7 +195,7 @@ impl Core {
             core_message @ (CoreMessage::CallOfNode { .. }
             | CoreMessage::NodeWatches(_)
             | CoreMessage::WatchAtNodes
-            | CoreMessage::NodesChanged) => self.tell_nodes(now, core_message, outbox),
+            | CoreMessage::NodesChanged) => self.publish_to_nodes(now, core_message, outbox),
             CoreMessage::FoundAtNode(answer) => self.question_answered(now, *answer, outbox),
             CoreMessage::SweepCalls => self.sweep_calls(now, outbox),
         }

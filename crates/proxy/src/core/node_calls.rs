@@ -22,7 +22,13 @@ const TELLER: u8 = 0;
 
 impl Core {
     /// Another node tells something, with a valid token. A run of this node that has ended may be the one that it is for.
-    pub(super) fn told_by_node(&mut self, now: Now, (from, to): (Node, Node), message: &Message, outbox: &mut Outbox) {
+    pub(super) fn receive_from_node(
+        &mut self,
+        now: Now,
+        (from, to): (Node, Node),
+        message: &Message,
+        outbox: &mut Outbox,
+    ) {
         outbox.emit(Event::NodeRequest { outcome: NodeRequest::Told });
         let nodes = &self.settings.nodes;
         if nodes.own() != Some(to) || nodes.address_of(from).is_none() {
@@ -48,14 +54,14 @@ impl Core {
     /// Gives a message to the worker that tells the others.
     fn teller_does(&mut self, now: Now, core_message: CoreMessage, outbox: &mut Outbox) {
         if self.worker == TELLER {
-            self.tell_nodes(now, core_message, outbox);
+            self.publish_to_nodes(now, core_message, outbox);
         } else {
             outbox.handovers.push(Handover { worker: Some(TELLER), core_message });
         }
     }
 
     /// Does what this worker alone does.
-    pub(super) fn tell_nodes(&mut self, now: Now, core_message: CoreMessage, outbox: &mut Outbox) {
+    pub(super) fn publish_to_nodes(&mut self, now: Now, core_message: CoreMessage, outbox: &mut Outbox) {
         match core_message {
             CoreMessage::CallOfNode { call, ended } => self.tell_call(now, call, ended.as_deref(), outbox),
             CoreMessage::NodeWatches(watch) => self.node_watches(now, &watch, outbox),
@@ -72,7 +78,7 @@ impl Core {
         let (number, run) = (report.by.number.get().to_be_bytes(), report.by.run.to_be_bytes());
         let id = |call: u64| self.mac.sign(Purpose::Notifier, &[b"node", &number, &run, &call.to_be_bytes()]);
         let table = self.calls.table();
-        let (changes, has_room) = table.elsewhere().tell(report, (part, calls), id, table.limit());
+        let (changes, has_room) = table.elsewhere().receive(report, (part, calls), id, table.limit());
         if !has_room {
             outbox.emit(Event::LimitReached(Limit::JournalCalls));
         }
@@ -95,7 +101,7 @@ impl Core {
         };
         // Without any call too, as a sign of life.
         for octets in calls_in_parts(&calls, false, is_all, || self.exchange.next_number(now.wall)) {
-            self.tell_node(now, watch.node, &octets, outbox);
+            self.publish_to_node(now, watch.node, &octets, outbox);
         }
         if is_new {
             self.tell_interest(now, &[watch.node], true, outbox);
@@ -110,7 +116,7 @@ impl Core {
         let Some(call) = current.or_else(|| ended.cloned()) else { return };
         let nodes = self.exchange.watchers(&call);
         for octets in calls_in_parts(&[call], has_ended, false, || self.exchange.next_number(now.wall)) {
-            nodes.iter().for_each(|node| self.tell_node(now, *node, &octets, outbox));
+            nodes.iter().for_each(|node| self.publish_to_node(now, *node, &octets, outbox));
         }
     }
 
@@ -172,7 +178,7 @@ impl Core {
         for node in nodes {
             let known = compares.then(|| self.calls.table().elsewhere().sum_of(*node));
             let octets = watch_note(self.exchange.next_number(now.wall), &interest, known);
-            self.tell_node(now, *node, &octets, outbox);
+            self.publish_to_node(now, *node, &octets, outbox);
         }
     }
 
@@ -195,13 +201,13 @@ impl Core {
         for (request, answer) in self.calls.take_passed() {
             let octets = ended_note(&request, answer, now.wall);
             for node in self.settings.nodes.alive() {
-                self.tell_node(now, node, &octets, outbox);
+                self.publish_to_node(now, node, &octets, outbox);
             }
         }
     }
 
-    pub(super) fn tell_node(&self, now: Now, node: Node, octets: &[u8], outbox: &mut Outbox) {
+    pub(super) fn publish_to_node(&self, now: Now, node: Node, octets: &[u8], outbox: &mut Outbox) {
         let link = Link { settings: &self.settings, mac: &self.mac, now: now.wall };
-        outbox.tell_node(node, link, octets);
+        outbox.publish_to_node(node, link, octets);
     }
 }

@@ -46,7 +46,7 @@ impl Core {
             return self.refuse(now, &request, reject, outbox);
         }
         let missing = self.settings.nodes.alive();
-        missing.iter().for_each(|node| self.tell_node(now, *node, &octets, outbox));
+        missing.iter().for_each(|node| self.publish_to_node(now, *node, &octets, outbox));
         let find = Find { request, step, missing, found: FoundCalls::default() };
         if find.missing.is_empty() {
             return self.found_at_nodes(now, find, outbox);
@@ -66,7 +66,7 @@ impl Core {
         let ringing = |call| ringing(call, [a, b]).map(|ringing| ringing.call);
         let calls = self.calls.table().with_tags(call_id, [a, b]);
         let calls: Option<Vec<_>> = calls.map(|calls| calls.into_iter().filter_map(ringing).collect());
-        self.tell_node(now, node, &found_note(question, calls.as_deref()), outbox);
+        self.publish_to_node(now, node, &found_note(question, calls.as_deref()), outbox);
     }
 
     /// Another node has answered a question of one of the workers.

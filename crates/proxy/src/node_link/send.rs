@@ -51,7 +51,7 @@ impl Outbox {
     }
 
     /// Tells a node something. It is never answered: what is lost is told again.
-    pub(crate) fn tell_node(&mut self, to: Node, link: Link<'_>, content: &[u8]) {
+    pub(crate) fn publish_to_node(&mut self, to: Node, link: Link<'_>, content: &[u8]) {
         let Link { settings, now, .. } = link;
         let Some(from) = settings.nodes.own() else { return };
         let Some(hop) = Hop::to_node(to, settings) else { return };
