@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 use super::facts::{DiversionReason, TriedPhones};
 use super::index::Name;
 use super::record::{CallEnd, CallRecord, CallSide, Reached};
-use super::room::Caller;
+use super::room::CounterIndex;
 use super::text::{Piece, Texts, cut};
 use super::view::{CallDialog, CallInProgress, DialogEnd, DialogState};
 
@@ -88,8 +88,8 @@ impl RequestAnswer {
 pub(super) struct Call {
     /// The hash by which requests find it.
     pub(super) key: u64,
-    /// Where it is counted.
-    pub(super) counted: Caller,
+    /// The counter of its caller.
+    pub(super) counter: CounterIndex,
     texts: Texts,
     call_id: Piece,
     caller_tag: Piece,
@@ -134,14 +134,14 @@ struct Pending {
 }
 
 impl Call {
-    pub(super) fn new((key, counted): (u64, Caller), request: &CallRequest<'_>, now: Wall) -> Self {
+    pub(super) fn new((key, counter): (u64, CounterIndex), request: &CallRequest<'_>, now: Wall) -> Self {
         let mut texts = Texts::default();
         let (call_id, caller_tag) = (texts.add_whole(request.call_id), texts.add_whole(request.caller_tag));
         let (from, to) = (texts.add(request.from.as_bytes()), texts.add(request.to.as_bytes()));
         let caller = if request.caller == request.from { from } else { texts.add(request.caller.as_bytes()) };
         Self {
             key,
-            counted,
+            counter,
             texts,
             call_id,
             caller_tag,
@@ -164,7 +164,7 @@ impl Call {
     }
 
     /// A call that an earlier run of the server has saved. `None` if it was not answered: what could have ended it is gone.
-    pub(super) fn restored(place: (u64, Caller), saved: CallInProgress) -> Option<Self> {
+    pub(super) fn restored(place: (u64, CounterIndex), saved: CallInProgress) -> Option<Self> {
         saved.answered?;
         let request = CallRequest {
             call_id: &saved.call_id,

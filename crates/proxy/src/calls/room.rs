@@ -1,9 +1,12 @@
-//! How many calls the table has, in all and of each caller.
+//! How many entries a table has, in all and of each caller: calls, or requests that wait for a response.
 //!
-//! Decides whether there is room for one more: a caller whose calls never end must not make the table useless for all
-//! others. Callers are counted in a fixed number of counters, because a map of their names would cost each call a lock.
+//! Decides whether there is room for one more: a caller whose entries never end must not make the table useless for all
+//! others. Callers are counted in a fixed number of counters, because a map of their names would cost each entry a lock.
 
+use std::hash::{BuildHasher as _, Hash};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use hashbrown::DefaultHashBuilder;
 
 /// The number of counters. Callers with the same counter have one share together.
 const COUNTERS: usize = 4096;
@@ -11,46 +14,47 @@ const COUNTERS: usize = 4096;
 /// A caller has a whole share if it has this part of the table.
 const SHARE: usize = 4;
 
-/// The room of a table. Alone in its cache line: each call changes it twice, while each request of a call reads what the
-/// table has besides.
+/// The room of a table. Alone in its cache line: each entry changes it twice, while each request reads what the table has
+/// besides.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Room {
     len: AtomicUsize,
     limit: usize,
-    of_callers: Box<[AtomicU32]>,
+    counters: Box<[AtomicU32]>,
+    /// Its random key makes it impossible to choose a name with the counter of somebody else.
+    hasher: DefaultHashBuilder,
 }
 
-/// The counter of a caller.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Caller(u16);
-
-impl Caller {
-    /// By a hash of the name that nobody outside can compute.
-    pub(super) const fn of(hash: u64) -> Self {
-        Self((hash % COUNTERS as u64) as u16)
-    }
-}
+/// The index of the counter of a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CounterIndex(u16);
 
 impl Room {
-    /// For so many calls.
+    /// For so many entries.
     pub(super) fn new(limit: usize) -> Self {
-        Self { len: AtomicUsize::new(0), limit, of_callers: (0..COUNTERS).map(|_| AtomicU32::new(0)).collect() }
+        let counters = (0..COUNTERS).map(|_| AtomicU32::new(0)).collect();
+        Self { len: AtomicUsize::new(0), limit, counters, hasher: DefaultHashBuilder::default() }
     }
 
-    /// The number of calls.
+    /// Which counter a caller has.
+    pub(super) fn counter_of(&self, caller: impl Hash) -> CounterIndex {
+        CounterIndex((self.hasher.hash_one(caller) % COUNTERS as u64) as u16)
+    }
+
+    /// The number of entries.
     pub(super) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// The most calls.
+    /// The most entries.
     pub(super) const fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Takes the room for one call. False if there is none: the table is full, or half full while the caller has a quarter
+    /// Takes the room for one entry. False if there is none: the table is full, or half full while the caller has a quarter
     /// of it.
-    pub(super) fn take(&self, caller: Caller) -> bool {
+    pub(super) fn take(&self, caller: CounterIndex) -> bool {
         let len = self.len.fetch_add(1, Ordering::Relaxed);
         let of_caller = self.counter(caller).map_or(0, |counter| counter.fetch_add(1, Ordering::Relaxed));
         let has_share = of_caller as usize >= self.limit / SHARE && len >= self.limit / 2;
@@ -61,14 +65,14 @@ impl Room {
         has_room
     }
 
-    /// A call of this caller has left the table.
-    pub(super) fn release(&self, caller: Caller) {
+    /// An entry of this caller has left the table.
+    pub(super) fn release(&self, caller: CounterIndex) {
         self.len.fetch_sub(1, Ordering::Relaxed);
         self.counter(caller).map(|counter| counter.fetch_sub(1, Ordering::Relaxed));
     }
 
-    fn counter(&self, Caller(caller): Caller) -> Option<&AtomicU32> {
-        self.of_callers.get(usize::from(caller))
+    fn counter(&self, CounterIndex(index): CounterIndex) -> Option<&AtomicU32> {
+        self.counters.get(usize::from(index))
     }
 }
 
@@ -76,8 +80,8 @@ impl Room {
 mod tests {
     use super::*;
 
-    fn taken(room: &Room, caller: u64, calls: usize) -> usize {
-        (0..calls).filter(|_| room.take(Caller::of(caller))).count()
+    fn taken(room: &Room, caller: u16, calls: usize) -> usize {
+        (0..calls).filter(|_| room.take(CounterIndex(caller))).count()
     }
 
     #[test]
@@ -86,8 +90,8 @@ mod tests {
         assert_eq!(taken(&room, 1, 200), 50, "as long as nobody else needs it");
         assert_eq!((taken(&room, 2, 200), taken(&room, 3, 200), taken(&room, 4, 200)), (25, 25, 0));
         assert_eq!(room.len(), 100);
-        (0..40).for_each(|_| room.release(Caller::of(1)));
-        (0..20).for_each(|_| room.release(Caller::of(2)));
+        (0..40).for_each(|_| room.release(CounterIndex(1)));
+        (0..20).for_each(|_| room.release(CounterIndex(2)));
         assert_eq!((room.len(), taken(&room, 4, 200), taken(&room, 1, 200), taken(&room, 3, 200)), (40, 25, 15, 0));
     }
 }

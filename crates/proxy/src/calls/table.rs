@@ -20,7 +20,7 @@ use super::index::Name;
 use super::interest::Interest;
 use super::passing::{PassingRequest, PassingRequests};
 use super::record::{CallEnd, CallRecord, CallSide, Reached};
-use super::room::{Caller, Room};
+use super::room::{CounterIndex, Room};
 use super::shard::{CallRef, SHARDS, Shard, Slot, shard_of};
 use super::view::{CallInProgress, DialogEnd};
 
@@ -213,8 +213,8 @@ impl CallTable {
             return false;
         }
         let CallKey(key) = self.key(&saved.call_id, &saved.caller_tag, saved.source);
-        let caller = self.caller(&saved.caller);
-        Call::restored((key, caller), saved).is_some_and(|call| self.insert((key, caller), || call).is_some())
+        let counter = self.room.counter_of(saved.caller.as_bytes());
+        Call::restored((key, counter), saved).is_some_and(|call| self.insert((key, counter), || call).is_some())
     }
 
     /// Ends the calls without a request for `lifetime`, and the dialogs whose BYE got no response for `bye_timeout`. To be
@@ -249,7 +249,7 @@ impl CallTable {
                 if is_over {
                     transactions.extend(call.transactions());
                     let end = if call.is_answered() { CallEnd::Lost } else { CallEnd::Unanswered };
-                    self.room.release(call.counted);
+                    self.room.release(call.counter);
                     records.push(call.record(end, now));
                     shard.remove(index);
                 }
@@ -270,8 +270,8 @@ impl CallTable {
     /// Adds a call. `None` if there is no room for it.
     pub(crate) fn begin(&self, request: &CallRequest<'_>, now: Wall) -> Option<CallRef> {
         let CallKey(key) = self.key(request.call_id, request.caller_tag, request.source);
-        let caller = self.caller(request.caller);
-        self.insert((key, caller), || Call::new((key, caller), request, now))
+        let counter = self.room.counter_of(request.caller.as_bytes());
+        self.insert((key, counter), || Call::new((key, counter), request, now))
     }
 
     /// The call with this key; `None` if there are several.
@@ -380,20 +380,16 @@ impl CallTable {
         calls.into_iter().flatten().for_each(|at| apply(self.change(at, CallEnd::Lost, moment, answered)));
     }
 
-    fn insert(&self, (key, caller): (u64, Caller), call: impl FnOnce() -> Call) -> Option<CallRef> {
-        if !self.room.take(caller) {
+    fn insert(&self, (key, counter): (u64, CounterIndex), call: impl FnOnce() -> Call) -> Option<CallRef> {
+        if !self.room.take(counter) {
             return None;
         }
         let number = shard_of(key);
         let inserted = self.shards.get(number).and_then(|shard| shard.lock().insert(key, call));
         if inserted.is_none() {
-            self.room.release(caller);
+            self.room.release(counter);
         }
         inserted.and_then(|(slot, generation)| CallRef::new(number, slot, generation))
-    }
-
-    fn caller(&self, caller: &Aor) -> Caller {
-        Caller::of(self.hasher.hash_one(caller.as_bytes()))
     }
 
     /// Changes a call. `end`: how it ended, if it ends by that and no message said how.
@@ -421,7 +417,7 @@ impl CallTable {
         }
         call.transactions().for_each(|transaction| self.forget(transaction));
         let record = Some(Box::new(call.record(end, moment.now)));
-        self.room.release(call.counted);
+        self.room.release(call.counter);
         shard.remove(index);
         Effect { record, change }
     }
