@@ -99,7 +99,7 @@ impl LastA2 {
             self.algorithm = Some(algorithm);
             self.text.clear();
             [method.as_bytes(), b":", uri].iter().for_each(|part| self.text.extend_from_slice(part));
-            self.hash = hash(algorithm, &[&self.text]);
+            self.hash = a2(algorithm, method, uri);
         }
         &self.hash
     }
