@@ -158,6 +158,15 @@ impl TargetUri {
         }
     }
 
+    /// The binding of the registered phone that is the next hop: `None` if a Path or a Route leads to another host first,
+    /// or if the binding is configured.
+    pub(crate) fn registered_phone(&self) -> Option<Binding<'_>> {
+        match self {
+            Self::Binding(contact) if !contact.has_path && !contact.record.aor().is_empty() => contact.binding(),
+            _ => None,
+        }
+    }
+
     /// The phone of that binding, for the log.
     pub(crate) fn phone(&self) -> Option<CalledPhone> {
         match self {

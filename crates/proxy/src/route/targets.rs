@@ -318,9 +318,9 @@ pub(super) fn target_for_trunk(request: &Request, to: Arc<ToTrunk>, settings: &S
 /// Whether a response comes from the phone or server that its request was sent to, so that nobody else can answer a
 /// call.
 ///
-/// Accepted are the next hop itself; the source of the registration, because some phones send from another port than
-/// they listen at; any port of the next hop if that is not a registered phone; and another host in `trusted` if the
-/// next hop is in `trusted` too, as trunks have several hosts.
+/// Accepted are the next hop itself; the source of the registration if the next hop is a registered phone, because some
+/// phones send from another port than they listen at; any port of the next hop if it is anything else, as the proxy
+/// in a Path; and another host in `trusted` if the next hop is in `trusted` too, as trunks have several hosts.
 pub(crate) fn may_respond(hop: &Hop, target: &Target, source: &Flow, settings: &Settings) -> bool {
     if let Over::Elsewhere(flow) = &hop.over {
         return settings.nodes.is_source(flow, source);
@@ -328,11 +328,12 @@ pub(crate) fn may_respond(hop: &Hop, target: &Target, source: &Flow, settings: &
     if hop.is_source_of(source) {
         return true;
     }
-    let same_host = hop.remote.ip() == source.remote.ip();
-    let registered_there =
-        || target.uri.binding().is_some_and(|binding| Hop::back(&binding.flow()).is_source_of(source));
+    let is_its = match target.uri.registered_phone() {
+        Some(phone) => Hop::back(&phone.flow()).is_source_of(source),
+        None => hop.remote.ip() == source.remote.ip(),
+    };
     let trusted = || settings.trusts(hop.remote.ip()) && settings.trusts(source.remote.ip());
-    hop.transport == source.transport && ((same_host && target.uri.aor().is_empty()) || registered_there() || trusted())
+    hop.transport == source.transport && (is_its || trusted())
 }
 
 /// The target of a binding. `None` if it cannot be called.

@@ -236,3 +236,22 @@ fn a_phone_may_respond_from_the_source_of_its_register() {
         sim.skip_final_check();
     }
 }
+
+#[test]
+fn behind_a_path_only_its_proxy_responds() {
+    // A registration from one address, with a Path to another: responses come from the host in the Path, at any port.
+    let sim = Simulation::with(secured);
+    let (alice, bob, edge) = (sim.udp("alice"), sim.udp("bob"), sim.udp("edge"));
+    let register = bob.register().with("Path", format_args!("<sip:{};lr>", edge.address));
+    bob.authenticates(Login { user: "bob", ..ALICE }, &register);
+    bob.expects("200");
+    alice.authenticates(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+    let received = edge.expects("INVITE");
+    bob.sends(&bob.answer(&received, 200));
+    alice.receives_nothing();
+    let other_port = sim.udp("other_port");
+    other_port.sends_from(std::net::SocketAddr::new(edge.address.ip(), 49_152));
+    other_port.sends(&edge.answer(&received, 486));
+    assert_eq!(alice.next_message().status(), Some(486));
+    sim.skip_final_check();
+}
