@@ -15,6 +15,8 @@ pub(crate) struct JudgeSettings {
     pub(crate) commits: u64,
     /// The longest time that DNS takes, or the resolver until it gives up.
     pub(crate) dns: u64,
+    /// `limits.amplification`.
+    pub(crate) amplification: usize,
 }
 
 /// The user that has one phone with two flows (RFC 5626). A single phone has no ring time.

@@ -93,6 +93,7 @@ impl Conditions {
             core_messages: (self.impair.core_messages_lost == 0).then_some(micros(self.core_messages)),
             commits: micros(self.commits),
             dns: micros(if self.dns_failures > 0 { self.dns.max(Duration::from_secs(2)) } else { self.dns }),
+            amplification: self.security.amplification(),
         }
     }
 
