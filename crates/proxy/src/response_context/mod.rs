@@ -202,8 +202,10 @@ impl ResponseContext {
     /// The ACK of a 2xx has to be forwarded (RFC 6026 7.1).
     pub(crate) fn acknowledged(&mut self, to_tag: u64, context: &Context<'_>) -> Final {
         let answered_by = self.branches.iter().find(|branch| branch.has_accepted(to_tag));
-        // A phone may have accepted the call after the caller got a failure (RFC 3261 16.7 step 5).
-        if answered_by.is_some() || self.upstream.is_accepted() {
+        // A phone may have accepted the call after the caller got a failure (RFC 3261 16.7 step 5). Within a dialog both
+        // have the same To tag, and the ACK is that of the failure, since it has the branch of the INVITE.
+        let accepted_later = answered_by.is_some() && !self.upstream.in_dialog;
+        if accepted_later || self.upstream.is_accepted() {
             return Final::Success(answered_by.map(|branch| branch.hop().clone()));
         }
         self.upstream.acknowledged(self.template.timers(), context.now.mono);

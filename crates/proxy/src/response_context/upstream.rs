@@ -27,6 +27,8 @@ pub(crate) struct Upstream {
     pub(crate) source: RequestSource,
     /// The method, for metrics.
     pub(crate) method: &'static str,
+    /// Whether the request is within a dialog, so that all its responses have the same To tag.
+    pub(crate) in_dialog: bool,
     /// The last response, for retransmissions.
     last: Bytes,
     /// How many octets of own responses and retransmissions may still be sent: a source whose address may be forged
@@ -52,7 +54,17 @@ impl Upstream {
         let (back, source, method) =
             (request.response_hop.clone(), request.source(), request.method().as_str_or("other"));
         let sent_by = if back.transport == Transport::Tls { request.sent_by_name().map(Into::into) } else { None };
-        Self { transaction, back, sent_by, source, method, last: Bytes::new(), allowance: per_copy, per_copy }
+        Self {
+            transaction,
+            back,
+            sent_by,
+            source,
+            method,
+            in_dialog: request.in_dialog,
+            last: Bytes::new(),
+            allowance: per_copy,
+            per_copy,
+        }
     }
 
     /// Where a response goes now.

@@ -298,3 +298,23 @@ fn an_invite_in_a_dialog_has_no_ring_time() {
     office.alice.sends(&office.alice.within(&invite, &ok, "ACK").set("CSeq", format!("{} ACK", sequence(&again))));
     office.provider.expects("ACK");
 }
+
+#[test]
+fn within_a_dialog_the_ack_of_a_failure_is_not_that_of_a_later_2xx() {
+    // checklist 99: both responses have the To tag of the dialog, so that only the branch tells their ACKs apart.
+    let office = office();
+    let (invite, _, ok) = call_out(&office);
+    let again = office.alice.within(&invite, &ok, "INVITE");
+    office.alice.sends(&again);
+    office.alice.expects("100");
+    let received = office.provider.expects("INVITE");
+    office.sim.seconds(32);
+    let _ = office.provider.all_received();
+    let failure = office.alice.expects("408");
+    office.provider.answers(&received, 200);
+    office.alice.expects("200");
+    office.alice.acks(&again, &failure);
+    office.provider.receives_nothing();
+    office.alice.sends(&office.alice.within(&invite, &ok, "ACK").set("CSeq", format!("{} ACK", sequence(&again))));
+    office.provider.expects("ACK");
+}
