@@ -388,10 +388,13 @@ impl TrunkClient {
         }
     }
 
-    /// Removes the registration, if there is one (RFC 3261 10.2.2). The credentials of the last request are used again.
+    /// Removes the registration, if there is one (RFC 3261 10.2.2), or if a request for one waits for its response. The
+    /// credentials of the last request are used again.
     pub(crate) fn stop(&mut self, context: &mut Context<'_>) {
-        let was_registered = self.registered_until.take().is_some_and(|until| until > context.now.mono);
-        match self.last_hop.clone().filter(|_| was_registered) {
+        let is_registered = self.registered_until.take().is_some_and(|until| until > context.now.mono);
+        let may_become_so = self.task == TrunkTask::Register && self.is_busy();
+        self.answered = 0;
+        match self.last_hop.clone().filter(|_| is_registered || may_become_so) {
             Some(hop) => self.send(hop, true, context),
             None => self.phase = Phase::Ended,
         }

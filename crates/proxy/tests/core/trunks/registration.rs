@@ -271,3 +271,26 @@ fn a_removed_trunk_is_deregistered() {
     provider.answers(&last, 200);
     provider.receives_nothing();
 }
+
+#[test]
+fn a_trunk_that_is_removed_while_it_is_being_registered_is_deregistered() {
+    let (sim, provider) = setup(|_| {});
+    let challenge = |nonce: &str| CHALLENGE.replace("n1", nonce) + ", stale=true";
+    let mut register = provider.expects("REGISTER");
+    for nonce in ["n1", "n2"] {
+        challenges(&provider, &register, 401, &challenge(nonce));
+        register = provider.expects("REGISTER");
+    }
+    sim.reconfigure(|settings| settings.trunks.all.retain(|trunk| &*trunk.name != "provider"));
+    let last = provider.expects("REGISTER");
+    assert_eq!(last.value("Expires"), "0");
+    // The responses to the requests before it change nothing.
+    grants(&provider, &register, 600);
+    provider.receives_nothing();
+    // Its challenge is answered, although two have been answered for the registration.
+    challenges(&provider, &last, 401, &challenge("n3"));
+    let last = provider.expects("REGISTER");
+    assert_eq!(last.value("Expires"), "0");
+    provider.answers(&last, 200);
+    provider.receives_nothing();
+}
