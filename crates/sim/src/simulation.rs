@@ -272,7 +272,10 @@ impl Simulation {
 
     /// Removes all behaviours.
     pub fn stop_agents(&self) {
-        self.state.borrow_mut().agents.iter_mut().for_each(|agent| agent.behaviour = None);
+        let mut state = self.state.borrow_mut();
+        let behaviours: Vec<_> = state.agents.iter_mut().map(|agent| agent.behaviour.take()).collect();
+        drop(state);
+        drop(behaviours);
     }
 
     /// Does not check the state of the cores at the end.
@@ -359,6 +362,8 @@ impl Drop for Simulation {
         if !std::thread::panicking() && !self.final_check_skipped.get() {
             self.finish();
         }
+        // A behaviour has the agent that it acts for, which has the state, which has the behaviour.
+        self.stop_agents();
     }
 }
 
