@@ -43,46 +43,18 @@ impl EventQueue {
         Self { waiting: Mutex::default(), capacity }
     }
 
+    /// Whether an event may get a log line now. Most do not: their owner need not move them here.
+    pub(crate) fn takes(event: &Event) -> bool {
+        level_of(event).is_some_and(|level| level < Level::DEBUG || enabled!(Level::DEBUG))
+    }
+
     /// Queues an event that may get a log line. False if the queue is full.
     pub(crate) fn record(&self, at: Wall, event: Event) -> bool {
-        match event {
-            Event::Registration { outcome: Registration::Queried | Registration::Challenged, .. }
-            | Event::AuthenticationFailed {
-                reason: AuthenticationFailure::Stale | AuthenticationFailure::Identity,
-                ..
-            }
-            | Event::DialogRequest { outcome: DialogRequest::Challenged, .. }
-            | Event::Dropped(_)
-            | Event::LimitReached(_)
-            | Event::Call { .. }
-            | Event::Fork { .. }
-            | Event::LargeRequest { .. }
-            | Event::NodeRequest { .. }
-            | Event::Diverted { .. }
-            | Event::TrunkCall { .. }
-            | Event::TrunkFull { .. }
-            | Event::TrunkChallenged { .. }
-            | Event::GroupCall { .. }
-            | Event::Notified { .. } => {
-                if enabled!(Level::DEBUG) {
-                    self.push_debug(QueuedEvent { at, event });
-                }
-            }
-            Event::Trunk { trunk, task, status } => log_trunk(&trunk, task, status),
-            // Refreshes are frequent and logged at debug level only.
-            Event::Registration { outcome: Registration::Registered, before, bindings, .. }
-                if bindings <= before && !enabled!(Level::DEBUG) => {}
-            Event::Registration { .. }
-            | Event::CallAnswered { .. }
-            | Event::CallEnded(_)
-            | Event::RequestRefused { .. }
-            | Event::ParseError { .. }
-            | Event::DialogRequest { .. }
-            | Event::AuthenticationFailed { .. } => return self.push(QueuedEvent { at, event }),
-            Event::RequestReceived { .. }
-            | Event::RequestForwarded { .. }
-            | Event::ResponseReceived { .. }
-            | Event::ResponseSent { .. } => {}
+        match (level_of(&event), event) {
+            (_, Event::Trunk { trunk, task, status }) => log_trunk(&trunk, task, status),
+            (Some(Level::DEBUG), event) => self.push_debug(QueuedEvent { at, event }),
+            (Some(_), event) => return self.push(QueuedEvent { at, event }),
+            (None, _) => {}
         }
         true
     }
@@ -121,6 +93,45 @@ impl EventQueue {
         std::mem::swap(&mut waiting.list, empty);
         waiting.refusals = [0; REFUSAL_KINDS];
         std::mem::take(&mut waiting.dropped)
+    }
+}
+
+/// The level of the line of an event: debug, or info for any other; `None` for an event without a line.
+fn level_of(event: &Event) -> Option<Level> {
+    match event {
+        Event::RequestReceived { .. }
+        | Event::RequestForwarded { .. }
+        | Event::ResponseReceived { .. }
+        | Event::ResponseSent { .. } => None,
+        Event::Registration { outcome: Registration::Queried | Registration::Challenged, .. }
+        | Event::AuthenticationFailed {
+            reason: AuthenticationFailure::Stale | AuthenticationFailure::Identity, ..
+        }
+        | Event::DialogRequest { outcome: DialogRequest::Challenged, .. }
+        | Event::Dropped(_)
+        | Event::LimitReached(_)
+        | Event::Call { .. }
+        | Event::Fork { .. }
+        | Event::LargeRequest { .. }
+        | Event::NodeRequest { .. }
+        | Event::Diverted { .. }
+        | Event::TrunkCall { .. }
+        | Event::TrunkFull { .. }
+        | Event::TrunkChallenged { .. }
+        | Event::GroupCall { .. }
+        | Event::Notified { .. } => Some(Level::DEBUG),
+        // Refreshes are frequent.
+        Event::Registration { outcome: Registration::Registered, before, bindings, .. } if bindings <= before => {
+            Some(Level::DEBUG)
+        }
+        Event::Registration { .. }
+        | Event::Trunk { .. }
+        | Event::CallAnswered { .. }
+        | Event::CallEnded(_)
+        | Event::RequestRefused { .. }
+        | Event::ParseError { .. }
+        | Event::DialogRequest { .. }
+        | Event::AuthenticationFailed { .. } => Some(Level::INFO),
     }
 }
 

@@ -432,11 +432,15 @@ impl Worker {
             }
         }
         let mut events = std::mem::take(&mut outbox.events);
-        for event in events.drain(..) {
-            self.tally.event(&event);
-            self.defence.observe(&event);
+        for event in &events {
+            self.tally.event(event);
+            self.defence.observe(event);
+        }
+        // An event is large, and few are logged.
+        for event in events.extract_if(.., |event| EventQueue::takes(event)) {
             self.queue_event(now, event);
         }
+        events.clear();
         self.scratch.outbox.events = events;
     }
 }
