@@ -25,7 +25,7 @@ use crate::forward::ViaBranch;
 use crate::hop::Hop;
 use crate::request::{ContentHasher, Request, RequestSource, TransactionKey, checksum};
 use crate::route::Plan;
-use crate::target::Target;
+use crate::target::{SentTo, TargetUri};
 use crate::timer_queue::{Armed, Timer, TimerQueue};
 
 /// The plan, the next hop and the Via branch that a request was sent with. The pin takes the target of the plan.
@@ -34,8 +34,9 @@ type Way<'a> = (&'a mut Plan, &'a Hop, &'a ViaBranch);
 /// The route of one request.
 #[derive(Clone, Debug)]
 pub(crate) struct Pin {
-    pub(crate) target: Target,
+    pub(crate) uri: TargetUri,
     pub(crate) hop: Hop,
+    over_flow: bool,
     pub(crate) branch: ViaBranch,
     source: RequestSource,
     /// A hash of the octets of the request.
@@ -71,6 +72,11 @@ struct Setup {
 }
 
 impl Pin {
+    /// Where the request was sent.
+    pub(crate) const fn sent_to(&self) -> SentTo<'_> {
+        SentTo { uri: &self.uri, hop: &self.hop, over_flow: self.over_flow }
+    }
+
     /// Whether a 2xx was forwarded.
     pub(crate) const fn is_accepted(&self) -> bool {
         self.accepted.is_some()
@@ -216,8 +222,9 @@ impl Pins {
         let mut timer = Armed::default();
         timer.arm(Some(given_up.min(until)), Timer::Pin(request.key), timers);
         slot.insert(Pin {
-            target,
+            uri: target.uri,
             hop: hop.clone(),
+            over_flow: target.over_flow,
             branch: *branch,
             source,
             content,
@@ -314,7 +321,7 @@ impl Pins {
             call: pin.call,
             status: pin.setup.is_cancelled.then_some(487),
             phones: pin.phones(),
-            silent: if pin.setup.has_responded { None } else { pin.target.uri.phone() },
+            silent: if pin.setup.has_responded { None } else { pin.uri.phone() },
         });
         pin.setup.is_reported |= has_ended;
         if has_expired {

@@ -267,16 +267,33 @@ impl NextHop {
     }
 }
 
-impl Target {
-    /// The address of the peer if a request is sent over this hop now. After a connection was closed, the hop has
-    /// the address to connect to instead.
-    pub(crate) fn remote(&self, hop: &Hop) -> SocketAddr {
+/// Where a request is sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SentTo<'a> {
+    /// Its Request-URI.
+    pub(crate) uri: &'a TargetUri,
+    pub(crate) hop: &'a Hop,
+    /// Whether the hop is the flow that the phone registered over, and not the address in its Contact.
+    pub(crate) over_flow: bool,
+}
+
+impl SentTo<'_> {
+    /// The address of the peer if the request is sent now. After a connection was closed, the hop has the address to
+    /// connect to instead.
+    pub(crate) fn remote(self) -> SocketAddr {
         // Only a hop over a connection needs the binding, which has to be decoded.
-        let flow = hop.connection().and_then(|id| {
+        let flow = self.hop.connection().and_then(|id| {
             let flow = self.uri.binding()?.flow();
             (flow.id.connection() == Some(id)).then_some(flow)
         });
-        flow.map_or(hop.remote, |flow| flow.remote)
+        flow.map_or(self.hop.remote, |flow| flow.remote)
+    }
+}
+
+impl Target {
+    /// A request to this target that is sent over this hop.
+    pub(crate) const fn sent_over<'a>(&'a self, hop: &'a Hop) -> SentTo<'a> {
+        SentTo { uri: &self.uri, hop, over_flow: self.over_flow }
     }
 
     /// The Request-URI that the request is sent with.

@@ -202,13 +202,13 @@ pub(super) fn pin_responded(
     outbox: &mut Outbox,
 ) {
     let Some(call) = pin.call else { return };
-    let response = CallResponse { branch: 0, status, callee_tag: to_tag, user: pin.target.uri.aor() };
+    let response = CallResponse { branch: 0, status, callee_tag: to_tag, user: pin.uri.aor() };
     let response = Some(&response).filter(|_| matches!(status, 101..=299));
     if ends_setup {
         let phones = pin.phones();
         // A response of this server is not one of the phone, which may have responded before.
         let is_of_phone = !is_own || phones.responded == 0;
-        let reached = if is_of_phone { pin.target.uri.reached() } else { Reached::Nobody };
+        let reached = if is_of_phone { pin.uri.reached() } else { Reached::Nobody };
         calls.set_up(call, (Some(status), response), (phones, reached), now, outbox);
     } else if let Some(response) = response {
         calls.responded(call, response, now, outbox);

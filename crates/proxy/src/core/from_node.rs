@@ -25,7 +25,7 @@ use crate::peer::Peer;
 use crate::reject::Reject;
 use crate::request::{Request, TransactionKey};
 use crate::settings::Way;
-use crate::target::{NextHop, Target, TargetUri};
+use crate::target::{SentTo, TargetUri};
 
 use super::responses::via_below;
 
@@ -74,8 +74,8 @@ impl Core {
     }
 
     fn send_for_node(&mut self, request: &Request, hop: Hop, outbox: &mut Outbox) {
-        let target = Target { uri: TargetUri::Request, next_hop: NextHop::Hop(hop.clone()), over_flow: true };
-        let origin = Origin::new(request, (&hop, &target), Some(FOR_NODE), &self.settings, &self.mac);
+        let to = SentTo { uri: &TargetUri::Request, hop: &hop, over_flow: true };
+        let origin = Origin::new(request, to, Some(FOR_NODE), &self.settings, &self.mac);
         let way = (&hop, ViaBranch::ForNode(origin));
         // RFC 3261 17: an ACK is never answered.
         let reports = request.method() != Method::Ack;

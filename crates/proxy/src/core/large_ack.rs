@@ -29,7 +29,7 @@ impl Core {
     ) -> Sent {
         let branch = ViaBranch::of_large_ack(&over_udp.branch, &over_udp.hop, &self.settings);
         let forwarding =
-            Forwarding { request, target, hop: &hop, branch, breadth: request.max_breadth(), history: None };
+            Forwarding { request, to: target.sent_over(&hop), branch, breadth: request.max_breadth(), history: None };
         let link = Link { settings: &self.settings, mac: &self.mac, now: now.wall };
         send_request(&forwarding, link, &mut self.rewrite, outbox);
         outbox.emit(Event::LargeRequest { outcome: LargeRequest::OverTcp });

@@ -100,8 +100,8 @@ impl Core {
         let Some(pin) = self.pins.find(key).filter(|pin| pin.branch == *branch) else {
             return is_valid.then_some(source.remote);
         };
-        let may_respond = is_valid || may_respond(&pin.hop, &pin.target, source, &self.settings);
-        may_respond.then(|| pin.target.remote(&pin.hop))
+        let may_respond = is_valid || may_respond(pin.sent_to(), source, &self.settings);
+        may_respond.then(|| pin.sent_to().remote())
     }
 
     /// Answers a forwarded request that could not be sent as if its next hop had refused it (RFC 3261 16.9).

@@ -107,8 +107,7 @@ impl Core {
         }
         let forwarding = Forwarding {
             request,
-            target: &pin.target,
-            hop: &pin.hop,
+            to: pin.sent_to(),
             branch: pin.branch,
             breadth: request.max_breadth(),
             history: None,
@@ -155,7 +154,7 @@ impl Core {
     ) -> Result<Sent, Reject> {
         let NextHop::Hop(hop) = &target.next_hop else { return Err(Reject::Unroutable) };
         let hop = hop.now(&self.connections);
-        let origin = Origin::new(request, (&hop, target), None, &self.settings, &self.mac);
+        let origin = Origin::new(request, target.sent_over(&hop), None, &self.settings, &self.mac);
         let limits = &self.settings.limits;
         let invite = request.method() == Method::Invite;
         // Only the bindings, DNS and the servers that failed can change between a request and its retransmission, so only a
@@ -178,7 +177,7 @@ impl Core {
             ViaBranch::Stateless(origin)
         };
         let forwarding =
-            Forwarding { request, target, hop: &hop, branch, breadth: request.max_breadth(), history: None };
+            Forwarding { request, to: target.sent_over(&hop), branch, breadth: request.max_breadth(), history: None };
         let mark = outbox.mark();
         let link = Link { settings: &self.settings, mac: &self.mac, now: now.wall };
         send_request(&forwarding, link, &mut self.rewrite, outbox);
@@ -289,9 +288,9 @@ pub(super) fn send_request(
     outbox: &mut Outbox,
 ) {
     // RFC 3261 17: an ACK is never answered, so a failure to send it is not reported, unless it can go over UDP.
-    let reports = forwarding.request.method() != Method::Ack || forwarding.hop.over == Over::InsteadOfUdp;
+    let reports = forwarding.request.method() != Method::Ack || forwarding.to.hop.over == Over::InsteadOfUdp;
     let Link { settings, mac, .. } = link;
-    outbox.send_over(forwarding.hop, reports, link, |out| write_request(forwarding, settings, mac, rewrite, out));
+    outbox.send_over(forwarding.to.hop, reports, link, |out| write_request(forwarding, settings, mac, rewrite, out));
 }
 
 fn emit_forwarded(request: &Request, hop: &Hop, outbox: &mut Outbox) {

@@ -24,18 +24,13 @@ use crate::renumbering::Renumbering;
 use crate::request::Request;
 use crate::request::tag_of;
 use crate::settings::{Named, Settings};
-use crate::target::Target as RouteTarget;
+use crate::target::{SentTo, TargetUri};
 
 /// The most values of ours in a response. A spiral has fewer; a response with more was made up.
 const MAX_OWN_VALUES: usize = 8;
 
-/// The token for a request that creates a dialog and is sent to `hop` for this target.
-pub(crate) fn token_for(
-    request: &Request,
-    (hop, target): (&Hop, &RouteTarget),
-    settings: &Settings,
-    mac: &Mac,
-) -> TokenText {
+/// The token for a request that creates a dialog and is sent there.
+pub(crate) fn token_for(request: &Request, to: SentTo<'_>, settings: &Settings, mac: &Mac) -> TokenText {
     let (message, first) = (&request.message, first_domain(settings));
     let route = message.value(HeaderName::RecordRoute);
     // Fast path for most requests: the Contact is the source.
@@ -56,11 +51,11 @@ pub(crate) fn token_for(
         user,
         phone: phone.map(|instance| phone_hash(instance, None, mac)),
         identity: other_name.map(|name| identity_hash(&name.address, mac)),
-        renumbering: target.uri.renumbering(request),
+        renumbering: to.uri.renumbering(request),
     };
-    let user = User::of_aor(target.uri.aor(), first);
-    let only_flow = target.over_flow;
-    let phone = if only_flow { phone_called(target, mac) } else { None };
+    let user = User::of_aor(to.uri.aor(), first);
+    let only_flow = to.over_flow;
+    let phone = if only_flow { phone_called(to.uri, mac) } else { None };
     let is_called = user.as_ref().is_some_and(|user| user.is_written_as(request.text_of_to(), first));
     // A local user in To counts only if the Request-URI names it too. Otherwise a caller could write any user into To,
     // and the called phone could act as that user in the dialog.
@@ -75,7 +70,7 @@ pub(crate) fn token_for(
     let identity = called.map(|called| identity_hash(&called.address, mac));
     let renumbering = renumbering_of_callee(request, settings);
     let callee =
-        Side { peer: Peer::of_dialog(hop, only_flow, settings), only_flow, user, phone, identity, renumbering };
+        Side { peer: Peer::of_dialog(to.hop, only_flow, settings), only_flow, user, phone, identity, renumbering };
     let target = target_of(next, &caller, settings, mac);
     let target = target.map(|next_hop| Target { of_callee: false, next_hop });
     let [caller_tag, _] = request.tags();
@@ -233,8 +228,8 @@ fn instance_of(message: &Message) -> Option<&[u8]> {
 }
 
 /// The hash of the phone that a request is sent to, if it has an instance.
-fn phone_called(target: &RouteTarget, mac: &Mac) -> Option<u32> {
-    let binding = target.uri.binding()?;
+fn phone_called(uri: &TargetUri, mac: &Mac) -> Option<u32> {
+    let binding = uri.binding()?;
     Some(phone_hash(binding.instance()?, binding.reg_id(), mac))
 }
 

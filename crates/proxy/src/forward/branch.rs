@@ -40,7 +40,7 @@ use crate::mac::{Mac, Purpose, octets_of};
 use crate::peer::LocalPeer;
 use crate::request::{Request, TransactionKey};
 use crate::settings::Settings;
-use crate::target::Target;
+use crate::target::SentTo;
 
 /// The first characters of every branch (RFC 3261 8.1.1.7).
 const COOKIE: &[u8] = b"z9hG4bK";
@@ -109,21 +109,21 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// For a request to this hop and target. `fork` is the worker and number of its response context; `None` without a
+    /// For a request that is sent there. `fork` is the worker and number of its response context; `None` without a
     /// transaction.
     pub(crate) fn new(
         request: &Request,
-        (hop, target): (&Hop, &Target),
+        to: SentTo<'_>,
         fork: Option<(u8, u64)>,
         settings: &Settings,
         mac: &Mac,
     ) -> Self {
         let peer = LocalPeer::of_hop(&request.response_hop, settings);
-        let at_node = matches!(hop.over, Over::Elsewhere(_)).then_some(hop.remote);
+        let at_node = matches!(to.hop.over, Over::Elsewhere(_)).then_some(to.hop.remote);
         let parts = Parts { peer: &peer, node: own_number(&peer, settings), at_node };
-        let mark = mark(&parts, &Destination::of(hop, target, settings), request.key, fork, mac);
-        let is_renumbered = fork.is_some() && target.uri.renumbering(request).is_some();
-        let has_other_from = shown_in_from(request, target, hop, settings).is_some();
+        let mark = mark(&parts, &Destination::of(to, settings), request.key, fork, mac);
+        let is_renumbered = fork.is_some() && to.uri.renumbering(request).is_some();
+        let has_other_from = shown_in_from(request, to, settings).is_some();
         Self { peer, mark, is_renumbered, has_other_from, at_node }
     }
 
@@ -165,14 +165,14 @@ impl Origin {
 struct Destination([u8; 18]);
 
 impl Destination {
-    fn of(hop: &Hop, target: &Target, settings: &Settings) -> Self {
-        match hop.over {
+    fn of(to: SentTo<'_>, settings: &Settings) -> Self {
+        match to.hop.over {
             // The response comes from the node.
             Over::Elsewhere(_) => {
-                let leaves = hop.over_node(settings);
+                let leaves = to.hop.over_node(settings);
                 leaves.map_or(Self([0; 18]), |leaves| Self::at(leaves.transport, leaves.remote))
             }
-            _ => Self::at(hop.transport, target.remote(hop)),
+            _ => Self::at(to.hop.transport, to.remote()),
         }
     }
 

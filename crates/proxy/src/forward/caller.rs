@@ -12,7 +12,7 @@ use parser::{HeaderName, Message, Rewrite, escape_user};
 use crate::hop::Hop;
 use crate::request::{Request, tag_of};
 use crate::settings::{Named, Settings, Shows, Trunk};
-use crate::target::{Target, ToTrunk};
+use crate::target::{SentTo, ToTrunk};
 
 /// The identity headers that the caller must not choose itself.
 const OWN: [HeaderName; 3] = [HeaderName::PAssertedIdentity, HeaderName::PPreferredIdentity, HeaderName::RemotePartyId];
@@ -35,8 +35,8 @@ pub(super) fn edit_identity(request: &Request, to: &ToTrunk, rewrite: &mut Rewri
 }
 
 /// The value of From in a request to a trunk that reads the number there; `None` if it stays as it is.
-pub(super) fn from_for_trunk(request: &Request, target: &Target, hop: &Hop, settings: &Settings) -> Option<Vec<u8>> {
-    let (trunk, number) = shown_in_from(request, target, hop, settings)?;
+pub(super) fn from_for_trunk(request: &Request, to: SentTo<'_>, settings: &Settings) -> Option<Vec<u8>> {
+    let (trunk, number) = shown_in_from(request, to, settings)?;
     let mut value = Vec::new();
     if wants_privacy(&request.message) {
         // RFC 3323 4.1.1.3
@@ -56,14 +56,13 @@ pub(super) fn from_for_trunk(request: &Request, target: &Target, hop: &Hop, sett
 /// The trunk that reads the number of the caller in From, and that number; `None` if From stays as it is.
 pub(super) fn shown_in_from<'s>(
     request: &Request,
-    target: &'s Target,
-    hop: &Hop,
+    to: SentTo<'s>,
     settings: &'s Settings,
 ) -> Option<(&'s Arc<Trunk>, &'s str)> {
-    let (trunk, number) = match target.uri.trunk() {
+    let (trunk, number) = match to.uri.trunk() {
         Some(to) => (&to.trunk, to.caller_id.as_deref()?),
         // RFC 3261 12.2.1.1: a request of the same dialog.
-        None if request.in_dialog && settings.trunks.shows_from() => in_dialog(request, hop, settings)?,
+        None if request.in_dialog && settings.trunks.shows_from() => in_dialog(request, to.hop, settings)?,
         None => return None,
     };
     (trunk.shows == Shows::From).then_some((trunk, number))

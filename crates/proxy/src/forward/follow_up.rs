@@ -24,12 +24,12 @@ pub(crate) fn as_sent(
     mac: &Mac,
     write: impl FnOnce(&SentInvite<'_>),
 ) {
-    let Forwarding { request, target, hop, branch, .. } = forwarding;
-    let from = from_for_trunk(request, target, hop, settings);
+    let Forwarding { request, to, branch, .. } = forwarding;
+    let from = from_for_trunk(request, *to, settings);
     let (mut uri, mut via, mut last) = (Vec::with_capacity(CAPACITY), Vec::with_capacity(CAPACITY), Vec::new());
-    write_via_value(&mut via, hop, branch, settings);
+    write_via_value(&mut via, to.hop, branch, settings);
     write_from(&mut via, &request.message, branch, mac);
-    let (target_uri, path) = target.uri.with_path(request);
+    let (target_uri, path) = to.uri.with_path(request);
     write_request_uri(&mut uri, request, target_uri);
     // RFC 3327 5.4, RFC 3261 16.6 step 6
     let mut routes = parser::elements(path).chain(request.routes()).collect::<smallvec::SmallVec<[_; 2]>>();
@@ -42,6 +42,6 @@ pub(crate) fn as_sent(
         routes.remove(0);
         routes.push(&last);
     }
-    let sequence = target.uri.renumbering(request).map(|renumbering| renumbering.of_request(request.sequence));
+    let sequence = to.uri.renumbering(request).map(|renumbering| renumbering.of_request(request.sequence));
     write(&SentInvite { uri: &uri, via: &via, routes, from: from.as_deref(), sequence, message: &request.message });
 }

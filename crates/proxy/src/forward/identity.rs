@@ -14,10 +14,9 @@ use location::Aor;
 use parser::headers::{NameAddr, PPreferredIdentity, Privacy};
 use parser::{HeaderName, Message, Rewrite, Uri, escape_user, unquote};
 
-use crate::hop::Hop;
 use crate::request::{Proven, Request};
 use crate::settings::{Named, Settings};
-use crate::target::Target;
+use crate::target::SentTo;
 
 /// Neighbours in the header index of the parser, so that the lookups are cheap.
 const CLAIMS: [HeaderName; 5] = [
@@ -28,22 +27,17 @@ const CLAIMS: [HeaderName; 5] = [
     HeaderName::RemotePartyId,
 ];
 
-/// Removes from a request the headers that its sender must not claim or that must not be sent to `hop`, and adds the
+/// Removes from a request the headers that its sender must not claim or that must not be sent there, and adds the
 /// identity that the authenticated sender prefers.
-pub(super) fn edit_claims(
-    request: &Request,
-    (hop, target): (&Hop, &Target),
-    settings: &Settings,
-    rewrite: &mut Rewrite,
-) {
+pub(super) fn edit_claims(request: &Request, to: SentTo<'_>, settings: &Settings, rewrite: &mut Rewrite) {
     let message = &request.message;
     if !has_claims(message) {
         return;
     }
     let trusted = settings.trusts(request.flow.remote.ip());
-    let hidden = match target.uri.trunk() {
+    let hidden = match to.uri.trunk() {
         Some(_) => Hidden::default(),
-        None => Hidden::new(message, hop.remote.ip(), settings),
+        None => Hidden::new(message, to.hop.remote.ip(), settings),
     };
     for name in CLAIMS {
         if !trusted || hidden.has(name, message) {
@@ -52,7 +46,7 @@ pub(super) fn edit_claims(
     }
     if !trusted
         && !hidden.identity
-        && target.uri.trunk().is_none()
+        && to.uri.trunk().is_none()
         && let Some(identity) = preferred(request, settings)
     {
         rewrite.append(message, |out| write_asserted(out, &identity));

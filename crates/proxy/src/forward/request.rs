@@ -14,7 +14,7 @@ use crate::hop::{Hop, Over};
 use crate::mac::Mac;
 use crate::request::Request;
 use crate::settings::Settings;
-use crate::target::{Target, is_sips, route_uri, write_request_uri};
+use crate::target::{SentTo, TargetUri, is_sips, route_uri, write_request_uri};
 
 /// Max-Forwards of a request that had none (RFC 3261 16.6 step 3).
 const MAX_FORWARDS: u8 = 70;
@@ -22,8 +22,7 @@ const MAX_FORWARDS: u8 = 70;
 /// How one request is forwarded.
 pub(crate) struct Forwarding<'a> {
     pub(crate) request: &'a Request,
-    pub(crate) target: &'a Target,
-    pub(crate) hop: &'a Hop,
+    pub(crate) to: SentTo<'a>,
     pub(crate) branch: ViaBranch,
     /// Its share of the Max-Breadth of the request.
     pub(crate) breadth: u32,
@@ -39,11 +38,12 @@ pub(crate) fn write_request(
     rewrite: &mut Rewrite,
     out: &mut Vec<u8>,
 ) {
-    let Forwarding { request, target, hop, branch, breadth, history } = forwarding;
+    let Forwarding { request, to, branch, breadth, history } = forwarding;
+    let SentTo { uri, hop, .. } = *to;
     let message = &request.message;
     rewrite.clear();
     // Most edits are made in the order of their positions, so that there is little to sort.
-    let next_route = edit_routes(request, target, rewrite);
+    let next_route = edit_routes(request, uri, rewrite);
     // Above the lines of others: step 8 (Via), step 4 (Record-Route), and the Path as the first Route.
     rewrite.put_first(message, |out| {
         out.extend_from_slice(b"Via: ");
@@ -73,17 +73,17 @@ pub(crate) fn write_request(
         set_number(message, HeaderName::MaxBreadth, *breadth, rewrite);
     }
     remove_credentials(message, settings, rewrite);
-    edit_claims(request, (hop, target), settings, rewrite);
-    if let Some(to) = target.uri.trunk() {
-        edit_identity(request, to, rewrite);
+    edit_claims(request, *to, settings, rewrite);
+    if let Some(trunk) = uri.trunk() {
+        edit_identity(request, trunk, rewrite);
     }
-    if let Some(answered) = target.uri.answered() {
+    if let Some(answered) = uri.answered() {
         rewrite.append(message, |out| out.extend_from_slice(&answered.credentials));
     }
-    if let Some(renumbering) = target.uri.renumbering(request) {
+    if let Some(renumbering) = uri.renumbering(request) {
         renumbering.edit(message, rewrite);
     }
-    if let Some(from) = from_for_trunk(request, target, hop, settings)
+    if let Some(from) = from_for_trunk(request, *to, settings)
         && let Some(span) = message.value(HeaderName::From).and_then(|value| message.span_of(value))
     {
         rewrite.replace(span, |out| out.extend_from_slice(&from));
@@ -103,8 +103,8 @@ pub(crate) fn write_request(
 }
 
 /// Steps 2 and 6: edits Request-URI and Route. Returns the Route values to put before the remaining ones.
-fn edit_routes(request: &Request, target: &Target, rewrite: &mut Rewrite) -> Option<Vec<u8>> {
-    let (message, (uri, path)) = (&request.message, target.uri.with_path(request));
+fn edit_routes(request: &Request, uri: &TargetUri, rewrite: &mut Rewrite) -> Option<Vec<u8>> {
+    let (message, (uri, path)) = (&request.message, uri.with_path(request));
     for _ in 0..request.own_routes {
         rewrite.remove_first(message, HeaderName::Route);
     }
@@ -183,13 +183,14 @@ pub(crate) fn write_via_value(out: &mut Vec<u8>, hop: &Hop, branch: &ViaBranch, 
 /// Writes one Record-Route value if both sides of the dialog can use it. Otherwise two: the one for the side of the
 /// target above the one for the side of the sender (RFC 3261 16.7 step 8, RFC 5658). Both have the same token.
 fn write_record_routes(out: &mut Vec<u8>, forwarding: &Forwarding<'_>, settings: &Settings, mac: &Mac) {
-    let Forwarding { request, target, hop, .. } = forwarding;
+    let Forwarding { request, to, .. } = forwarding;
+    let hop = to.hop;
     let back = Hop::back(&request.flow);
-    let reached = Hop { remote: target.remote(hop), ..(*hop).clone() };
-    let token = token_for(request, (&reached, target), settings, mac);
+    let reached = Hop { remote: to.remote(), ..hop.clone() };
+    let token = token_for(request, SentTo { hop: &reached, ..*to }, settings, mac);
     // RFC 3261 16.6 step 4: requests in a dialog with a `sips:` URI, or through a `sips:` Path or Route, use TLS too.
     let has_tls = hop.transport.is_secure() || back.transport.is_secure();
-    let is_sips = has_tls && (is_sips(request.uri()) || is_next_route_sips(request, target));
+    let is_sips = has_tls && (is_sips(request.uri()) || is_next_route_sips(request, to.uri));
     let mut write = |side: &Hop| {
         // 16.7 step 8: a side that does not use TLS needs `sip:`.
         let is_secure = is_sips && side.transport.is_secure();
@@ -218,8 +219,8 @@ fn write_record_routes(out: &mut Vec<u8>, forwarding: &Forwarding<'_>, settings:
 }
 
 /// Whether the request goes through a proxy with a `sips:` URI.
-fn is_next_route_sips(request: &Request, target: &Target) -> bool {
-    let (_, path) = target.uri.with_path(request);
+fn is_next_route_sips(request: &Request, uri: &TargetUri) -> bool {
+    let (_, path) = uri.with_path(request);
     let first = parser::elements(path).next().or_else(|| request.next_route());
     first.and_then(route_uri).is_some_and(|route| route.secure)
 }

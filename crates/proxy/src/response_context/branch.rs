@@ -19,7 +19,7 @@ use crate::event::TriedPhones;
 use crate::hop::{Hop, Over};
 use crate::pin::tag_checksum;
 use crate::request::tag_of;
-use crate::target::Target;
+use crate::target::{SentTo, Target};
 use crate::transaction::{ClientEvent, ClientOther, TimerAction, is_due, sooner};
 
 /// A client transaction and its target.
@@ -379,6 +379,11 @@ impl ClientBranch {
 
     pub(super) const fn number(&self) -> u8 {
         self.number
+    }
+
+    /// Where its request is sent.
+    pub(super) const fn sent_to(&self) -> SentTo<'_> {
+        self.target.sent_over(&self.hop)
     }
 
     pub(super) const fn target(&self) -> &Target {

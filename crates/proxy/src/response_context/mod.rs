@@ -234,7 +234,7 @@ impl ResponseContext {
     /// A response came on a branch.
     pub(crate) fn receive(&mut self, id: BranchId, response: &Message, source: &Flow, context: &mut Context<'_>) {
         let Some(branch) = self.branches.get_mut(usize::from(id.index)) else { return };
-        if !may_respond(branch.hop(), branch.target(), source, &self.template.settings) {
+        if !may_respond(branch.sent_to(), source, &self.template.settings) {
             context.outbox.emit(Event::Dropped(event::Drop::StrayResponse));
             return;
         }
@@ -245,7 +245,7 @@ impl ResponseContext {
             context.outbox.emit(Event::Dropped(event::Drop::StrayResponse));
             return;
         }
-        let address = Some(branch.target().remote(branch.hop()));
+        let address = Some(branch.sent_to().remote());
         self.extend_number(id, context);
         let Some(branch) = self.branches.get_mut(usize::from(id.index)) else { return };
         let event = branch.receive(response, method, &self.template, context);

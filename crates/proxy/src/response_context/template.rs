@@ -69,12 +69,11 @@ impl Template {
     fn forwarding<'a>(&'a self, branch: &'a ClientBranch, context: &Context<'_>) -> Option<Forwarding<'a>> {
         let (worker, loop_mark, request) = (context.worker, self.loop_mark, self.request.as_deref()?);
         let id = BranchId { context: self.context_id, index: branch.number() };
-        let to = (branch.hop(), branch.target());
+        let to = branch.sent_to();
         let origin = Origin::new(request, to, Some((worker, self.context_id)), &self.settings, context.mac);
         Some(Forwarding {
             request,
-            target: branch.target(),
-            hop: branch.hop(),
+            to,
             branch: ViaBranch::Transaction { worker, id, loop_mark, origin },
             breadth: branch.share(),
             history: self.histories.iter().rfind(|(first, _)| *first <= branch.number()).map(|(_, history)| history),

@@ -17,7 +17,7 @@ use crate::reach;
 use crate::reject::Reject;
 use crate::request::{FlowToPeer, Request};
 use crate::settings::{Settings, Strategy, fixed_bindings, unregistered_fixed_bindings};
-use crate::target::{BoundContact, ToTrunk, is_sips};
+use crate::target::{BoundContact, SentTo, ToTrunk, is_sips};
 
 use super::node_targets::{hop_of_node, without_node};
 use super::preferences::{self, Candidate, Candidates, Disposition};
@@ -321,14 +321,14 @@ pub(super) fn target_for_trunk(request: &Request, to: Arc<ToTrunk>, settings: &S
 /// Accepted are the next hop itself; the source of the registration if the next hop is a registered phone, because some
 /// phones send from another port than they listen at; any port of the next hop if it is anything else, as the proxy
 /// in a Path; and another host in `trusted` if the next hop is in `trusted` too, as trunks have several hosts.
-pub(crate) fn may_respond(hop: &Hop, target: &Target, source: &Flow, settings: &Settings) -> bool {
+pub(crate) fn may_respond(SentTo { uri, hop, .. }: SentTo<'_>, source: &Flow, settings: &Settings) -> bool {
     if let Over::Elsewhere(flow) = &hop.over {
         return settings.nodes.is_source(flow, source);
     }
     if hop.is_source_of(source) {
         return true;
     }
-    let is_its = match target.uri.registered_phone() {
+    let is_its = match uri.registered_phone() {
         Some(phone) => Hop::back(&phone.flow()).is_source_of(source),
         None => hop.remote.ip() == source.remote.ip(),
     };
