@@ -15,7 +15,7 @@ use bytes::Bytes;
 use location::{Flow, FlowId};
 use parser::Transport;
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
-use socket2::SockRef;
+use rustix::net::SendFlags;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
@@ -113,7 +113,8 @@ impl Udp {
     fn send_once(&self, to: SocketAddr, from: IpAddr, bytes: &[u8]) -> io::Result<()> {
         match self.local.ip().is_unspecified() {
             true => self.transmit(to, from, bytes, None),
-            false => SockRef::from(&*self.socket).send_to(bytes, &to.into()).map(drop),
+            // Not by libc, whose function is a cancellation point: two atomic operations for each datagram.
+            false => Ok(rustix::net::sendto(&*self.socket, bytes, SendFlags::empty(), &to).map(drop)?),
         }
     }
 
