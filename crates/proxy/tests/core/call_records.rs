@@ -569,7 +569,7 @@ fn a_call_beyond_the_limit_is_made_but_not_known() {
 #[test]
 fn calls_of_one_caller_leave_room_for_others() {
     let sim = Simulation::new();
-    let (alice, carol, bob) = (sim.udp("alice"), sim.udp("carol"), sim.udp("bob"));
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
     let reached = || sim.count_events(|event| matches!(event, Event::LimitReached(Limit::JournalCalls)));
     for _ in 0..600 {
@@ -577,7 +577,10 @@ fn calls_of_one_caller_leave_room_for_others() {
         bob.expects("INVITE");
     }
     assert_eq!((sim.calls().len(), reached()), (500, 100));
-    carol.calls("bob");
-    bob.expects("INVITE");
-    assert_eq!((sim.calls().len(), reached()), (501, 0));
+    // One of them may have the counter of alice by chance.
+    for caller in [sim.udp("carol"), sim.udp("dave")] {
+        caller.calls("bob");
+        bob.expects("INVITE");
+    }
+    assert!(sim.calls().len() > 500);
 }
