@@ -32,13 +32,10 @@ pub(super) fn next_hop_hash(uri: &SipUri<'_>, mac: &Mac) -> u32 {
     (hash & u64::from(u32::MAX)) as u32
 }
 
-/// Fast path for a Record-Route or Contact value in angle brackets. A quoted display name could contain brackets too,
-/// so such a value is left to the parser.
+/// Fast path for the URI in the angle brackets of a Record-Route or Contact. A quoted display name or parameter could contain
+/// brackets too, so a value with one before them is left to the parser.
 pub(super) fn bracketed_uri(value: &[u8]) -> Option<SipUri<'_>> {
-    if value.first() == Some(&b'"') {
-        return None;
-    }
-    let rest = value.get(memchr::memchr(b'<', value)? + 1..)?;
+    let rest = value.get(memchr::memchr3(b'<', b'"', b';', value)?..)?.strip_prefix(b"<")?;
     match Uri::parse(rest.get(..memchr::memchr(b'>', rest)?)?) {
         Ok(Uri::Sip(uri)) => Some(uri),
         _ => None,
@@ -67,8 +64,8 @@ pub(super) fn plain_address(value: &[u8]) -> Option<SocketAddr> {
 /// The same of a URI, if that names no transport, so that requests go there over UDP (RFC 3263 4.1).
 pub(crate) fn plain_udp_address(uri: &[u8]) -> Option<SocketAddr> {
     let (_, address, rest) = plain_parts(uri.strip_prefix(b"sip:")?)?;
-    // The names of `maddr` and `transport` begin with these.
-    let may_lead_elsewhere = |param: &[u8]| matches!(param.first(), Some(b'm' | b'M' | b't' | b'T'));
+    // The names of `maddr` and `transport` begin with these, or with an escape.
+    let may_lead_elsewhere = |param: &[u8]| matches!(param.first(), Some(b'm' | b'M' | b't' | b'T' | b'%'));
     (!rest.split(|octet| *octet == b';').skip(1).any(may_lead_elsewhere)).then_some(address)
 }
 
@@ -137,6 +134,8 @@ mod tests {
             ("sip:a@192.0.2.7:5060;line=mt;ob", true),
             ("sip:a@192.0.2.7:5060;Transport=tcp", false),
             ("sip:a@192.0.2.7:5060;line=1;maddr=192.0.2.9", false),
+            ("sip:a@192.0.2.7:5060;%74ransport=tcp", false),
+            ("sip:a@192.0.2.7:5060;%6daddr=192.0.2.9", false),
             ("sip:a@192.0.2.7", false),
             ("sips:a@192.0.2.7:5060", false),
             ("<sip:a@192.0.2.7:5060>", false),
@@ -150,8 +149,14 @@ mod tests {
         let host = |value: &'static str| bracketed_uri(value.as_bytes()).map(|uri| uri.host.ip().unwrap().to_string());
         assert_eq!(host("\"A\" <sip:a@192.0.2.7;lr>;q=1").as_deref(), None);
         assert_eq!(host("A <sip:a@192.0.2.7;lr>;q=1").as_deref(), Some("192.0.2.7"));
-        for nothing in ["sip:a@192.0.2.7", "\"<sip:a@192.0.2.8>\" <sip:a@192.0.2.7>", "<tel:5>", "<sip:a@192.0.2.7", ""]
-        {
+        for nothing in [
+            "sip:a@192.0.2.7",
+            "sip:a@192.0.2.7;x=\"<sip:a@192.0.2.8>\"",
+            "\"<sip:a@192.0.2.8>\" <sip:a@192.0.2.7>",
+            "<tel:5>",
+            "<sip:a@192.0.2.7",
+            "",
+        ] {
             assert_eq!(host(nothing), None, "{nothing}");
         }
     }

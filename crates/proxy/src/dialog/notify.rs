@@ -77,7 +77,7 @@ fn for_subscriber(
         return Some((token.text(id, &mac), callee));
     }
     let side = if notifier_is_callee { &token.callee } else { &token.caller };
-    let next = message.value(HeaderName::RecordRoute).and_then(uri_of_route).or_else(|| contact(message));
+    let next = message.values(HeaderName::RecordRoute).next().and_then(uri_of_route).or_else(|| contact(message));
     let next_hop = target_of(next, side, settings, &mac);
     let target = next_hop.map(|next_hop| Target { of_callee: notifier_is_callee, next_hop });
     Some((DialogToken { target, ..token }.text(id, &mac), callee))

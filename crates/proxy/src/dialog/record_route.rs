@@ -32,7 +32,7 @@ const MAX_OWN_VALUES: usize = 8;
 /// The token for a request that creates a dialog and is sent there.
 pub(crate) fn token_for(request: &Request, to: SentTo<'_>, settings: &Settings, mac: &Mac) -> TokenText {
     let (message, first) = (&request.message, first_domain(settings));
-    let route = message.value(HeaderName::RecordRoute);
+    let route = message.values(HeaderName::RecordRoute).next();
     // Fast path for most requests: the Contact is the source.
     let is_at_source = route.is_none()
         && request.flow.transport == Transport::Udp
@@ -214,8 +214,11 @@ fn local_user(uri: &[u8], settings: &Settings) -> Option<User> {
 }
 
 pub(super) fn contact(message: &Message) -> Option<SipUri<'_>> {
-    let value = message.value(HeaderName::Contact)?;
-    bracketed_uri(value).or_else(|| Contact::parse(value).ok()?.address()?.uri.sip().copied())
+    // Only the parser finds the end of the first value.
+    message.value(HeaderName::Contact).and_then(bracketed_uri).or_else(|| {
+        let first = message.values(HeaderName::Contact).next()?;
+        Contact::parse(first).ok()?.address()?.uri.sip().copied()
+    })
 }
 
 pub(super) fn uri_of_route(value: &[u8]) -> Option<SipUri<'_>> {

@@ -66,7 +66,9 @@ impl User {
     /// Fast path: whether a URI is exactly `sip:user@domain`. If not, it has to be parsed to be compared.
     pub(crate) fn is_written_as(&self, uri: &[u8], first: &[u8]) -> bool {
         let user = uri.strip_prefix(b"sip:").and_then(|rest| rest.strip_prefix(&*self.text));
-        !self.has_domain && user.and_then(|rest| rest.strip_prefix(b"@")).is_some_and(|domain| domain == first)
+        let is_it = !self.has_domain && user.and_then(|rest| rest.strip_prefix(b"@")) == Some(first);
+        // A name with one of these is written with escapes: `%61lice` in a URI is alice.
+        is_it && memchr::memchr2(b'%', b':', &self.text).is_none()
     }
 
     /// Reads a user and the hash of its phone. Returns the rest too.
@@ -121,6 +123,8 @@ mod tests {
         {
             assert!(!alice.is_written_as(other.as_bytes(), FIRST), "{other}");
         }
+        let escaped = User::new(b"%61lice", FIRST, FIRST).unwrap();
+        assert!(!escaped.is_written_as(b"sip:%61lice@office.example", FIRST), "that is alice");
         assert_eq!(User::new(&[b'x'; MAX_USER + 1], FIRST, FIRST), None);
     }
 }

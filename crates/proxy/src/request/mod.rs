@@ -301,7 +301,7 @@ impl Request {
 
     /// The host name in its top Via; `None` if that has an address.
     pub(crate) fn sent_by_name(&self) -> Option<&str> {
-        self.message.value(HeaderName::Via).and_then(SentBy::of)?.name()
+        self.message.values(HeaderName::Via).next().and_then(SentBy::of)?.name()
     }
 
     /// The From tag and the To tag; empty if there is none.

@@ -74,7 +74,8 @@ fn literal_host(uri: &[u8]) -> Option<IpAddr> {
                 *octets.get_mut(at)? = value.take()?;
                 at += 1;
             }
-            _ => break,
+            b':' | b';' | b'?' => break,
+            _ => return None,
         }
     }
     let [_, _, _, last] = &mut octets;
@@ -104,6 +105,7 @@ mod tests {
             ("sip:a@1.2.3.4.5", None),
             ("sip:a@1..3.4", None),
             ("sip:a@office.example", None),
+            ("sip:a@192.0.2.11x.example", None),
             ("sip:192.0.2.11", None),
             ("sip:a@[::1]", None),
             ("sip:a@", None),

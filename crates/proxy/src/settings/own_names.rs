@@ -27,20 +27,25 @@ impl Settings {
     /// The user part of a URI of the usual form: `sip:user@domain` with the first domain and a user of letters and
     /// digits. Saves parsing the URI. `None` for any other URI, also if it names a user of this server.
     pub(crate) fn plain_user<'u>(&self, uri: &'u [u8]) -> Option<&'u [u8]> {
-        let domain = self.domains.first()?.as_bytes();
+        let domain = self.plain_domain()?;
         let user = uri.strip_prefix(b"sip:")?.strip_suffix(domain)?.strip_suffix(b"@")?;
         (!user.is_empty() && user.iter().all(u8::is_ascii_alphanumeric)).then_some(user)
     }
 
+    /// The first domain; `None` if it is an IPv6 address, which has brackets in a URI.
+    fn plain_domain(&self) -> Option<&[u8]> {
+        let domain = self.domains.first()?.as_bytes();
+        (!domain.iter().take(5).any(|octet| *octet == b':')).then_some(domain)
+    }
+
     /// The user that a URI of this form names.
     pub(crate) fn plain_aor(&self, uri: &[u8]) -> Option<Aor> {
-        Some(Aor::new(self.plain_user(uri)?, self.domains.first()?.as_bytes()))
+        Some(Aor::new(self.plain_user(uri)?, self.plain_domain()?))
     }
 
     /// Whether a URI is `sip:domain` with the first domain.
     pub(crate) fn is_plain_domain(&self, uri: &[u8]) -> bool {
-        let first = self.domains.first().map(|domain| domain.as_bytes());
-        uri.strip_prefix(b"sip:").is_some_and(|domain| Some(domain) == first)
+        uri.strip_prefix(b"sip:").is_some_and(|domain| Some(domain) == self.plain_domain())
     }
 
     /// The AoR that `uri` names: a user of this server, or a foreign address.

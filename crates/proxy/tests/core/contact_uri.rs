@@ -209,3 +209,25 @@ fn a_retransmission_takes_the_same_route_although_the_phone_has_registered_since
     alice.sends(&proven);
     assert_eq!(carol.expects("OPTIONS").branch(), first.branch());
 }
+
+#[test]
+fn an_escaped_parameter_of_a_contact_is_followed() {
+    // RFC 3261 19.1.4
+    for name in ["transport", "%74ransport"] {
+        let sim = Simulation::new();
+        let (alice, bob, tcp) = (sim.udp("alice"), sim.udp("bob"), sim.tcp("bob/tcp"));
+        bob.sends(&bob.register().set("Contact", format_args!("<sip:bob@{};{name}=tcp>", tcp.address)));
+        bob.expects("200");
+        alice.sends(&alice.request("MESSAGE", "sip:bob@office.example"));
+        tcp.expects("MESSAGE");
+    }
+    for name in ["maddr", "%6daddr"] {
+        let sim = Simulation::new();
+        let (alice, bob, other) = (sim.udp("alice"), sim.udp("bob"), sim.udp("other"));
+        let contact = format!("<sip:bob@{};{name}={}>", other.address, bob.address.ip());
+        bob.sends(&bob.register().set("Contact", contact));
+        bob.expects("200");
+        alice.sends(&alice.request("MESSAGE", "sip:bob@office.example"));
+        bob.expects("MESSAGE");
+    }
+}

@@ -354,3 +354,25 @@ fn credentials_sent_without_a_challenge_are_valid_once() {
     mallory.expects("407");
     assert_eq!(bob.all_received(), []);
 }
+
+#[test]
+fn a_quoted_parameter_of_a_bare_contact_is_no_uri() {
+    // RFC 3261 20.10
+    for param in ["", ";x=\"y\"", ";x=\"<sip:e@198.51.100.9>\""] {
+        let sim = Simulation::with(|settings| {
+            add_accounts(settings, &[BOB]);
+            settings.strangers = Strangers::Accept;
+        });
+        sim.skip_final_check();
+        let (gateway, other, bob) = (sim.udp("gateway"), sim.udp("other"), sim.udp("bob"));
+        bob.signs_in(BOB);
+        let invite = gateway.request("INVITE", "sip:bob@office.example").set("From", "<sip:x@carrier.example>;tag=x");
+        gateway.sends(&invite.set("Contact", format_args!("sip:x@{}{param}", other.address)));
+        let received = bob.expects("INVITE");
+        let answer = bob.answers(&received, 200);
+        gateway.expects("200");
+        let received = received.set("Contact", format_args!("<sip:x@{}>", other.address));
+        bob.sends(&bob.within_as_callee(&received, &answer, "BYE"));
+        other.expects("BYE");
+    }
+}

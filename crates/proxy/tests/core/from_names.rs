@@ -243,3 +243,24 @@ fn each_domain_has_its_own_realm() {
         assert_eq!(quoted(alice.expects("407").value("Proxy-Authenticate"), "realm"), realm);
     }
 }
+
+#[test]
+fn a_percent_sign_in_a_name_is_not_read_as_an_escape() {
+    // RFC 3261 19.1.4: both forms are the name of alice.
+    const OTHER: Login<'static> = Login { user: "%61lice", password: "malice" };
+    for from in ["sip:alice@office.example", "sip:%61lice@office.example"] {
+        let sim = Simulation::with(|settings| add_accounts(settings, &[ALICE, BOB, OTHER]));
+        sim.skip_final_check();
+        let (other, bob) = (sim.udp("other"), sim.udp("bob"));
+        bob.signs_in(BOB);
+        let own = "<sip:%2561lice@office.example>;tag=m";
+        let invite = other.authenticates(OTHER, &other.request("INVITE", "sip:bob@office.example").set("From", own));
+        let received = bob.expects("INVITE");
+        bob.answers(&received, 200);
+        let ok = other.expects("200");
+        other.acks(&invite, &ok);
+        bob.expects("ACK");
+        other.sends(&other.within(&invite, &ok, "INFO").set("From", format_args!("<{from}>;tag=m")));
+        bob.receives_nothing();
+    }
+}

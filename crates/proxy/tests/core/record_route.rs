@@ -1,6 +1,9 @@
 //! Record-Route, and strict routers: RFC 3261 16.4, 16.6 steps 4 and 6, 16.12.
 
+use proxy::Strangers;
 use sim::{Agent, Simulation, Sip, uri_in};
+
+use crate::accounts::{BOB, add_accounts};
 
 /// A call up to its ACK. Returns the INVITE as sent, as received, and the 200 that the caller received.
 fn call(alice: &Agent, bob: &Agent) -> (Sip, Sip, Sip) {
@@ -362,4 +365,32 @@ fn a_flow_cannot_be_forged_into_a_token() {
     }
     alice.sends(&bye.set("Via", alice.via()));
     bob.expects("BYE");
+}
+
+#[test]
+fn record_route_values_on_one_line_are_read_as_on_two() {
+    // RFC 3261 7.3.1
+    for lines in [
+        &["\"P1\" <sip:p1.carrier.example;lr>", "<sip:p2.carrier.example;lr>"][..],
+        &["<sip:p1.carrier.example;lr>, <sip:p2.carrier.example;lr>"],
+        &["\"P1\" <sip:p1.carrier.example;lr>, <sip:p2.carrier.example;lr>"],
+    ] {
+        let sim = Simulation::with(|settings| {
+            add_accounts(settings, &[BOB]);
+            settings.strangers = Strangers::Accept;
+        });
+        sim.skip_final_check();
+        let (p1, bob) = (sim.udp("p1"), sim.udp("bob"));
+        sim.dns("p1.carrier.example", &[p1.address]);
+        bob.signs_in(BOB);
+        let invite = p1.request("INVITE", "sip:bob@office.example").set("From", "<sip:x@carrier.example>;tag=x");
+        let invite = invite.set("Contact", "<sip:x@x.carrier.example>");
+        let invite = lines.iter().fold(invite, |invite, line| invite.with("Record-Route", line));
+        p1.sends(&invite);
+        let received = bob.expects("INVITE");
+        let answer = bob.answers(&received, 200);
+        p1.expects("200");
+        bob.sends(&bob.within_as_callee(&received, &answer, "BYE"));
+        p1.expects("BYE");
+    }
 }

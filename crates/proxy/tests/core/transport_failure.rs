@@ -1,8 +1,17 @@
 //! Messages that cannot be delivered: RFC 3261 16.9, 18.4.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{Agent, Fault, Simulation, StoreState, sequential};
+use location::{ConnectionId, FlowId};
+use parser::{Message, Transport};
+use proxy::{
+    Account, Answer, Connections, Core, Flow, Hop, Instant, Listener, Now, Outbox, Over, Received, SubscriberIndex,
+    Wall, fixed_bindings,
+};
+use sim::{Agent, Fault, SERVER, Simulation, StoreState, default_settings, sequential};
+
+use crate::accounts::aor;
 
 #[test]
 fn an_unreachable_phone_counts_as_503_and_does_not_delay_the_others() {
@@ -310,4 +319,51 @@ fn the_ack_of_a_refusal_is_forwarded_although_a_later_copy_was_not_delivered() {
     bob.receives_nothing();
     alice.acks(&invite, &refusal);
     assert_eq!(bob.expects("ACK").value("To"), refusal.value("To"));
+}
+
+/// What a core sends for a message, while nobody has registered.
+fn sends_for(core: &mut Core, text: String, flow: Flow) -> Vec<(Hop, String)> {
+    let Ok(message) = Message::parse(text.into()) else { return Vec::new() };
+    let mut outbox = Outbox::new();
+    let now = Now { mono: Instant::from_micros(0), wall: Wall(1_700_000_000_000) };
+    core.receive(now, Received { message, flow }, &mut outbox);
+    for (_, continuation) in std::mem::take(&mut outbox.questions) {
+        core.answer(now, continuation, Answer::Loaded(None), &mut outbox);
+    }
+    let text = |transmit| String::from_utf8_lossy(outbox.text(transmit)).into_owned();
+    outbox.transmits.iter().map(|transmit| (transmit.hop.clone(), text(transmit))).collect()
+}
+
+#[test]
+fn a_response_over_tls_goes_only_to_the_host_in_the_top_via() {
+    // RFC 3261 7.3.1, 26.3.2.1: two Via values on one line, or on two.
+    let vias = ["SIP/2.0/TLS proxy.example:5061;branch=z9hG4bK1", "SIP/2.0/TLS 198.51.100.9:5061;branch=z9hG4bK2"];
+    let contacts = [("sip:bob@192.0.2.20:5060", None), ("sip:bob@192.0.2.21:5060", None)];
+    for (phones, between) in [(1, "\r\nVia: "), (1, ", "), (2, "\r\nVia: "), (2, ", ")] {
+        let vias = vias.join(between);
+        let mut settings = default_settings();
+        settings.listeners.push(Listener { transport: Transport::Tls, address: SERVER });
+        let bob = Account { contacts: Some(fixed_bindings(contacts.into_iter().take(phones))), ..Account::default() };
+        settings.accounts.insert(aor("bob"), bob);
+        let open = Arc::new(Connections::default());
+        let core = Core::new(settings.into(), &sim::KEYS, 0, 1, SubscriberIndex::new(1).into());
+        let mut core = core.with_connections(Arc::clone(&open));
+        let connection = ConnectionId::new(7).expect("a number");
+        open.opened(connection);
+        let remote = ([198, 51, 100, 7], 40_000).into();
+        let tls = Flow { transport: Transport::Tls, remote, local: SERVER, id: FlowId::Connection(connection) };
+        let invite = format!(
+            "INVITE sip:bob@office.example SIP/2.0\r\nVia: {vias}\r\nFrom: <sip:alice@office.example>;tag=a\r\n\
+             To: <sip:bob@office.example>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n\
+             Contact: <sip:alice@proxy.example>\r\nContent-Length: 0\r\n\r\n"
+        );
+        let sent = sends_for(&mut core, invite, tls);
+        let (hop, at_bob) = sent.into_iter().find(|(_, text)| text.starts_with("INVITE")).expect("an INVITE");
+        open.closed(connection);
+        let (_, headers) = at_bob.split_once("\r\n").expect("a start line");
+        let udp = Flow { transport: Transport::Udp, remote: hop.remote, local: SERVER, id: FlowId::None };
+        let sent = sends_for(&mut core, format!("SIP/2.0 180 Ringing\r\n{headers}"), udp);
+        let (hop, _) = sent.into_iter().find(|(_, text)| text.starts_with("SIP/2.0 180")).expect("a 180");
+        assert_eq!(hop.over, Over::Host("proxy.example".into()), "{phones} phones, {vias}");
+    }
 }

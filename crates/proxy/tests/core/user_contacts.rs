@@ -225,3 +225,19 @@ fn a_redirection_to_a_user_is_followed_to_the_users_of_its_contacts() {
     bob.expects("ACK");
     assert_eq!(dave.expects("INVITE").uri(), dave.contact());
 }
+
+#[test]
+fn a_contact_names_a_user_of_a_domain_that_begins_like_an_address() {
+    for domain in ["x192.0.2.77.example", "192.0.2.77x.example"] {
+        let sim = Simulation::with(|settings| settings.domains.push(domain.into()));
+        let (alice, bob, carol) = (sim.udp("alice"), sim.tcp("bob"), sim.udp("carol"));
+        let register = carol.register().to(format_args!("sip:{domain}"));
+        let register = register.set("From", format_args!("<sip:carol@{domain}>;tag=q"));
+        carol.sends(&register.set("To", format_args!("<sip:carol@{domain}>")));
+        carol.expects("200");
+        bob.sends(&bob.register().set("Contact", format_args!("<sip:carol@{domain}>")));
+        bob.expects("200");
+        alice.sends(&alice.request("MESSAGE", "sip:bob@office.example"));
+        carol.expects("MESSAGE");
+    }
+}

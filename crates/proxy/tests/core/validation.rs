@@ -207,3 +207,15 @@ fn a_request_without_content_length_gets_one_over_a_stream() {
     let received = bob.expects("OPTIONS");
     assert_eq!((received.value("Content-Length"), &*received.body), ("5", "hello"));
 }
+
+#[test]
+fn an_ipv6_domain_without_brackets_is_refused() {
+    // RFC 3261 25.1 `IPv6reference`. The configuration has it without brackets.
+    let sim = Simulation::with(|settings| settings.domains = vec!["2001:db8::1".into()]);
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
+    let of_bob = |sip: Sip| sip.set("To", "<sip:bob@[2001:db8::1]>").set("From", "<sip:bob@[2001:db8::1]>;tag=1");
+    bob.sends(&of_bob(bob.register()).to("sip:[2001:db8::1]"));
+    bob.expects("200");
+    alice.sends(&of_bob(alice.request("MESSAGE", "sip:bob@2001:db8::1")));
+    alice.expects("400");
+}
