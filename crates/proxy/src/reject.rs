@@ -125,6 +125,8 @@ pub(crate) enum Reject {
     Overload,
     /// Another node may know the call that the request replaces, and has not answered.
     NodeSilent,
+    /// The call that the request replaces may be one that the table of calls had no room for.
+    CallNotKept,
     /// The request is to a group, and only calls and messages go to all members.
     Group,
     /// The event package is not supported.
@@ -243,7 +245,7 @@ impl Reject {
             Self::Event => 489,
             // RFC 3261 10.3 step 7 (a failure to store), RFC 3261 12.2.2 (CSeq), RFC 3323 5 (privacy)
             Self::OutOfOrder | Self::Store | Self::LateInDialog | Self::Privacy(_) => 500,
-            Self::StoreFull | Self::LocationDown | Self::Overload | Self::NodeSilent => 503,
+            Self::StoreFull | Self::LocationDown | Self::Overload | Self::NodeSilent | Self::CallNotKept => 503,
             Self::Version => 505,
         }
     }
@@ -292,6 +294,7 @@ impl Reject {
             Self::Subscription => "Subscription Does Not Exist",
             Self::Subscriber => "Not allowed to watch this user",
             Self::PickUp => "Not allowed to pick up this call",
+            Self::CallNotKept => "Not all calls are known",
             Self::Target => "Bad Contact: not a SIP URI",
             Self::Replaces => "Bad Replaces: needs one to-tag and one from-tag",
             // The text of the Warning too (RFC 5630 6.3).
@@ -377,9 +380,12 @@ impl Reject {
             }
             // RFC 3261 10.3 step 7
             Self::TooBrief { min } => reply.header(HeaderName::MinExpires, |out| write_decimal(out, min)),
-            Self::Store | Self::StoreFull | Self::LocationDown | Self::Overload | Self::NodeSilent => {
-                reply.header(HeaderName::RetryAfter, |out| write_decimal(out, RETRY_AFTER))
-            }
+            Self::Store
+            | Self::StoreFull
+            | Self::LocationDown
+            | Self::Overload
+            | Self::NodeSilent
+            | Self::CallNotKept => reply.header(HeaderName::RetryAfter, |out| write_decimal(out, RETRY_AFTER)),
             _ => {}
         }
     }

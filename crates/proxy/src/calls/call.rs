@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 use super::facts::{DiversionReason, TriedPhones};
 use super::index::Name;
 use super::record::{CallEnd, CallRecord, CallSide, Reached};
-use super::room::CounterIndex;
+use super::room::{CounterIndex, ShareOf};
 use super::text::{Piece, Texts, cut};
 use super::view::{CallDialog, CallInProgress, DialogEnd, DialogState};
 
@@ -30,6 +30,7 @@ pub(crate) struct CallRequest<'a> {
     pub(crate) source: SocketAddr,
     pub(crate) from: &'a Aor,
     pub(crate) caller: &'a Aor,
+    pub(crate) share: ShareOf<'a>,
     pub(crate) to: &'a Aor,
     pub(crate) targets: usize,
 }
@@ -172,6 +173,7 @@ impl Call {
             source: saved.source,
             from: &saved.from,
             caller: &saved.caller,
+            share: ShareOf::User(saved.caller.as_bytes()),
             to: &saved.to,
             targets: saved.targets,
         };

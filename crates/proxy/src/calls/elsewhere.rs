@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::interest::Interest;
 use super::table::CallsChange;
+use super::table::NotAllKnown;
 use super::view::CallInProgress;
 use crate::clock::Instant;
 
@@ -46,8 +47,8 @@ pub struct NodeWatch {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FoundCalls {
     pub(crate) calls: Vec<CallInProgress>,
-    /// Whether there are more, which no honest phone causes.
-    pub(crate) is_cut: bool,
+    /// Why there may be more.
+    pub(crate) not_all: Option<NotAllKnown>,
 }
 
 /// What another node has found.

@@ -39,9 +39,10 @@ pub use facts::{CalledPhone, DiversionReason, Offence, TriedPhones};
 pub(crate) use interest::{Interest, SharedInterest};
 pub(crate) use passing::PassingRequest;
 pub use record::{CallEnd, CallRecord, CallRefusal, CallSide, Reached};
+pub(crate) use room::ShareOf;
 pub(crate) use shard::CallRef;
 pub use table::CallTable;
-pub(crate) use table::{CallKey, CallsChange, Effect, Moment, before};
+pub(crate) use table::{CallKey, CallsChange, Effect, Moment, NotAllKnown, before};
 pub(crate) use text::MAX_PIECE;
 #[cfg(test)]
 pub(crate) use view::tests::call;

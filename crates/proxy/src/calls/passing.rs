@@ -3,7 +3,7 @@
 //!
 //! One table for all workers, as the response may come to another one than the request.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use hashbrown::HashMap;
 use location::Wall;
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::record::CallSide;
-use super::room::{CounterIndex, Room};
+use super::room::{CounterIndex, Room, ShareOf};
 
 /// A request that may end its dialog, with what finds the call at the node that knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +74,8 @@ impl PassingRequests {
     }
 
     fn counter_of(&self, request: &PassingRequest) -> CounterIndex {
-        self.room.counter_of(request.sources.first().map(SocketAddr::ip))
+        let host = request.sources.first().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::ip);
+        self.room.counter_of(ShareOf::Host(host))
     }
 }
 

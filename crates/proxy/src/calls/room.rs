@@ -3,7 +3,8 @@
 //! Decides whether there is room for one more: a caller whose entries never end must not make the table useless for all
 //! others. Callers are counted in a fixed number of counters, because a map of their names would cost each entry a lock.
 
-use std::hash::{BuildHasher as _, Hash};
+use std::hash::BuildHasher as _;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use hashbrown::DefaultHashBuilder;
@@ -13,6 +14,15 @@ const COUNTERS: usize = 4096;
 
 /// A caller has a whole share if it has this part of the table.
 const SHARE: usize = 4;
+
+/// Who an entry is counted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum ShareOf<'a> {
+    /// A user who has authenticated, or whom a trusted network or a trunk has named.
+    User(&'a [u8]),
+    /// A host that has proven nothing: it can write any number of names into From.
+    Host(IpAddr),
+}
 
 /// The room of a table. Alone in its cache line: each entry changes it twice, while each request reads what the table has
 /// besides.
@@ -38,8 +48,8 @@ impl Room {
     }
 
     /// Which counter a caller has.
-    pub(super) fn counter_of(&self, caller: impl Hash) -> CounterIndex {
-        CounterIndex((self.hasher.hash_one(caller) % COUNTERS as u64) as u16)
+    pub(super) fn counter_of(&self, share: ShareOf<'_>) -> CounterIndex {
+        CounterIndex((self.hasher.hash_one(share) % COUNTERS as u64) as u16)
     }
 
     /// The number of entries.
@@ -50,6 +60,11 @@ impl Room {
     /// The most entries.
     pub(super) const fn limit(&self) -> usize {
         self.limit
+    }
+
+    /// Whether nobody has room. A limit of 0 means that there is no table.
+    pub(super) fn is_full(&self) -> bool {
+        self.limit > 0 && self.len() >= self.limit
     }
 
     /// Takes the room for one entry. False if there is none: the table is full, or half full while the caller has a quarter

@@ -5,7 +5,7 @@
 use std::hash::BuildHasher as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hashbrown::{DefaultHashBuilder, HashMap};
@@ -20,7 +20,7 @@ use super::index::Name;
 use super::interest::Interest;
 use super::passing::{PassingRequest, PassingRequests};
 use super::record::{CallEnd, CallRecord, CallSide, Reached};
-use super::room::{CounterIndex, Room};
+use super::room::{CounterIndex, Room, ShareOf};
 use super::shard::{CallRef, SHARDS, Shard, Slot, shard_of};
 use super::view::{CallInProgress, DialogEnd};
 
@@ -37,6 +37,8 @@ pub struct CallTable {
     /// Its random key makes it impossible to find two calls with an equal hash: no hash is ever sent.
     hasher: DefaultHashBuilder,
     room: Room,
+    /// When a call was last refused because the table was full, in milliseconds; 0 for never.
+    refused_at: AtomicU64,
     elsewhere: Elsewhere,
     passing: PassingRequests,
 }
@@ -46,6 +48,15 @@ type Pending = HashMap<u64, SmallVec<[CallRef; 1]>>;
 /// The identity of a call, as a request within a dialog tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CallKey(u64);
+
+/// Why not all calls with some identifiers are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum NotAllKnown {
+    /// None is known, but the table was full when some call began.
+    NotKept,
+    /// There are too many with the Call-ID to look at, which no honest phone causes.
+    TooMany,
+}
 
 /// What a change of a call causes.
 #[derive(Debug, Default)]
@@ -111,6 +122,7 @@ impl CallTable {
             pending: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: DefaultHashBuilder::default(),
             room: Room::new(limit),
+            refused_at: AtomicU64::new(0),
             elsewhere: Elsewhere::default(),
             passing: PassingRequests::new(limit),
         }
@@ -180,8 +192,13 @@ impl CallTable {
     }
 
     /// The calls with this Call-ID and both of these tags, in any case. Whoever has read the identifiers of a call can begin
-    /// another one with them. `None` if there are too many calls with the Call-ID to look at.
-    pub(crate) fn with_tags(&self, call_id: &[u8], tags: [&[u8]; 2]) -> Option<Vec<CallInProgress>> {
+    /// another one with them. A call that was not kept goes on, if at all, since this moment or later.
+    pub(crate) fn with_tags(
+        &self,
+        call_id: &[u8],
+        tags: [&[u8]; 2],
+        since: Wall,
+    ) -> Result<Vec<CallInProgress>, NotAllKnown> {
         let (mut found, mut seen) = (Vec::new(), 0);
         self.look_for(Name::CallId(call_id), |at, call| {
             seen += 1;
@@ -189,7 +206,15 @@ impl CallTable {
                 found.push(at);
             }
         });
-        (seen <= MAX_OF_CALL_ID).then(|| found.into_iter().filter_map(|at| self.view(at)).collect())
+        if seen > MAX_OF_CALL_ID {
+            return Err(NotAllKnown::TooMany);
+        }
+        let is_one_missing = found.is_empty() && self.refused_at.load(Ordering::Acquire) > since.0;
+        if is_one_missing {
+            Err(NotAllKnown::NotKept)
+        } else {
+            Ok(found.into_iter().filter_map(|at| self.view(at)).collect())
+        }
     }
 
     /// Looks at the calls with this name, and perhaps a few others.
@@ -213,7 +238,7 @@ impl CallTable {
             return false;
         }
         let CallKey(key) = self.key(&saved.call_id, &saved.caller_tag, saved.source);
-        let counter = self.room.counter_of(saved.caller.as_bytes());
+        let counter = self.room.counter_of(ShareOf::User(saved.caller.as_bytes()));
         Call::restored((key, counter), saved).is_some_and(|call| self.insert((key, counter), || call).is_some())
     }
 
@@ -270,8 +295,12 @@ impl CallTable {
     /// Adds a call. `None` if there is no room for it.
     pub(crate) fn begin(&self, request: &CallRequest<'_>, now: Wall) -> Option<CallRef> {
         let CallKey(key) = self.key(request.call_id, request.caller_tag, request.source);
-        let counter = self.room.counter_of(request.caller.as_bytes());
-        self.insert((key, counter), || Call::new((key, counter), request, now))
+        let counter = self.room.counter_of(request.share);
+        let begun = self.insert((key, counter), || Call::new((key, counter), request, now));
+        if begun.is_none() && self.room.is_full() {
+            self.refused_at.store(now.0, Ordering::Release);
+        }
+        begun
     }
 
     /// The call with this key; `None` if there are several.
@@ -465,7 +494,11 @@ mod tests {
         let (caller, to) = (aor(caller), aor("600"));
         let (call_id, source) = (call_id.as_bytes(), ([192, 0, 2, 7], 5060).into());
         let (from, caller, to) = (&caller, &caller, &to);
-        table.begin(&CallRequest { call_id, caller_tag: b"1928301774", source, from, caller, to, targets: 1 }, now)
+        let share = ShareOf::User(caller.as_bytes());
+        table.begin(
+            &CallRequest { call_id, caller_tag: b"1928301774", source, from, caller, share, to, targets: 1 },
+            now,
+        )
     }
 
     /// How many calls are looked at.
@@ -561,12 +594,24 @@ mod tests {
     fn calls_with_one_call_id_are_looked_at_up_to_a_limit() {
         let table = CallTable::new(1000);
         let tags: [&[u8]; 2] = [b"1928301774", b"314159"];
-        assert_eq!(table.with_tags(b"1", tags).map(|calls| calls.len()), Some(0));
+        let found = |call_id| table.with_tags(call_id, tags, Wall(0)).map(|calls| calls.len());
+        assert_eq!(found(b"1"), Ok(0));
         for number in 0..=MAX_OF_CALL_ID {
-            assert!(table.with_tags(b"1", tags).is_some(), "{number}");
+            assert!(found(b"1").is_ok(), "{number}");
             assert!(begin(&table, "1", "alice", NOW).is_some());
         }
-        assert!(table.with_tags(b"1", tags).is_none());
-        assert_eq!(table.with_tags(b"2", tags).map(|calls| calls.len()), Some(0));
+        assert_eq!((found(b"1"), found(b"2")), (Err(NotAllKnown::TooMany), Ok(0)));
+    }
+
+    #[test]
+    fn a_full_table_does_not_know_all_calls() {
+        let table = CallTable::new(4);
+        let found = |since| table.with_tags(b"9", [b"1928301774", b"314159"], Wall(since)).map(|calls| calls.len());
+        for (number, caller) in [(0, "alice"), (1, "alice"), (2, "alice"), (3, "bob")] {
+            assert_eq!(begin(&table, &number.to_string(), caller, NOW).is_some(), number != 2, "{number}");
+        }
+        assert_eq!(found(0), Ok(0), "a caller with more than its share has no room, but others have");
+        assert!(begin(&table, "4", "carol", NOW).is_some() && begin(&table, "5", "dave", NOW).is_none());
+        assert_eq!((found(NOW.0 - 1), found(NOW.0)), (Err(NotAllKnown::NotKept), Ok(0)));
     }
 }

@@ -14,7 +14,7 @@ use super::send::is_new_call;
 use crate::call_writer::Calls;
 use crate::calls::{
     CallEnd, CallRecord, CallRef, CallRefusal, CallRequest, CallResponse, CallSide, CallsChange, PassingRequest,
-    Reached, RequestAnswer,
+    Reached, RequestAnswer, ShareOf,
 };
 use crate::clock::Now;
 use crate::dialog::InDialog;
@@ -47,7 +47,11 @@ impl Core {
         let source = request.flow.remote;
         // Whoever has not proven to be another user is the one in From.
         let caller = if let Proven::As(user) = &request.proven { &**user } else { &from };
-        let begun = CallRequest { call_id, caller_tag, source, from: &from, caller, to: &to, targets };
+        let share = match self.is_of_stranger(request) {
+            true => ShareOf::Host(source.ip()),
+            false => ShareOf::User(caller.as_bytes()),
+        };
+        let begun = CallRequest { call_id, caller_tag, source, from: &from, caller, share, to: &to, targets };
         let call = self.calls.table().begin(&begun, now.wall);
         match call {
             None => outbox.emit(Event::LimitReached(Limit::JournalCalls)),

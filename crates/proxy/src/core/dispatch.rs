@@ -172,7 +172,7 @@ impl Core {
         request: &Request,
         outbox: &mut Outbox,
     ) -> Result<(), Reject> {
-        self.pickup_step(step, request)?;
+        self.pickup_step(step, request, now.wall)?;
         route::mailbox_step(step, request, &self.settings, now)?;
         office_step(step, request, &self.settings, self.settings.civil_time(now), None)
             .inspect_err(|_| self.report_refused_group(request, outbox))

@@ -11,7 +11,7 @@ use parser::{HeaderName, Method};
 use super::Core;
 use super::pickup::{Replaces, ringing};
 use super::targets::is_wanted;
-use crate::calls::{FoundAtNode, FoundCalls, NodeCall};
+use crate::calls::{FoundAtNode, FoundCalls, NodeCall, NotAllKnown};
 use crate::clock::{Instant, Now};
 use crate::mac::Purpose;
 use crate::node_calls::{Find, FindQuestion, find_note, found_note};
@@ -64,9 +64,10 @@ impl Core {
         outbox: &mut Outbox,
     ) {
         let ringing = |call| ringing(call, [a, b]).map(|ringing| ringing.call);
-        let calls = self.calls.table().with_tags(call_id, [a, b]);
-        let calls: Option<Vec<_>> = calls.map(|calls| calls.into_iter().filter_map(ringing).collect());
-        self.publish_to_node(now, node, &found_note(question, calls.as_deref()), outbox);
+        let calls = self.calls.table().with_tags(call_id, [a, b], self.oldest_call(now.wall));
+        let calls = calls.map(|calls| calls.into_iter().filter_map(ringing).collect::<Vec<_>>());
+        let octets = found_note(question, calls.as_deref().map_err(|not_all| *not_all));
+        self.publish_to_node(now, node, &octets, outbox);
     }
 
     /// Another node has answered a question of one of the workers.
@@ -75,12 +76,12 @@ impl Core {
         now: Now,
         node: Node,
         FindQuestion { number, worker }: FindQuestion,
-        calls: Option<Vec<NodeCall>>,
+        calls: Result<Vec<NodeCall>, NotAllKnown>,
         outbox: &mut Outbox,
     ) {
-        let is_cut = calls.is_none();
+        let not_all = calls.as_ref().err().copied();
         let calls = calls.unwrap_or_default().into_iter().map(|found| found.call).collect();
-        let answer = FoundAtNode { node, number, found: FoundCalls { calls, is_cut } };
+        let answer = FoundAtNode { node, number, found: FoundCalls { calls, not_all } };
         if worker == self.worker {
             self.question_answered(now, answer, outbox);
         } else if self.subscriptions.has_worker(worker) {

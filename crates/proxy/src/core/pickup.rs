@@ -6,13 +6,13 @@
 //!
 //! Whoever has read the identifiers of a call could take it over. Phones cannot tell who may, so it is decided here. A
 //! confirmed dialog is replaced in transfers (RFC 5589 7), by somebody who is no side of it; such an INVITE passes, and so
-//! does one for a call that is known at no node (`node_pickup.rs`). Must not decide anything else about the INVITE.
+//! does one for a call that is known at no node (`node_pickup.rs`), unless the table of calls has been full. Must not decide anything else about the INVITE.
 
-use location::Aor;
+use location::{Aor, Wall};
 use parser::{HeaderName, Message, Method, eq_ignore_case};
 
 use super::Core;
-use crate::calls::{CallDialog, CallInProgress, DialogState, MAX_PIECE, is_tag};
+use crate::calls::{CallDialog, CallInProgress, DialogState, MAX_PIECE, NotAllKnown, before, is_tag};
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::route::{self, Callee, NextStep};
@@ -84,28 +84,36 @@ fn is_call_id(text: &[u8]) -> bool {
 
 impl Core {
     /// The calls whose early dialog an INVITE replaces. There are several if somebody has begun a call with the
-    /// identifiers of another one. If there are too many to look at, nobody may pick up any of them.
-    fn picked_up(&self, request: &Request) -> Result<Vec<Ringing>, Reject> {
+    /// identifiers of another one. If there are too many to look at, nobody may pick up any of them; nor one that may go on
+    /// although the table had no room for it: whoever can fill the table could take over all calls otherwise.
+    fn picked_up(&self, request: &Request, now: Wall) -> Result<Vec<Ringing>, Reject> {
         let is_new = request.method() == Method::Invite && !request.in_dialog;
         if !is_new || request.message.count(HeaderName::Replaces) == 0 {
             return Ok(Vec::new());
         }
         let Replaces { call_id, tags } = Replaces::of(&request.message)?;
-        let mut calls = self.calls.table().with_tags(call_id, tags).ok_or(Reject::PickUp)?;
-        if let Some(found) = request.replaced() {
-            if found.is_cut {
-                return Err(Reject::PickUp);
-            }
-            calls.extend(found.calls.iter().cloned());
+        let here = self.calls.table().with_tags(call_id, tags, self.oldest_call(now));
+        let at_nodes = request.replaced();
+        let not_all = here.as_ref().err().copied().max(at_nodes.and_then(|found| found.not_all));
+        let mut calls = here.unwrap_or_default();
+        calls.extend(at_nodes.into_iter().flat_map(|found| found.calls.iter().cloned()));
+        match not_all {
+            Some(NotAllKnown::TooMany) => Err(Reject::PickUp),
+            Some(NotAllKnown::NotKept) if calls.is_empty() => Err(Reject::CallNotKept),
+            _ => Ok(calls.into_iter().filter_map(|call| ringing(call, tags)).collect()),
         }
-        Ok(calls.into_iter().filter_map(|call| ringing(call, tags)).collect())
+    }
+
+    /// When the oldest call may have begun that goes on.
+    pub(super) fn oldest_call(&self, now: Wall) -> Wall {
+        before(now, self.settings.call_lifetime)
     }
 
     /// Leads an INVITE that picks up a call to the phone that called.
-    pub(super) fn pickup_step(&self, step: &mut NextStep, request: &Request) -> Result<(), Reject> {
+    pub(super) fn pickup_step(&self, step: &mut NextStep, request: &Request, now: Wall) -> Result<(), Reject> {
         let NextStep::LookUp(Callee { aor, phone: None }) = step else { return Ok(()) };
         // A caller without an account is outside of the office, where nobody knows Replaces.
-        let found = self.picked_up(request)?.into_iter().find(|Ringing { call, user }| {
+        let found = self.picked_up(request, now)?.into_iter().find(|Ringing { call, user }| {
             let is_of_call = *aor == call.caller || *aor == call.from || *aor == call.to || aor == user;
             is_of_call && self.settings.accounts.find(&call.caller).is_some()
         });
@@ -116,8 +124,8 @@ impl Core {
     }
 
     /// Refuses to replace the early dialog of a call to somebody who may not pick it up.
-    pub(super) fn check_pickup(&self, request: &Request) -> Result<(), Reject> {
-        let calls = self.picked_up(request)?;
+    pub(super) fn check_pickup(&self, request: &Request, now: Wall) -> Result<(), Reject> {
+        let calls = self.picked_up(request, now)?;
         if calls.is_empty() {
             return Ok(());
         }

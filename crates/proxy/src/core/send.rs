@@ -42,7 +42,8 @@ impl Core {
         }
         request.renumbering =
             request.renumbering.take().and_then(|it| renumbering_for(*it, plan, &self.settings)).map(Box::new);
-        let checked = check_privacy(&request, plan, &self.settings).and_then(|()| self.check_pickup(&request));
+        let checked =
+            check_privacy(&request, plan, &self.settings).and_then(|()| self.check_pickup(&request, now.wall));
         if let Err(reject) = checked {
             return self.refuse(now, &request, reject, outbox);
         }

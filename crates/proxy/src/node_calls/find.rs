@@ -43,7 +43,7 @@ impl Finds {
         let at = find.missing.iter().position(|missing| *missing == node)?;
         find.missing.swap_remove(at);
         find.found.calls.extend(found.calls);
-        find.found.is_cut |= found.is_cut;
+        find.found.not_all = find.found.not_all.max(found.not_all);
         if find.missing.is_empty() { self.end(number) } else { None }
     }
 

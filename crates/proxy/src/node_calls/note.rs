@@ -2,7 +2,7 @@
 //!
 //! Only nodes can send it (`node_link/token.rs`), of this version or another one: what cannot be read is left out.
 
-use crate::calls::{CallInProgress, Interest, NodeCall, Part, PassingRequest, RequestAnswer};
+use crate::calls::{CallInProgress, Interest, NodeCall, NotAllKnown, Part, PassingRequest, RequestAnswer};
 use crate::clock::Wall;
 use crate::request::checksum;
 
@@ -24,7 +24,7 @@ pub(crate) enum Note {
     /// The sender looks for the calls that ring with this Call-ID and these tags.
     Find(FindQuestion, Box<[u8]>, [Box<[u8]>; 2]),
     /// The calls that were found; `None` if there are too many.
-    Found(FindQuestion, Option<Vec<NodeCall>>),
+    Found(FindQuestion, Result<Vec<NodeCall>, NotAllKnown>),
 }
 
 /// A question for calls, and the worker that asks it.
@@ -110,14 +110,21 @@ pub(crate) fn find_note(question: FindQuestion, call_id: &[u8], [a, b]: [&[u8]; 
     out
 }
 
-/// Writes [`Note::Found`]. `calls`: `None` if there are too many.
-pub(crate) fn found_note(question: FindQuestion, calls: Option<&[CallInProgress]>) -> Vec<u8> {
+/// In place of the number of calls: not all are known.
+const TOO_MANY: u16 = u16::MAX;
+const NOT_KEPT: u16 = u16::MAX - 1;
+
+/// Writes [`Note::Found`].
+pub(crate) fn found_note(question: FindQuestion, calls: Result<&[CallInProgress], NotAllKnown>) -> Vec<u8> {
     let mut out = vec![kind::FOUND, question.worker];
     out.extend_from_slice(&question.number.to_be_bytes());
-    let calls = calls.filter(|calls| calls.len() <= MAX_FOUND);
-    let count = calls.and_then(|calls| u16::try_from(calls.len()).ok()).unwrap_or(u16::MAX);
+    let count = match calls {
+        Ok(calls) if calls.len() <= MAX_FOUND => u16::try_from(calls.len()).unwrap_or(TOO_MANY),
+        Ok(_) | Err(NotAllKnown::TooMany) => TOO_MANY,
+        Err(NotAllKnown::NotKept) => NOT_KEPT,
+    };
     out.extend_from_slice(&count.to_be_bytes());
-    for call in calls.unwrap_or_default() {
+    for call in calls.ok().filter(|_| count < NOT_KEPT).unwrap_or_default() {
         out.push(false.into());
         write_call(call, &mut out);
     }
@@ -150,8 +157,12 @@ impl Note {
             }
             (kind::FOUND, worker) => {
                 let question = FindQuestion { number: octets.number()?, worker };
-                let is_cut = octets.0 == u16::MAX.to_be_bytes();
-                Self::Found(question, if is_cut { None } else { Some(read_calls(octets)?) })
+                let not_all = match octets.0.try_into().map(u16::from_be_bytes) {
+                    Ok(TOO_MANY) => Some(NotAllKnown::TooMany),
+                    Ok(NOT_KEPT) => Some(NotAllKnown::NotKept),
+                    _ => None,
+                };
+                Self::Found(question, not_all.map_or_else(|| read_calls(octets).map(Ok), |it| Some(Err(it)))?)
             }
             _ => return None,
         };
@@ -250,7 +261,7 @@ mod tests {
         let told: Vec<_> = (0..10).map(|id| longest(call(id), 16)).collect();
         let found: Vec<_> = (0..16).map(|id| longest(call(id), 1)).collect();
         let mut all = calls_in_parts(&told, false, true, || 1);
-        all.push(found_note(FindQuestion { number: 1, worker: 0 }, Some(&found)));
+        all.push(found_note(FindQuestion { number: 1, worker: 0 }, Ok(&found)));
         // With the head of the message.
         assert!(all.iter().all(|octets| octets.len() < 31 << 10), "{:?}", all.iter().map(Vec::len).collect::<Vec<_>>());
     }
@@ -290,11 +301,12 @@ mod tests {
         let note = read(&find_note(question, b"1@a", [b"x", b""]));
         assert!(matches!(note, Note::Find(asked, call_id, tags)
             if asked == question && *call_id == *b"1@a" && tags == [(*b"x").into(), Box::default()]));
-        for (count, found) in [(0, Some(0)), (16, Some(16)), (17, None)] {
-            let calls: Vec<_> = (0..count).map(call).collect();
-            let note = read(&found_note(question, Some(&calls)));
+        let (none, many) = (Err(NotAllKnown::NotKept), Err(NotAllKnown::TooMany));
+        for (count, found) in [(Ok(0), Ok(0)), (Ok(16), Ok(16)), (Ok(17), many), (none, none), (many, many)] {
+            let calls = count.map(|count: u64| (0..count).map(call).collect::<Vec<_>>());
+            let note = read(&found_note(question, calls.as_deref().map_err(|not_all| *not_all)));
             let Note::Found(asked, calls) = note else { panic!("{note:?}") };
-            assert_eq!((asked, calls.map(|calls| calls.len())), (question, found));
+            assert_eq!((asked, calls.map(|calls| calls.len() as u64)), (question, found));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proxy::{CallDialog, CallEnd, CallRecord, CallSide, DialogState, Event, Limit, Offence};
+use proxy::{CallDialog, CallEnd, CallRecord, CallSide, DialogState, Event, Limit, Offence, Strangers};
 
 use sim::{Agent, Simulation, Sip, sequential};
 
@@ -583,4 +583,66 @@ fn calls_of_one_caller_leave_room_for_others() {
         bob.expects("INVITE");
     }
     assert!(sim.calls().len() > 500);
+}
+
+/// A call of a stranger with its own name, which is not answered.
+fn calls_as(stranger: &Agent, number: usize, bob: &Agent) {
+    let from = format!("<sip:x{number}@evil.example>;tag=x{number}");
+    stranger.sends(&stranger.request("INVITE", &bob.aor()).set("From", from));
+    bob.expects("INVITE");
+}
+
+/// The stranger, who has read everything, picks up the call of alice. Returns the response.
+fn takes_over(stranger: &Agent, alice: &Agent, (invite, ringing): (&Sip, &Sip)) -> Option<u16> {
+    let tag = |sip: &Sip, name| sip.param(name, "tag").unwrap_or_default().to_owned();
+    let (to, from) = (tag(ringing, "To"), tag(invite, "From"));
+    let replaces = format!("{};to-tag={to};from-tag={from}", invite.value("Call-ID"));
+    let pickup = stranger.request("INVITE", &alice.aor()).set("From", "<sip:m@evil.example>;tag=m");
+    stranger.sends(&pickup.with("Replaces", replaces));
+    let response = stranger.next_message_if_any();
+    response.and_then(|response| response.status())
+}
+
+#[test]
+fn a_stranger_with_many_names_leaves_room_for_others() {
+    let sim = Simulation::with(|settings| settings.strangers = Strangers::Accept);
+    let (alice, bob, stranger) = (sim.udp("alice"), sim.udp("bob"), sim.udp("stranger"));
+    alice.registers();
+    bob.registers();
+    (0..600).for_each(|number| calls_as(&stranger, number, &bob));
+    assert_eq!(sim.calls().len(), 500, "all names share the half that a host gets while nobody else needs it");
+    let invite = alice.calls("bob");
+    let received = bob.expects("INVITE");
+    bob.answers(&received, 180);
+    let ringing = alice.expects("180");
+    assert_eq!(sim.calls().len(), 501);
+    assert_eq!(takes_over(&stranger, &alice, (&invite, &ringing)), Some(403));
+    alice.receives_nothing();
+}
+
+#[test]
+fn no_call_is_taken_over_because_the_table_is_full() {
+    let sim = Simulation::with(|settings| settings.strangers = Strangers::Accept);
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
+    alice.registers();
+    bob.registers();
+    // With a forged address, an attacker has any number of hosts.
+    let strangers: Vec<_> = (0..8).map(|number| sim.udp(&format!("stranger/{number}"))).collect();
+    for number in 0..125 {
+        strangers.iter().for_each(|stranger| calls_as(stranger, number, &bob));
+    }
+    let invite = alice.calls("bob");
+    let received = bob.expects("INVITE");
+    bob.answers(&received, 180);
+    let ringing = alice.expects("180");
+    assert!(!sim.calls().iter().any(|call| &*call.caller_tag == invite.param("From", "tag").unwrap().as_bytes()));
+    assert_eq!(takes_over(&strangers[0], &alice, (&invite, &ringing)), Some(503));
+    // Nor later, while the call may still ring.
+    sim.seconds(150);
+    bob.answers(&received, 180);
+    alice.expects("180");
+    sim.seconds(100);
+    assert_eq!(takes_over(&strangers[0], &alice, (&invite, &ringing)), Some(503));
+    assert!(!alice.all_received().iter().any(Sip::is_request));
+    sim.skip_final_check();
 }

@@ -98,7 +98,8 @@ section! {
         /// events that wait to be logged, per worker; events beyond this are not logged
         journal_queue: Count = Count(8192),
         /// calls in progress that are known, for lamps, the status page and the records, and as many of other servers; a
-        /// quarter of one caller, when half of the room is taken; further calls are made, but have no record and no lamp
+        /// quarter of one caller (of one address if it is no user), when half of the room is taken; further calls are made,
+        /// but have no record and no lamp
         journal_calls: Count = Count(10_000),
         /// log lines a minute about refusals of one kind (wrong passwords, foreign identities, strangers, relaying,
         /// other registrations, other calls, requests in calls of others, unreadable messages). The rest is summed up
