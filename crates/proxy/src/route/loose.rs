@@ -32,6 +32,10 @@ pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Ma
     if !request.message.has_any(&[HeaderName::Route]) {
         return Ok(None);
     }
+    // RFC 3261 12.1.1: a caller of RFC 2543 has no tag, so that requests to it have none in To. The token shows that they are
+    // in its dialog.
+    let [from_tag, _] = request.tags();
+    let may_be_in_dialog = request.in_dialog || !from_tag.is_empty();
     let mut last = if request.last_route_is_uri { user_of(request.message.request_uri()) } else { b"" };
     let (mut own, mut has_only_own) = (0, false);
     let mut routes = request.routes();
@@ -41,7 +45,7 @@ pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Ma
             break;
         };
         // Fast path: the value is exactly what this server wrote into its Record-Route. Other values are parsed.
-        let as_written = own_user_part(value, settings).filter(|token| request.in_dialog && *token != last);
+        let as_written = own_user_part(value, settings).filter(|token| may_be_in_dialog && *token != last);
         let mut read = as_written.and_then(|token| InDialog::read(token, request, mac));
         let token = match as_written.filter(|_| read.is_some()) {
             Some(token) => token,
@@ -49,7 +53,7 @@ pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Ma
                 let uri = route_uri(value).ok_or_else(|| defect_of_routes(&request.message))?;
                 let token = uri.user.unwrap_or_default();
                 read =
-                    (request.in_dialog && token != last).then(|| InDialog::read_escaped(token, request, mac)).flatten();
+                    (may_be_in_dialog && token != last).then(|| InDialog::read_escaped(token, request, mac)).flatten();
                 // A node takes what another node wrote as its own. That is no way through this server for others: the value
                 // is removed, and the token permits what it would permit there.
                 let is_of_node = settings.nodes.is_cluster() && (read.is_some() || (token == last && dialog.is_some()));
@@ -76,6 +80,7 @@ pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Ma
     }
     drop(routes);
     (request.own_routes, request.has_only_own_routes) = (own, has_only_own);
+    request.in_dialog |= dialog.is_some();
     request.renumbering =
         dialog.as_ref().and_then(|dialog| renumbering_of(request, dialog, settings, mac)).map(Box::new);
     Ok(dialog)

@@ -6,7 +6,7 @@ use sim::{Agent, Simulation};
 
 use crate::dialog_peers::{call, picks_up, refused, secured};
 
-use crate::accounts::{ALICE, BOB};
+use crate::accounts::{ALICE, BOB, add_accounts};
 
 #[test]
 fn a_call_goes_on_at_another_core_with_the_same_keys() {
@@ -256,4 +256,45 @@ fn a_phone_may_accept_a_call_over_a_new_connection() {
     bob.answers(&bob.expects("BYE"), 200);
     alice.expects("200");
     assert_eq!((sim.calls().len(), refused(&sim)), (0, 0));
+}
+
+#[test]
+fn the_callee_hangs_up_on_a_caller_without_a_tag() {
+    // RFC 3261 12.1.1, 12.2.1.1: a caller of RFC 2543.
+    for tag in [";tag=1", ""] {
+        let sim = Simulation::with(|settings| {
+            add_accounts(settings, &[BOB]);
+            settings.strangers = Strangers::Accept;
+        });
+        let (gateway, bob, mallory) = (sim.udp("gateway"), sim.udp("bob"), sim.udp("mallory"));
+        bob.signs_in(BOB);
+        let from = format!("<sip:x@carrier.example>{tag}");
+        let invite = gateway.request("INVITE", "sip:bob@office.example").set("From", from);
+        gateway.sends(&invite);
+        let received = bob.expects("INVITE");
+        let answer = bob.answers(&received, 200);
+        let ok = gateway.expects("200");
+        gateway.acks(&invite, &ok);
+        bob.expects("ACK");
+        let bye = bob.within_as_callee(&received, &answer, "BYE");
+        // Whoever has read the call cannot end it.
+        mallory.sends(&bye.clone().set("Via", mallory.via()));
+        gateway.receives_nothing();
+        let _ = mallory.all_received();
+        for method in ["INFO", "INVITE"] {
+            let request = bob.within_as_callee(&received, &answer, method);
+            bob.sends(&request);
+            let at_gateway = gateway.expects(method);
+            gateway.answers(&at_gateway, 488);
+            bob.expects("488");
+            if method == "INVITE" {
+                bob.acks(&request, &gateway.answer(&at_gateway, 488));
+                gateway.expects("ACK");
+            }
+        }
+        bob.sends(&bye);
+        let at_gateway = gateway.expects("BYE");
+        gateway.answers(&at_gateway, 200);
+        bob.expects("200");
+    }
 }
