@@ -23,7 +23,7 @@ use crate::outbox::Outbox;
 use crate::pin::{Pin, Unanswered};
 use crate::reject::Reject;
 use crate::request::{Proven, Request, TransactionKey, tag_of};
-use crate::route::{self, Plan};
+use crate::route::Plan;
 use crate::settings::{Authentication, Named, Settings};
 
 /// Of a BYE without any response: its sender gives up after 64·T1, and a copy of the response may come a little later.
@@ -42,15 +42,14 @@ impl Core {
             return None;
         }
         let (from, to) = parties(request, plan.aor.as_ref(), &self.settings)?;
+        let is_of_stranger = self.is_of_stranger(request, &from);
+        let from = from.address;
         let (targets, [caller_tag, _]) = (plan.phones(), request.tags());
         let call_id = request.call_id();
         let source = request.flow.remote;
         // Whoever has not proven to be another user is the one in From.
         let caller = if let Proven::As(user) = &request.proven { &**user } else { &from };
-        let share = match self.is_of_stranger(request) {
-            true => ShareOf::Host(source.ip()),
-            false => ShareOf::User(caller.as_bytes()),
-        };
+        let share = if is_of_stranger { ShareOf::Host(source.ip()) } else { ShareOf::User(caller.as_bytes()) };
         let begun = CallRequest { call_id, caller_tag, source, from: &from, caller, share, to: &to, targets };
         let call = self.calls.table().begin(&begun, now.wall);
         match call {
@@ -162,14 +161,14 @@ impl Core {
             return;
         }
         let (reason, offence, key) = (reject.reason(), reject.offence(), reject.key(Method::Invite));
-        let is_of_stranger = self.is_of_stranger(request);
-        let (status, refusal) = (reject.status(), CallRefusal { reason, offence, key, is_of_stranger });
         let Some((from, to)) = parties(request, None, &self.settings) else { return };
+        let is_of_stranger = self.is_of_stranger(request, &from);
+        let (status, refusal) = (reject.status(), CallRefusal { reason, offence, key, is_of_stranger });
         outbox.emit(Event::CallEnded(Box::new(CallRecord {
             began: now.wall,
             answered: None,
             ended: now.wall,
-            from,
+            from: from.address,
             to,
             source: request.flow.remote,
             phones: TriedPhones::default(),
@@ -181,10 +180,10 @@ impl Core {
     }
 
     /// Without authentication, the sender is the user in its From.
-    fn is_of_stranger(&self, request: &Request) -> bool {
+    fn is_of_stranger(&self, request: &Request, from: &Named) -> bool {
         let settings = &self.settings;
         let is_off = settings.authentication == Authentication::Off;
-        let is_user = request.proven.is_authenticated() || is_off && route::caller_of(request, settings).is_some();
+        let is_user = request.proven.is_authenticated() || is_off && from.is_ours;
         !is_user && !settings.trusts(request.flow.remote.ip())
     }
 
@@ -220,7 +219,7 @@ pub(super) fn pin_responded(
 }
 
 /// Caller and callee: by From, and by the Request-URI if `called` is none.
-fn parties(request: &Request, called: Option<&Aor>, settings: &Settings) -> Option<(Aor, Aor)> {
+fn parties(request: &Request, called: Option<&Aor>, settings: &Settings) -> Option<(Named, Aor)> {
     let to = match called {
         Some(aor) => aor.clone(),
         None => match Uri::parse(request.uri()).ok()?.sip() {
@@ -228,5 +227,5 @@ fn parties(request: &Request, called: Option<&Aor>, settings: &Settings) -> Opti
             None => Named::of(request.uri(), settings)?.address,
         },
     };
-    Some((Named::of(request.text_of_from(), settings)?.address, to))
+    Some((Named::of(request.text_of_from(), settings)?, to))
 }

@@ -12,7 +12,7 @@ use parser::{HeaderName, write_decimal};
 use smallvec::SmallVec;
 
 use super::mark::{split_mark, write_mark};
-use super::record_route::{contact, target_of, uri_of_route};
+use super::record_route::{contact, first_route, target_of, uri_of_route};
 use super::token::{DialogId, DialogToken, MAX_TOKEN, Target, TokenText, UnverifiedToken};
 use crate::mac::Mac;
 use crate::request::Request;
@@ -77,7 +77,7 @@ fn for_subscriber(
         return Some((token.text(id, &mac), callee));
     }
     let side = if notifier_is_callee { &token.callee } else { &token.caller };
-    let next = message.values(HeaderName::RecordRoute).next().and_then(uri_of_route).or_else(|| contact(message));
+    let next = first_route(message).and_then(uri_of_route).or_else(|| contact(message));
     let next_hop = target_of(next, side, settings, &mac);
     let target = next_hop.map(|next_hop| Target { of_callee: notifier_is_callee, next_hop });
     Some((DialogToken { target, ..token }.text(id, &mac), callee))

@@ -32,7 +32,7 @@ const MAX_OWN_VALUES: usize = 8;
 /// The token for a request that creates a dialog and is sent there.
 pub(crate) fn token_for(request: &Request, to: SentTo<'_>, settings: &Settings, mac: &Mac) -> TokenText {
     let (message, first) = (&request.message, first_domain(settings));
-    let route = message.values(HeaderName::RecordRoute).next();
+    let route = first_route(message);
     // Fast path for most requests: the Contact is the source.
     let is_at_source = route.is_none()
         && request.flow.transport == Transport::Udp
@@ -219,6 +219,13 @@ pub(super) fn contact(message: &Message) -> Option<SipUri<'_>> {
         let first = message.values(HeaderName::Contact).next()?;
         Contact::parse(first).ok()?.address()?.uri.sip().copied()
     })
+}
+
+/// The first Record-Route value; a line may have several (RFC 3261 7.3.1).
+pub(super) fn first_route(message: &Message) -> Option<&[u8]> {
+    // Most requests have none.
+    message.value(HeaderName::RecordRoute)?;
+    message.values(HeaderName::RecordRoute).next()
 }
 
 pub(super) fn uri_of_route(value: &[u8]) -> Option<SipUri<'_>> {

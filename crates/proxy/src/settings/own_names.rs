@@ -35,7 +35,8 @@ impl Settings {
     /// The first domain; `None` if it is an IPv6 address, which has brackets in a URI.
     fn plain_domain(&self) -> Option<&[u8]> {
         let domain = self.domains.first()?.as_bytes();
-        (!domain.iter().take(5).any(|octet| *octet == b':')).then_some(domain)
+        let may_be_address = domain.first().is_some_and(|first| first.is_ascii_hexdigit() || *first == b':');
+        (!may_be_address || !domain.contains(&b':')).then_some(domain)
     }
 
     /// The user that a URI of this form names.
