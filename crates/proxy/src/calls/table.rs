@@ -192,7 +192,7 @@ impl CallTable {
     }
 
     /// The calls with this Call-ID and both of these tags, in any case. Whoever has read the identifiers of a call can begin
-    /// another one with them. A call that was not kept goes on, if at all, since this moment or later.
+    /// another one with them. Calls that began before `since` have ended, also those that the table had no room for.
     pub(crate) fn with_tags(
         &self,
         call_id: &[u8],

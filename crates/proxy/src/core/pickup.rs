@@ -6,7 +6,8 @@
 //!
 //! Whoever has read the identifiers of a call could take it over. Phones cannot tell who may, so it is decided here. A
 //! confirmed dialog is replaced in transfers (RFC 5589 7), by somebody who is no side of it; such an INVITE passes, and so
-//! does one for a call that is known at no node (`node_pickup.rs`), unless the table of calls has been full. Must not decide anything else about the INVITE.
+//! does one for a call that is known at no node (`node_pickup.rs`), unless a table of calls has been full. Must not decide
+//! anything else about the INVITE.
 
 use location::{Aor, Wall};
 use parser::{HeaderName, Message, Method, eq_ignore_case};
