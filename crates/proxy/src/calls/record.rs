@@ -23,6 +23,9 @@ pub struct CallRecord {
     pub to: Aor,
     /// The source address of the INVITE.
     pub source: SocketAddr,
+    /// Whether anybody can cause it, in any name: the sender has neither authenticated nor comes from a trusted network or
+    /// trunk.
+    pub is_of_stranger: bool,
     /// The phones that were tried.
     pub phones: TriedPhones,
     /// What was reached.
@@ -57,8 +60,6 @@ pub struct CallRefusal {
     pub offence: Option<Offence>,
     /// The key that decided.
     pub key: Option<ConfigKey>,
-    /// Whether anybody can cause it: the sender has neither authenticated nor comes from a trusted network or trunk.
-    pub is_of_stranger: bool,
 }
 
 /// One side of a call.

@@ -163,7 +163,7 @@ impl Core {
         let (reason, offence, key) = (reject.reason(), reject.offence(), reject.key(Method::Invite));
         let Some((from, to)) = parties(request, None, &self.settings) else { return };
         let is_of_stranger = self.is_of_stranger(request, &from);
-        let (status, refusal) = (reject.status(), CallRefusal { reason, offence, key, is_of_stranger });
+        let (status, refusal) = (reject.status(), CallRefusal { reason, offence, key });
         outbox.emit(Event::CallEnded(Box::new(CallRecord {
             began: now.wall,
             answered: None,
@@ -171,6 +171,7 @@ impl Core {
             from: from.address,
             to,
             source: request.flow.remote,
+            is_of_stranger,
             phones: TriedPhones::default(),
             reached: Reached::Nobody,
             forwarded: None,

@@ -173,8 +173,8 @@ fn a_challenged_invite_of_a_stranger_is_no_call() {
 #[test]
 fn a_refused_call_says_whether_anybody_can_cause_it() {
     let sim = Simulation::with(secured);
-    let is_of_stranger = || match only_record(&sim).end {
-        CallEnd::Refused(refusal) => refusal.is_of_stranger,
+    let is_of_stranger = || match only_record(&sim) {
+        CallRecord { end: CallEnd::Refused(_), is_of_stranger, .. } => is_of_stranger,
         end => panic!("{end:?}"),
     };
     let (alice, eve) = (sim.udp("alice"), sim.udp("eve"));
@@ -618,6 +618,10 @@ fn a_stranger_with_many_names_leaves_room_for_others() {
     assert_eq!(sim.calls().len(), 501);
     assert_eq!(takes_over(&stranger, &alice, (&invite, &ringing)), Some(403));
     alice.receives_nothing();
+    sim.seconds(400);
+    let records = sim.records();
+    let of_strangers = records.iter().filter(|record| record.is_of_stranger).count();
+    assert_eq!((records.len(), of_strangers), (502, 501), "one was refused");
 }
 
 #[test]

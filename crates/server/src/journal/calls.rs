@@ -79,6 +79,9 @@ pub(crate) struct EndedCall {
     /// Whether this server refused it to somebody who is no user: anybody can cause such records.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) is_of_stranger: bool,
+    /// The address of a caller who is no user and whom the server let call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stranger_at: Option<String>,
 }
 
 /// Who hung up an answered call.
@@ -106,6 +109,7 @@ impl EndedCall {
     /// The record of a call that came from this trunk.
     pub(crate) fn of(record: &CallRecord, trunk: Option<&str>) -> Self {
         let CallRecord { began, answered, ended, from, to, phones, reached, forwarded, status, end, .. } = record;
+        let (is_of_stranger, is_refused) = (record.is_of_stranger, matches!(end, CallEnd::Refused(_)));
         let (ending, hung_up, refusal) = match end {
             CallEnd::HungUp(side) => (Ending::Answered, Some(HungUp::from(*side)), None),
             CallEnd::Lost => (Ending::Lost, None, None),
@@ -132,7 +136,8 @@ impl EndedCall {
             hung_up,
             status: *status,
             refusal,
-            is_of_stranger: matches!(end, CallEnd::Refused(refusal) if refusal.is_of_stranger),
+            is_of_stranger: is_of_stranger && is_refused,
+            stranger_at: (is_of_stranger && !is_refused).then(|| record.source.ip().to_string()),
         }
     }
 
@@ -149,6 +154,7 @@ impl EndedCall {
             from,
             to,
             source,
+            is_of_stranger: false,
             phones,
             reached,
             forwarded,
@@ -156,6 +162,11 @@ impl EndedCall {
             end,
         };
         Self::of(&record, None)
+    }
+
+    /// Whom it is counted for: a caller who is no user can call itself anything.
+    fn counted_for(&self) -> &str {
+        self.stranger_at.as_deref().unwrap_or(&self.from)
     }
 
     /// The phones that were called.
@@ -234,7 +245,8 @@ impl CallHistory {
     /// The position of the record whose place a new one takes.
     fn place_of_new(&self) -> usize {
         let RecordCount { of_caller, busy_callers, of_strangers } = &self.count;
-        let is_of_busy = |kept: &EndedCall| of_caller.get(&kept.from).is_some_and(|count| *count >= MAX_OF_CALLER);
+        let is_of_busy =
+            |kept: &EndedCall| of_caller.get(kept.counted_for()).is_some_and(|count| *count >= MAX_OF_CALLER);
         let place = match (of_strangers, busy_callers) {
             (0, 0) => None,
             (0, _) => self.ended.iter().position(|kept| is_of_busy(kept)),
@@ -274,14 +286,14 @@ impl CallHistory {
 impl RecordCount {
     fn add(&mut self, record: &EndedCall) {
         self.of_strangers += usize::from(record.is_of_stranger);
-        let count = self.of_caller.entry_ref(record.from.as_str()).or_default();
+        let count = self.of_caller.entry_ref(record.counted_for()).or_default();
         *count += 1;
         self.busy_callers += usize::from(*count == MAX_OF_CALLER);
     }
 
     fn remove(&mut self, record: &EndedCall) {
         self.of_strangers -= usize::from(record.is_of_stranger);
-        let EntryRef::Occupied(mut count) = self.of_caller.entry_ref(record.from.as_str()) else { return };
+        let EntryRef::Occupied(mut count) = self.of_caller.entry_ref(record.counted_for()) else { return };
         self.busy_callers -= usize::from(*count.get() == MAX_OF_CALLER);
         *count.get_mut() -= 1;
         if *count.get() == 0 {
@@ -338,6 +350,7 @@ pub(crate) mod tests {
             status: Some(486),
             refusal: None,
             is_of_stranger: false,
+            stranger_at: None,
         }
     }
 
@@ -381,6 +394,20 @@ pub(crate) mod tests {
         assert!(all.iter().all(|call| !call.is_of_stranger));
         let ends = [all.first(), all.last()].map(|call| call.map(|call| call.ended));
         assert_eq!((all.len(), ends), (1000, [Some(5100), Some(9199)]));
+    }
+
+    #[test]
+    fn a_stranger_with_many_names_is_one_caller() {
+        let mut calls = CallHistory::default();
+        let of = |name: String, stranger_at: Option<&str>, at| {
+            Arc::new(EndedCall { from: name, stranger_at: stranger_at.map(str::to_owned), ..ended(at, at) })
+        };
+        (0..1000).for_each(|at| calls.push(of(format!("{at}@office.example"), None, at)));
+        (1000..4000).for_each(|at| calls.push(of(format!("{at}@evil.example"), Some("192.0.2.66"), at)));
+        let strangers = calls.all().iter().filter(|call| call.stranger_at.is_some()).count();
+        assert_eq!((strangers, calls.all().len()), (MAX_OF_CALLER, MAX_ENDED));
+        (4000..5000).for_each(|at| calls.push(of("1@office.example".to_owned(), None, at)));
+        assert!(calls.all().iter().filter(|call| call.stranger_at.is_some()).count() < MAX_OF_CALLER);
     }
 
     #[test]
