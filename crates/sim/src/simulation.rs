@@ -272,10 +272,7 @@ impl Simulation {
 
     /// Removes all behaviours.
     pub fn stop_agents(&self) {
-        let mut state = self.state.borrow_mut();
-        let behaviours: Vec<_> = state.agents.iter_mut().map(|agent| agent.behaviour.take()).collect();
-        drop(state);
-        drop(behaviours);
+        self.state.borrow_mut().agents.iter_mut().for_each(|agent| agent.behaviour = None);
     }
 
     /// Does not check the state of the cores at the end.

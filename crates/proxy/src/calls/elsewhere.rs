@@ -10,8 +10,7 @@ use location::{Aor, Node};
 use parking_lot::Mutex;
 
 use super::interest::Interest;
-use super::table::CallsChange;
-use super::table::NotAllKnown;
+use super::table::{CallsChange, NotAllKnown};
 use super::view::CallInProgress;
 use crate::clock::Instant;
 
